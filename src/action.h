@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* The user's own command. argv only, never a shell; own session, /dev/null as
+ * input, output bounded, time limit; then the whole session is killed. */
+#ifndef REQTRAP_ACTION_H
+#define REQTRAP_ACTION_H
+
+#include "err.h"
+#include "incident.h"
+#include "loop.h"
+
+#define ACTION_OUTPUT_MAX (64u << 10)
+#define ACTION_TIME_LIMIT_NS (60ull * 1000000000ull)
+
+/* Values for the tokens; a NULL is ''. */
+struct action_values {
+	pid_t pid, tid;
+	const char *dump, *id, *rule, *reason, *method, *url, *incident, *report;
+	int status;
+	double elapsed_ms;
+};
+
+/* 'PROGRAM ARG "two words" %1%' into words: blanks separate, '' and "" quote, no
+ * escapes, no expansion. Caller frees with strings_free. -EINVAL: unclosed quote,
+ * empty. */
+int action_split(const char *line, char ***ret_argv, struct err *err);
+void strings_free(char **list);
+
+/* Checks argv at load time: known tokens only, program absolute. */
+int action_check(char *const *argv, struct err *err);
+
+/* Expands each argument: it stays one argument, whatever bytes a value holds
+ * (a NUL ends it). Caller frees. */
+int action_expand(char *const *argv, const struct action_values *values, char ***ret_argv, struct err *err);
+
+struct action; /* a running one */
+
+/* Starts it; calls done(arg) from the loop when it ended or was killed at its limit,
+ * with 'facts' filled (state, exit_code, output ...). 'facts' must live until then. */
+int action_start(struct loop *loop, char *const *argv, uint64_t limit_ns, struct action_facts *facts,
+		 void (*done)(void *arg), void *arg, struct action **ret_action, struct err *err);
+void action_kill(struct action *action); /* done is still called */
+
+#endif

@@ -1,0 +1,154 @@
+// SPDX-License-Identifier: MIT
+/* fork + exec with nothing inherited that was not named. Rejected: posix_spawn
+ * (cannot close by range and report errno at once on this libc). Trap: between
+ * fork and exec only async-signal-safe calls. */
+#include "child.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define FD_STAGE 512 /* named fds are first moved above all targets */
+#define FD_MAX 16    /* fds a child can be given */
+
+static char *const clean_env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+				   "LANG=C.UTF-8", NULL };
+extern char **environ;
+
+static int place_fds(const struct child_spec *spec, int *error_fd)
+{
+	int staged[FD_MAX], null_fd;
+	bool named[3] = { false, false, false };
+	int keep_below = 3;
+
+	if (spec->fd_count > FD_MAX)
+		return -E2BIG;
+	*error_fd = fcntl(*error_fd, F_DUPFD_CLOEXEC, FD_STAGE);
+	if (*error_fd < 0)
+		return -errno;
+	for (size_t i = 0; i < spec->fd_count; i++) {
+		staged[i] = fcntl(spec->fds[i].from, F_DUPFD, FD_STAGE);
+		if (staged[i] < 0)
+			return -errno;
+	}
+	for (size_t i = 0; i < spec->fd_count; i++) {
+		int to = spec->fds[i].to;
+
+		if (dup2(staged[i], to) < 0)
+			return -errno;
+		if (to < 3)
+			named[to] = true;
+		if (to >= keep_below)
+			keep_below = to + 1;
+	}
+	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	for (int fd = 0; fd < 3 && !spec->keep_stdio; fd++) {
+		if (!named[fd] && null_fd >= 0)
+			dup2(null_fd, fd);
+	}
+	for (int fd = 3; fd < keep_below; fd++) {
+		bool keep = false;
+
+		for (size_t i = 0; i < spec->fd_count; i++)
+			keep |= spec->fds[i].to == fd;
+		if (!keep)
+			close(fd);
+	}
+	if (keep_below < *error_fd)
+		syscall(SYS_close_range, keep_below, *error_fd - 1, 0);
+	syscall(SYS_close_range, *error_fd + 1, ~0u, 0);
+	return 0;
+}
+
+static void child_side(const struct child_spec *spec, int error_fd) __attribute__((noreturn));
+static void child_side(const struct child_spec *spec, int error_fd)
+{
+	sigset_t none;
+	int code;
+
+	for (int sig = 1; sig < 65; sig++)
+		signal(sig, SIG_DFL);
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (spec->own_session)
+		setsid();
+	code = place_fds(spec, &error_fd);
+	if (code == 0) {
+		char *const *envp = spec->inherit_env ? environ : spec->envp ? spec->envp : clean_env;
+
+		execve(spec->path ? spec->path : "/proc/self/exe", spec->argv, envp);
+		code = -errno;
+	}
+	if (write(error_fd, &code, sizeof(code)) < 0)
+		_exit(126);
+	_exit(127);
+}
+
+int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err)
+{
+	const char *name = spec->path ? spec->path : "reqtrap";
+	int pipe_fd[2], code = 0;
+	ssize_t n;
+	pid_t pid;
+
+	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
+		return err_sys(err, -errno, "cannot start '%s'", name);
+	pid = fork();
+	if (pid == 0)
+		child_side(spec, pipe_fd[1]);
+	if (pid < 0)
+		code = -errno;
+	close(pipe_fd[1]);
+	if (pid > 0) {
+		do
+			n = read(pipe_fd[0], &code, sizeof(code));
+		while (n < 0 && errno == EINTR);
+		if (n != (ssize_t)sizeof(code))
+			code = 0;
+	}
+	close(pipe_fd[0]);
+	if (pid > 0 && code < 0)
+		waitpid(pid, NULL, 0);
+	if (code < 0)
+		return err_sys(err, code, "cannot start '%s'", name);
+	*ret_child = (struct child){ .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0) };
+	if (ret_child->pidfd < 0) {
+		code = -errno;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return err_sys(err, code, "cannot watch '%s'", name);
+	}
+	fcntl(ret_child->pidfd, F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
+int child_reap(struct child *child, bool block)
+{
+	int status;
+	pid_t r;
+
+	do
+		r = waitpid(child->pid, &status, block ? 0 : WNOHANG);
+	while (r < 0 && errno == EINTR);
+	if (r == 0)
+		return -EAGAIN;
+	if (r < 0)
+		return -errno;
+	if (child->pidfd >= 0)
+		close(child->pidfd);
+	*child = (struct child){ .pid = 0, .pidfd = -1 };
+	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+void child_kill(struct child *child)
+{
+	if (child->pid <= 0)
+		return;
+	/* Only if the child leads a session: else its group may be ours. */
+	if (getsid(child->pid) == child->pid)
+		kill(-child->pid, SIGKILL);
+	kill(child->pid, SIGKILL);
+}

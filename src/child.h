@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/* Other programs and our own re-executed self: the only place that forks or
+ * execs. Never a shell: argv only. Children get an empty signal mask, default
+ * handlers, no fd beyond those named. */
+#ifndef REQTRAP_CHILD_H
+#define REQTRAP_CHILD_H
+
+#include "err.h"
+
+#include <sys/types.h>
+
+struct child_fd {
+	int from; /* fd of ours, kept by the caller */
+	int to;	  /* its number in the child, 0 or more */
+};
+
+struct child_spec {
+	const char *path;	  /* program; NULL: this very binary (/proc/self/exe) */
+	char *const *argv;	  /* NULL-terminated */
+	char *const *envp;	  /* NULL: a clean one: PATH and LANG=C.UTF-8 only */
+	const struct child_fd *fds; /* 0, 1, 2 not named here become /dev/null */
+	size_t fd_count;
+	bool own_session; /* setsid, so that the whole group can be killed */
+	bool inherit_env; /* the caller's environment, as for '-- CMD' */
+	bool keep_stdio;  /* 0, 1, 2 as ours, as for '-- CMD' */
+};
+
+struct child {
+	pid_t pid;
+	int pidfd;
+};
+
+/* May block for as long as exec takes (the child reports exec's errno before this
+ * returns), so it is milliseconds. On success the caller owns child->pidfd. */
+int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err);
+
+/* Takes the exit status: 0-255, or 128 + signal. -EAGAIN if it still runs (with
+ * block false). Closes pidfd and clears the struct. */
+int child_reap(struct child *child, bool block);
+
+/* SIGKILL to the child, and to its session where it has one of its own. Does not reap. */
+void child_kill(struct child *child);
+
+#endif

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The rules file (libconfuse): text to struct rules and back. Reports every wrong
+ * key and value as FILE:LINE with 'did you mean', not only the first; a syntax
+ * error may end it. */
+#ifndef REQTRAP_CONFIG_H
+#define REQTRAP_CONFIG_H
+
+#include "buf.h"
+#include "err.h"
+#include "rule.h"
+
+/* -EINVAL when anything is wrong: 'problems' (never NULL) then holds one line each,
+ * 'FILE:LINE: text\n', and *ret_rules is untouched. err has the first. */
+int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err);
+
+/* The effective rules as a file that config_read takes. */
+void config_write(const struct rules *rules, struct buf *out);
+
+#endif

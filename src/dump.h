@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* One dump = one short-lived worker process (this binary, re-executed with the
+ * hidden verb '--worker'). It alone uses ptrace; when it dies, at any instant,
+ * the kernel lets the target go. This header is the parent's side.
+ *
+ * The worker stops all threads of the target (pause: milliseconds), copies their
+ * registers and stacks, clones the target's memory where that is allowed, lets the
+ * target go, and writes the core from the clone. Needs CAP_SYS_PTRACE, or the same
+ * uid where Yama allows. */
+#ifndef REQTRAP_DUMP_H
+#define REQTRAP_DUMP_H
+
+#include "err.h"
+#include "incident.h"
+
+enum dump_kind { DUMP_STACKS = 1, DUMP_FULL = 2 }; /* bits; DUMP_MINI comes with issue 3 */
+enum dump_snapshot { SNAPSHOT_AUTO, SNAPSHOT_CLONE, SNAPSHOT_STOP };
+
+/* What to do; sent to the worker over its socket as it stands. */
+struct dump_order {
+	pid_t pid;
+	uint64_t start_ticks;	/* of the process meant; 0: whatever has the pid */
+	pid_t holder_tid;	/* its notes come first in the core; 0: the main thread */
+	uint32_t kinds;		/* enum dump_kind bits */
+	uint32_t snapshot;	/* enum dump_snapshot */
+	uint64_t pause_budget_ns;
+	uint32_t compress;	/* 1: zstd, 0: none */
+	char file[256];		/* name of the core inside dir_fd, '' none */
+	char comment[1024];	/* goes into our own note section: rule, URL ... */
+};
+
+/* What came of it; the worker's last message. Every field is true also on failure. */
+struct dump_result {
+	int32_t code;		/* 0, or negative errno with 'error' set */
+	char error[512];
+	uint32_t method;	/* enum capture_method */
+	char why_not_clone[256];
+	uint32_t threads, threads_not_stopped;
+	uint64_t stop_ns;	/* CLOCK_MONOTONIC: first INTERRUPT */
+	uint64_t taken_ns;	/* all threads stopped */
+	uint64_t pause_ns;	/* first INTERRUPT to last DETACH, plus the stop of the reap */
+	uint64_t wall_ns;
+	uint64_t core_bytes, core_bytes_on_disk;
+	uint32_t complete;	/* the core holds everything that was asked for */
+	uint32_t omitted_count;	/* as many (range, why) pairs as 'omitted' holds text for */
+	uint32_t omitted_more;	/* that did not fit into the text below */
+	char omitted[4096];	/* 'range\twhy\n' lines */
+};
+
+struct dump_job; /* a running worker */
+
+/* Starts a worker. It waits on its socket for the order, so it can be started ahead
+ * of time: dump_order_send is then a fraction of a millisecond away from the stop.
+ *   dir_fd      directory for the core, -1 if none is asked for (kept by the caller)
+ *   analyst_fd  socket to the analyst, -1 if none (kept by the caller)
+ * Blocks for the exec only. */
+int dump_start(int dir_fd, int analyst_fd, struct dump_job **ret_job, struct err *err);
+int dump_order_send(struct dump_job *job, const struct dump_order *order, struct err *err);
+
+/* As dump_order_send, and hands the directory over now (a worker kept warm was
+ * started before the incident's folder was made). */
+int dump_order_send_dir(struct dump_job *job, const struct dump_order *order, int dir_fd, struct err *err);
+
+/* Readable when the result is there, or the worker is gone. For an epoll loop. */
+int dump_fd(const struct dump_job *job);
+
+/* Takes the result. -EAGAIN while it runs (with block false). A worker that died
+ * gives a result with its code and a text; leftovers in the target (a zombie child)
+ * are named there. Frees the job. */
+int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result);
+
+/* SIGKILLs the worker: the target goes on by itself. dump_finish must follow. */
+void dump_cancel(struct dump_job *job);
+
+/* Entry of the hidden verb '--worker'. fd 3 is the socket to the parent, fd 4 the
+ * directory (if given), fd 5 the analyst's socket (if given). */
+int dump_worker_main(int argc, char **argv);
+
+#endif

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Introduces the rooms to each other: tracer -> rule -> dump, analyst -> verdict ->
+ * store, action. One per watch. Runs on the caller's loop, never waits. */
+#ifndef REQTRAP_ENGINE_H
+#define REQTRAP_ENGINE_H
+
+#include "err.h"
+#include "incident.h"
+#include "loop.h"
+#include "rule.h"
+
+enum engine_hooks { HOOKS_AUTO, HOOKS_SOCK, HOOKS_SYSCALLS };
+
+struct engine_totals {
+	uint64_t requests, trapped, ended, inner; /* inner: requests between watched processes */
+	uint64_t lost_ring, lost_map, refused, blind, head_cut; /* by cause */
+	uint64_t cpu_ns_per_request; /* of the BPF programs */
+	uint64_t suppressed, capture_failed, in_flight;
+};
+
+struct engine_config {
+	const struct rules *rules;   /* the caller's, must outlive the engine */
+	const char *store_dir;	     /* NULL: default */
+	enum engine_hooks hooks;
+	unsigned int slots;	     /* requests in flight at most, 0: default */
+	uint64_t pause_budget_ns;
+	bool compress;
+	/* Called from the loop. 'path' is where the incident lies (or will). */
+	void (*trapped)(void *arg, const struct incident *incident, const char *path);
+	void (*ended)(void *arg, const struct incident *incident, const char *path);
+	void (*stored)(void *arg, const struct incident *incident, const char *path);
+	void (*failed)(void *arg, const char *text); /* something to tell, the watch goes on */
+	void (*targets_gone)(void *arg);	     /* the last watched process ended */
+	void *arg;
+};
+
+struct engine;
+
+/* Loads and attaches the BPF programs (40-250 ms). Needs CAP_BPF + CAP_PERFMON. */
+int engine_new(struct loop *loop, const struct engine_config *config, struct engine **ret_engine, struct err *err);
+int engine_add_process(struct engine *engine, pid_t pid, struct err *err);
+
+/* Stops trapping, finishes captures under way (or gives up at the deadline) and
+ * calls done(arg) from the loop. */
+void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(void *arg), void *arg);
+void engine_totals(struct engine *engine, struct engine_totals *ret_totals);
+const char *engine_hooks_name(const struct engine *engine); /* 'sock' or 'syscalls' */
+void engine_free(struct engine *engine);
+
+#endif

@@ -1,0 +1,228 @@
+// SPDX-License-Identifier: MIT
+/* Owning and freeing the one data model. Nothing here knows what the parts mean. */
+#include "incident.h"
+
+#include <stdarg.h>
+#include <string.h>
+#include <sys/random.h>
+
+const char *reason_name(enum reason reason)
+{
+	static const char *const name[] = { "TIME_TAKEN", "STATUS_CODE", "ABORTED" };
+
+	return name[reason];
+}
+
+const char *protocol_name(enum protocol protocol)
+{
+	static const char *const name[] = { "HTTP/1.1", "FastCGI" };
+
+	return name[protocol];
+}
+
+const char *capture_method_name(enum capture_method method)
+{
+	static const char *const name[] = { "none", "clone", "stop" };
+
+	return name[method];
+}
+
+const char *action_state_name(enum action_state state)
+{
+	static const char *const name[] = { "none", "ran", "failed", "timed out", "limit", "disabled" };
+
+	return name[state];
+}
+
+struct incident *incident_new(void)
+{
+	struct incident *i = calloc(1, sizeof(*i));
+	unsigned char raw[INCIDENT_ID_LEN / 2];
+
+	if (!i)
+		return NULL;
+	if (getrandom(raw, sizeof(raw), 0) != (ssize_t)sizeof(raw)) {
+		free(i);
+		return NULL;
+	}
+	for (size_t k = 0; k < sizeof(raw); k++)
+		snprintf(i->id + 2 * k, 3, "%02x", raw[k]);
+	return i;
+}
+
+void *list_add(void *pointer_to_array, size_t *count, size_t element_size)
+{
+	char *old, *more;
+
+	memcpy(&old, pointer_to_array, sizeof(old));
+	/* Grows by doubling: the capacity is the next power of two. */
+	if ((*count & (*count - 1)) == 0) {
+		size_t cap = *count ? *count * 2 : 1;
+
+		more = reallocarray(old, cap, element_size);
+		if (!more)
+			return NULL;
+		memcpy(pointer_to_array, &more, sizeof(more));
+		old = more;
+	}
+	more = old + *count * element_size;
+	memset(more, 0, element_size);
+	(*count)++;
+	return more;
+}
+
+size_t strings_count(char *const *list)
+{
+	size_t n = 0;
+
+	while (list && list[n])
+		n++;
+	return n;
+}
+
+int strings_add(char ***list, const char *text)
+{
+	size_t n = strings_count(*list);
+	char *copy = strdup(text);
+	char **more = copy ? reallocarray(*list, n + 2, sizeof(*more)) : NULL;
+
+	if (!more) {
+		free(copy);
+		return -ENOMEM;
+	}
+	more[n] = copy;
+	more[n + 1] = NULL;
+	*list = more;
+	return 0;
+}
+
+static void strings_done(char **list)
+{
+	for (size_t n = 0; list && list[n]; n++)
+		free(list[n]);
+	free(list);
+}
+
+void text_set(char **at, const char *text)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	free(*at);
+	*at = copy;
+}
+
+void text_setf(char **at, const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	free(*at);
+	*at = text;
+}
+
+void stack_done(struct stack *stack)
+{
+	for (size_t n = 0; n < stack->count; n++) {
+		free(stack->frame[n].function);
+		free(stack->frame[n].file);
+		free(stack->frame[n].module);
+	}
+	free(stack->frame);
+	free(stack->unavailable);
+	*stack = (struct stack){ 0 };
+}
+
+void analysis_done(struct analysis *a)
+{
+	for (size_t n = 0; n < a->thread_count; n++) {
+		struct thread *t = &a->thread[n];
+
+		free(t->comm);
+		free(t->call);
+		free(t->waits_for);
+		stack_done(&t->stack);
+		stack_done(&t->script);
+	}
+	free(a->thread);
+	for (size_t n = 0; n < a->lock_count; n++) {
+		free(a->lock[n].name);
+		free(a->lock[n].owner_name);
+		free(a->lock[n].waiter);
+	}
+	free(a->lock);
+	strings_done(a->deadlock);
+	strings_done(a->note);
+	free(a->language);
+	free(a->failed);
+	*a = (struct analysis){ 0 };
+}
+
+static void capture_done(struct capture_facts *c)
+{
+	free(c->why_not_clone);
+	free(c->failed);
+	free(c->core_file);
+	for (size_t n = 0; n < c->omitted_count; n++) {
+		free(c->omitted[n].range);
+		free(c->omitted[n].why);
+	}
+	free(c->omitted);
+}
+
+static void trace_done(struct incident *i)
+{
+	for (size_t n = 0; n < i->trace_count; n++) {
+		free(i->trace[n].kind);
+		free(i->trace[n].name);
+		free(i->trace[n].detail);
+	}
+	free(i->trace);
+	for (size_t n = 0; n < i->spending_count; n++) {
+		free(i->spending[n].call);
+		free(i->spending[n].object);
+	}
+	free(i->spending);
+	for (size_t n = 0; n < i->chain_count; n++) {
+		free(i->chain[n].process);
+		free(i->chain[n].via);
+	}
+	free(i->chain);
+}
+
+void incident_free(struct incident *i)
+{
+	if (!i)
+		return;
+	free(i->host_name);
+	free(i->kernel);
+	free(i->version);
+	free(i->rule);
+	strings_done(i->also_matched);
+	free(i->suppressed);
+	free(i->request.method);
+	free(i->request.url);
+	free(i->request.host);
+	free(i->request.user_agent);
+	free(i->request.client);
+	free(i->process.comm);
+	free(i->process.exe);
+	free(i->process.cmdline);
+	free(i->process.cgroup);
+	free(i->process.language);
+	free(i->end_note);
+	trace_done(i);
+	capture_done(&i->capture);
+	analysis_done(&i->analysis);
+	free(i->verdict);
+	strings_done(i->evidence);
+	free(i->confidence);
+	free(i->advice);
+	strings_done(i->action.argv);
+	free(i->action.output);
+	free(i->action.why);
+	free(i);
+}

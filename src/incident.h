@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: MIT */
+/* One trapped request: the data model in the middle. The rooms fill in their part
+ * and read the rest; none of them needs to know another. Plain structs.
+ *
+ * Ownership: every 'char *' and array is on the heap and belongs to the incident;
+ * incident_free frees all. NULL means unknown. Strings from outside (URL, frame
+ * names, lock names ...) are raw bytes up to a NUL: whoever prints, escapes.
+ * Intervals are nanoseconds; moments are CLOCK_REALTIME (…_wall_ns) or, inside the
+ * trace, nanoseconds after the request's first byte (at_ns). */
+#ifndef REQTRAP_INCIDENT_H
+#define REQTRAP_INCIDENT_H
+
+#include "util.h"
+
+#include <sys/types.h>
+
+#define INCIDENT_SCHEMA 1 /* of incident.json; grows when a field changes its meaning */
+#define INCIDENT_ID_LEN 12 /* hex digits */
+
+enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED };
+const char *reason_name(enum reason reason); /* 'TIME_TAKEN' ... */
+
+enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI };
+const char *protocol_name(enum protocol protocol); /* 'HTTP/1.1', 'FastCGI' */
+
+/* The request as its sender wrote it. */
+struct request_info {
+	enum protocol protocol;
+	char *method, *url, *host; /* url with its query string */
+	char *user_agent;	   /* may be NULL */
+	char *client;		   /* 'ADDRESS:PORT' or 'unix' */
+	bool head_cut;		   /* the head was longer than what is kept */
+	uint64_t request_bytes, response_bytes;
+};
+
+/* A process on the request's way, from the first that got it to the holder. */
+struct hop {
+	pid_t pid, tid;
+	char *process; /* comm */
+	char *via;     /* how it reached this process's successor: 'unix:/run/php.sock',
+			* 'tcp:127.0.0.1:9000'; NULL for the last hop, the holder */
+};
+
+/* Where the holder's time went. The parts add up to 'elapsed_ns' of the request:
+ * the rest that nothing explains is SPEND_UNATTRIBUTED, never hidden. */
+enum spend { SPEND_CPU, SPEND_RUNNABLE, SPEND_WAIT, SPEND_UNATTRIBUTED };
+
+struct spending {
+	enum spend kind;
+	char *call;	 /* SPEND_WAIT: system call, 'page fault'; else NULL */
+	char *object;	 /* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
+	uint64_t ns;	 /* total */
+	uint64_t count;	 /* how many waits this is the sum of */
+	bool open;	 /* still going on at the trigger */
+};
+
+/* One line of the request's trace. */
+struct trace_event {
+	uint64_t at_ns;	  /* after the request's first byte */
+	uint64_t dur_ns;  /* 0: a moment */
+	pid_t pid, tid;
+	char *kind;	  /* 'recv' 'send' 'wait' 'runnable' 'call' 'trigger' 'head' 'end' ... */
+	char *name;	  /* for people: 'futex', 'response head 200', 'php-fpm 4711' */
+	char *detail;	  /* may be NULL */
+	uint64_t bytes;	  /* of recv and send */
+	uint64_t count;	  /* merged equal events; 1 for a single one */
+	pid_t waker;	  /* tid that ended the wait, 0 unknown */
+};
+
+struct frame {
+	char *function; /* 'Cart::open', 'execute_ex', 'module+0x1234' */
+	char *file;	/* source file, NULL if unknown */
+	uint32_t line;	/* 0 unknown */
+	char *module;	/* native: file name of the mapping; script: the language, 'php' */
+	uint64_t pc;	/* native only */
+	bool script;	/* a frame of the script language, not of the machine */
+};
+
+struct stack {
+	struct frame *frame; /* innermost first; script frames merged before the native tail */
+	size_t count;
+	char *unavailable;   /* why the walk failed or ended early; NULL if whole */
+};
+
+struct thread {
+	pid_t tid;
+	char *comm;
+	char state;
+	char *call;	 /* system call it is in, NULL in user mode */
+	char *waits_for; /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
+	pid_t waits_for_tid; /* owner of what it waits for, 0 none or unknown */
+	bool holder;	 /* the request's thread */
+	struct stack stack;	   /* native */
+	struct stack script;	   /* language frames; count 0 if none */
+};
+
+/* A lock somebody waits for. */
+struct lock {
+	char *name;	/* 'mutex 0x7f..', 'flock /var/lib/php/sessions/sess_x' */
+	pid_t owner;	/* tid, 0 unknown */
+	char *owner_name;
+	pid_t *waiter;
+	size_t waiter_count;
+};
+
+struct process_facts {
+	pid_t pid;
+	char *comm, *exe, *cmdline, *cgroup;
+	char *language; /* 'PHP 8.2.30', NULL */
+	uint64_t rss_bytes;
+	unsigned int thread_count;
+	uid_t uid;
+};
+
+enum capture_method { METHOD_NONE, METHOD_CLONE, METHOD_STOP };
+const char *capture_method_name(enum capture_method method); /* 'none' 'clone' 'stop' */
+
+struct omission {
+	char *range; /* '7f..-7f.. [heap]' */
+	char *why;
+};
+
+struct capture_facts {
+	enum capture_method method;
+	char *why_not_clone;   /* the refusal and its reason, NULL when cloned or not needed */
+	char *failed;	       /* nothing could be captured, and why; NULL otherwise */
+	uint64_t started_after_ns; /* from the trigger to the target's stop */
+	uint64_t pause_ns;     /* how long the target stood still, all stops together */
+	uint64_t wall_ns;      /* of the whole capture */
+	bool running_at_snapshot; /* the request had not ended when the threads stood still */
+	bool core_complete;
+	char *core_file;       /* name inside the incident's folder: 'core.zst'; NULL no core */
+	uint64_t core_bytes, core_bytes_on_disk;
+	struct omission *omitted;
+	size_t omitted_count;
+};
+
+enum action_state { ACTION_NONE, ACTION_RAN, ACTION_FAILED, ACTION_TIMED_OUT, ACTION_LIMIT, ACTION_DISABLED };
+const char *action_state_name(enum action_state state);
+
+struct action_facts {
+	enum action_state state;
+	char **argv; /* NULL-terminated, as run; NULL if not run */
+	int exit_code; /* 128 + signal when killed */
+	char *output; /* stdout and stderr together */
+	bool output_cut;
+	uint64_t took_ns;
+	char *why; /* for FAILED, LIMIT, DISABLED: in words */
+};
+
+/* What may be missing. Every field not 0 is shown. */
+struct losses {
+	uint64_t events_overwritten; /* of this request's trace */
+	uint64_t ring_lost;	     /* records the kernel could not hand over, while watching */
+	uint64_t refused;	     /* requests not traced for want of a slot, while watching */
+	uint64_t blind_io;	     /* socket calls whose bytes could not be read (io_uring, splice) */
+};
+
+/* What the analyst finds out: the part of the model that comes out of hostile memory. */
+struct analysis {
+	struct thread *thread; /* the holder first, then by tid */
+	size_t thread_count;
+	struct lock *lock;
+	size_t lock_count;
+	char **deadlock; /* 'A -> B -> A' in words, NULL-terminated; NULL none */
+	char *language;	 /* of the process: 'PHP 8.2.30' */
+	char *failed;	 /* the analysis itself failed, and why */
+	char **note;	 /* what was cut or doubtful, NULL-terminated; NULL none */
+};
+
+struct incident {
+	char id[INCIDENT_ID_LEN + 1];
+	uint64_t started_wall_ns; /* first byte of the request */
+	uint64_t trapped_wall_ns;
+	char *host_name, *kernel, *version;
+
+	char *rule;
+	enum reason reason;
+	char **also_matched; /* other rules that would have fired, NULL-terminated; NULL none */
+	uint64_t limit_ns;   /* time-taken of the rule, 0 none */
+	uint64_t elapsed_ns; /* at the trigger */
+	uint64_t fired_after_ns; /* from first byte to the moment user space had the trigger */
+	bool limit_reached;  /* the rule's limit: logged, not captured */
+	char *suppressed;    /* why not captured (limit, cool-down, another dump running); NULL */
+
+	struct request_info request;
+	struct hop *chain; /* the last one is the holder */
+	size_t chain_count;
+	pid_t holder_pid, holder_tid;
+	struct process_facts process; /* of the holder */
+
+	bool ended;
+	int status; /* 0 none sent yet */
+	uint64_t time_taken_ns; /* when ended */
+	char *end_note; /* 'aborted by the client', 'still running when the watch ended' */
+
+	struct spending *spending;
+	size_t spending_count;
+	struct trace_event *trace;
+	size_t trace_count;
+
+	struct capture_facts capture;
+	struct analysis analysis;
+	char *verdict;	    /* one sentence */
+	char **evidence;    /* lines behind it, NULL-terminated */
+	char *confidence;   /* 'high' 'medium' 'low' */
+	char *advice;	    /* one line, NULL none */
+	struct action_facts action;
+	struct losses losses;
+};
+
+struct incident *incident_new(void); /* zeroed, with a fresh random id; NULL: no memory */
+void incident_free(struct incident *incident);
+
+/* Appends a zeroed element to a (pointer, count) pair; NULL: no memory. */
+void *list_add(void *pointer_to_array, size_t *count, size_t element_size);
+int strings_add(char ***list, const char *text); /* keeps it NULL-terminated */
+size_t strings_count(char *const *list);
+
+/* Replaces an owned string by a copy (text NULL: by nothing). */
+void text_set(char **at, const char *text);
+void text_setf(char **at, const char *fmt, ...) PRINTF(2, 3);
+
+void stack_done(struct stack *stack);
+void analysis_done(struct analysis *analysis);
+
+#endif

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+/* Lines to stderr, escaped. */
+#include "log.h"
+
+#include "buf.h"
+
+#include <stdarg.h>
+#include <string.h>
+
+static bool silent;
+
+static void line(const char *prefix, const char *fmt, va_list ap)
+{
+	char raw[2048];
+	struct buf out;
+
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	buf_init(&out, 16384);
+	buf_adds(&out, prefix);
+	buf_add_escaped(&out, raw, strlen(raw));
+	buf_adds(&out, "\n");
+	fputs(out.data ? out.data : "reqtrap: out of memory\n", stderr);
+	buf_done(&out);
+}
+
+void log_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	line("reqtrap: ", fmt, ap);
+	va_end(ap);
+}
+
+void log_warn(const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	line("reqtrap: warning: ", fmt, ap);
+	va_end(ap);
+}
+
+void log_note(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (silent)
+		return;
+	va_start(ap, fmt);
+	line("reqtrap: ", fmt, ap);
+	va_end(ap);
+}
+
+void log_quiet(bool quiet)
+{
+	silent = quiet;
+}

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: MIT
+/* epoll with owned sources. Rejected: libuv, sd-event (they would only wrap this).
+ * Trap: a callback may remove a source whose event is already in the batch we
+ * hold, so removed sources are only marked and swept after the batch. */
+#include "loop.h"
+
+#include "ktime.h"
+
+#include <sys/epoll.h>
+#include <sys/timerfd.h>
+
+struct source {
+	struct source *next;
+	void (*fn)(void *arg, uint32_t events);
+	void *arg;
+	int fd;
+	bool timer; /* fd is a timerfd of ours */
+	bool removed;
+};
+
+struct loop {
+	int epoll_fd;
+	struct source *sources;
+	bool stopped;
+	int result;
+};
+
+int loop_new(struct loop **ret_loop, struct err *err)
+{
+	struct loop *loop = calloc(1, sizeof(*loop));
+
+	if (!loop)
+		return err_sys(err, -ENOMEM, "cannot make the event loop");
+	loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+	if (loop->epoll_fd < 0) {
+		int code = -errno;
+
+		free(loop);
+		return err_sys(err, code, "cannot make the event loop");
+	}
+	*ret_loop = loop;
+	return 0;
+}
+
+static void source_free(struct source *s)
+{
+	if (s->timer)
+		close(s->fd);
+	free(s);
+}
+
+void loop_free(struct loop *loop)
+{
+	struct source *next;
+
+	if (!loop)
+		return;
+	for (struct source *s = loop->sources; s; s = next) {
+		next = s->next;
+		source_free(s);
+	}
+	close(loop->epoll_fd);
+	free(loop);
+}
+
+static int add(struct loop *loop, int fd, bool timer, uint32_t events,
+	       void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source)
+{
+	struct source *s = calloc(1, sizeof(*s));
+	struct epoll_event ev = { .events = events, .data.ptr = s };
+
+	if (!s)
+		return -ENOMEM;
+	*s = (struct source){ .next = loop->sources, .fn = fn, .arg = arg, .fd = fd, .timer = timer };
+	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
+		int code = -errno;
+
+		free(s);
+		return code;
+	}
+	loop->sources = s;
+	if (ret_source)
+		*ret_source = s;
+	return 0;
+}
+
+int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events),
+		void *arg, struct source **ret_source)
+{
+	return add(loop, fd, false, events, fn, arg, ret_source);
+}
+
+int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns,
+		   void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source)
+{
+	CLEAN(fd) int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	struct itimerspec it = {
+		.it_value = { (time_t)(when_ns / NSEC_PER_SEC), (long)(when_ns % NSEC_PER_SEC) },
+		.it_interval = { (time_t)(every_ns / NSEC_PER_SEC), (long)(every_ns % NSEC_PER_SEC) },
+	};
+	int r;
+
+	if (fd < 0)
+		return -errno;
+	if (when_ns == 0) /* a zero value would disarm */
+		it.it_value.tv_nsec = 1;
+	if (timerfd_settime(fd, TFD_TIMER_ABSTIME, &it, NULL) < 0)
+		return -errno;
+	r = add(loop, fd, true, EPOLLIN, fn, arg, ret_source);
+	if (r < 0)
+		return r;
+	take_fd(&fd);
+	return 0;
+}
+
+void loop_remove(struct loop *loop, struct source *source)
+{
+	if (!source || source->removed)
+		return;
+	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	source->removed = true;
+}
+
+static void sweep(struct loop *loop)
+{
+	for (struct source **at = &loop->sources; *at;) {
+		struct source *s = *at;
+
+		if (!s->removed) {
+			at = &s->next;
+			continue;
+		}
+		*at = s->next;
+		source_free(s);
+	}
+}
+
+int loop_run(struct loop *loop)
+{
+	struct epoll_event ev[32];
+
+	loop->stopped = false;
+	while (!loop->stopped) {
+		int n = epoll_wait(loop->epoll_fd, ev, ARRAY_LEN(ev), -1);
+
+		if (n < 0 && errno != EINTR)
+			return -errno;
+		for (int i = 0; i < n && !loop->stopped; i++) {
+			struct source *s = ev[i].data.ptr;
+			uint64_t ticks;
+
+			if (s->removed)
+				continue;
+			if (s->timer && read(s->fd, &ticks, sizeof(ticks)) < 0)
+				continue;
+			s->fn(s->arg, s->timer ? 0 : ev[i].events);
+		}
+		sweep(loop);
+	}
+	return loop->result;
+}
+
+void loop_stop(struct loop *loop, int result)
+{
+	loop->stopped = true;
+	loop->result = result;
+}

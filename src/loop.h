@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT */
+/* One epoll loop: fds and timers, no threads. Callbacks must not block.
+ * A source may be removed from inside any callback, its own too. */
+#ifndef REQTRAP_LOOP_H
+#define REQTRAP_LOOP_H
+
+#include "err.h"
+
+struct loop;
+struct source;
+
+int loop_new(struct loop **ret_loop, struct err *err);
+void loop_free(struct loop *loop); /* frees all sources; closes none of the callers' fds */
+
+/* Calls fn(arg, events) when fd has 'events' (EPOLLIN ...). The fd stays the caller's. */
+int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events),
+		void *arg, struct source **ret_source);
+
+/* Calls fn(arg, 0) at 'when_ns' (CLOCK_MONOTONIC), then every 'every_ns' if not 0.
+ * A one-shot timer source stays allocated until loop_remove. */
+int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns,
+		   void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source);
+
+void loop_remove(struct loop *loop, struct source *source); /* NULL is fine */
+
+/* Runs until loop_stop. Returns the value given to loop_stop, or negative errno. */
+int loop_run(struct loop *loop);
+void loop_stop(struct loop *loop, int result);
+
+#endif

@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT */
+/* One table of verbs, one table of options. They feed getopt_long, the config keys
+ * that are the same words, --help, shell completion and the man page's synopsis. */
+#ifndef REQTRAP_OPTIONS_H
+#define REQTRAP_OPTIONS_H
+
+#include "buf.h"
+#include "err.h"
+
+enum exit_code { EXIT_DONE = 0, EXIT_NOTHING = 1, EXIT_MISTAKE = 2, EXIT_REFUSED = 3 };
+
+/* Exit code for a negative errno: EXIT_REFUSED for EPERM, EACCES, ENOSPC, EROFS ...,
+ * EXIT_MISTAKE for EINVAL, ENOENT, ESRCH ... */
+int exit_code_of(int code);
+
+struct verb {
+	const char *name;
+	const char *args;    /* for the usage line: 'TARGET...' */
+	const char *summary; /* one line */
+	uint32_t bit;	     /* which options it takes: struct option_row.verbs */
+	int (*run)(int argc, char **argv); /* argv[0] is the verb */
+	const char *examples; /* worked examples for '--help', lines ended by \n */
+};
+
+extern const struct verb verbs[];
+extern const size_t verb_count;
+
+const struct verb *verb_find(const char *name);
+
+enum option_type { TYPE_FLAG, TYPE_TEXT, TYPE_DURATION, TYPE_SIZE, TYPE_COUNT, TYPE_STATUS, TYPE_CAPTURE, TYPE_LIMIT,
+		   TYPE_CHOICE };
+
+struct option_row {
+	const char *name;	/* long option, and the key in the rules file */
+	char letter;		/* 0 none */
+	enum option_type type;
+	const char *arg;	/* 'D', 'FILE' ...; NULL for flags */
+	const char *choices;	/* TYPE_CHOICE: 'a|b' */
+	uint32_t verbs;		/* bits of the verbs that take it */
+	bool config_key;	/* also a key of a 'rule' section */
+	const char *help;
+};
+
+extern const struct option_row option_rows[];
+extern const size_t option_row_count;
+
+/* Parsed command line: options in the order given, then what is not an option. */
+struct option_use {
+	const struct option_row *row;
+	const char *value; /* points into argv; NULL for flags */
+};
+
+struct command_line {
+	struct option_use use[64];
+	size_t use_count;
+	char **rest;	 /* into argv */
+	int rest_count;
+	char **command;	 /* after '--', into argv; NULL none */
+};
+
+/* Parses for one verb; unknown options get 'did you mean'. Values are checked by
+ * their type. -EINVAL with a text. '--help' prints and returns 1: the caller exits 0. */
+int options_parse(const struct verb *verb, int argc, char **argv, struct command_line *ret, struct err *err);
+
+bool option_given(const struct command_line *line, const char *name);
+const char *option_value(const struct command_line *line, const char *name); /* the last one; NULL */
+
+void options_help(const struct verb *verb, struct buf *out); /* NULL: of the whole program */
+void options_completion(struct buf *out);		     /* bash */
+void options_man(struct buf *out);			     /* man page sections, mdoc */
+
+/* The nearest of a list by edit distance, if near enough to mean; NULL otherwise. */
+const char *did_you_mean(const char *word, const char *const *candidates, size_t count);
+
+#endif

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* One incident as a page. Rendering is pure: the same incident gives the same
+ * bytes, on any machine, at any time. Everything from outside is escaped for its
+ * medium. A format is one file and one row of the table in report.c. */
+#ifndef REQTRAP_REPORT_H
+#define REQTRAP_REPORT_H
+
+#include "buf.h"
+#include "err.h"
+#include "incident.h"
+
+struct report_format {
+	const char *name; /* 'text' 'html' 'json' 'chrome' 'stacks' */
+	const char *file; /* inside the incident's folder: 'report.txt' ... */
+	int (*render)(const struct incident *incident, struct buf *out, struct err *err);
+};
+
+extern const struct report_format report_formats[];
+extern const size_t report_format_count;
+
+const struct report_format *report_format_find(const char *name); /* NULL: none */
+
+int report_text(const struct incident *incident, struct buf *out, struct err *err); /* 80 columns */
+int report_html(const struct incident *incident, struct buf *out, struct err *err);
+int report_chrome(const struct incident *incident, struct buf *out, struct err *err);
+int report_stacks(const struct incident *incident, struct buf *out, struct err *err);
+
+#endif

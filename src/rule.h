@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT */
+/* Which request is a failed one. Pure: no I/O, no clock, no state. First rule that
+ * matches wins. Limits per process life live in engine.c, which has the clock. */
+#ifndef REQTRAP_RULE_H
+#define REQTRAP_RULE_H
+
+#include "err.h"
+#include "incident.h"
+
+#define RULE_STATUS_MAX 32
+#define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
+
+enum capture_bits { CAPTURE_TRACE = 1, CAPTURE_STACKS = 2, CAPTURE_FULL = 4 };
+
+struct status_range {
+	uint16_t from, to; /* inclusive */
+};
+
+struct rule {
+	char *name;
+	char *path;	/* glob: '*' any run of bytes, '?' one; NULL: any. On the URL's path
+			 * without its query */
+	char *method;	/* compared as it stands; NULL: any */
+	char *host;	/* glob, case folded, without the port; NULL: any */
+	uint64_t time_taken_ns; /* 0: no such condition */
+	struct status_range status[RULE_STATUS_MAX];
+	size_t status_count;
+	bool all;	/* conditions AND; default OR, as in FREB */
+	uint32_t capture; /* enum capture_bits */
+	uint32_t limit;	  /* captures and actions per life of the process */
+	uint64_t limit_window_ns; /* 0: none */
+	uint64_t cool_down_ns;
+	unsigned int samples; /* stack samples, 1 */
+	uint64_t every_ns;
+	char **action;	  /* argv with tokens, NULL none */
+};
+
+struct rules {
+	struct rule *rule;
+	size_t count;
+	bool actions_enabled;
+	char *store; /* NULL: default */
+};
+
+/* What is known of a request at the moment of asking. */
+struct rule_input {
+	const char *method, *url, *host; /* NULL: unknown, matches only rules that do not ask */
+	int status;		/* 0: none yet */
+	uint64_t elapsed_ns;
+};
+
+enum rule_verdict { RULE_NO, RULE_TIME, RULE_STATUS };
+
+/* One rule. With 'why' (NULL allowed) the reason in words, also for RULE_NO. */
+enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *input, char *why, size_t why_size);
+
+/* The first that matches; NULL none. ret_verdict says by which condition. */
+const struct rule *rules_match(const struct rules *rules, const struct rule_input *input,
+			       enum rule_verdict *ret_verdict);
+
+/* All distinct time-taken limits, ascending: what the kernel's timers are set to.
+ * Returns the count, -E2BIG above max. */
+int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);
+bool rules_want_status(const struct rules *rules, int status); /* any rule could fire at this status */
+
+void rules_free(struct rules *rules);
+struct rule *rules_add(struct rules *rules, const char *name); /* with the defaults; NULL: no memory */
+
+/* Value parsers shared by options and config. A text that does not fit gives
+ * -EINVAL and a text with an example. */
+int parse_duration(const char *text, uint64_t *ret_ns, struct err *err); /* '500ms' '2s' '1m' '00:01:30' */
+int parse_size(const char *text, uint64_t *ret_bytes, struct err *err);	 /* '512M', K M G T = KiB ... */
+int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err);
+int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'trace,stacks,full' */
+int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */
+int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
+bool glob_match(const char *pattern, const char *text, bool fold_case);
+void format_duration(uint64_t ns, char *buf, size_t size); /* the shortest that parses back */
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* Incidents on disk: one folder each, whole or absent. A folder is made as
+ * '.new-ID' (0700), filled, synced and renamed to
+ * '<UTC time>-<id>-<METHOD>-<path slug>'. Whatever a killed process left behind as
+ * '.new-*' is removed at the next store_open by its owner's death (flock). */
+#ifndef REQTRAP_STORE_H
+#define REQTRAP_STORE_H
+
+#include "err.h"
+#include "incident.h"
+
+struct store;
+
+/* dir NULL: the default ($REQTRAP_STORE, /var/lib/reqtrap for root, else
+ * $XDG_STATE_HOME/reqtrap). With 'create' it is made (0700) if absent. Refuses a
+ * symlink as the last part, and a directory that others may write or own
+ * (-EPERM, the text says which rule). */
+int store_open(const char *dir, bool create, struct store **ret_store, struct err *err);
+void store_free(struct store *store);
+const char *store_path(const struct store *store); /* absolute */
+
+/* Begins a folder. The fd (O_DIRECTORY) stays open until commit or abort. */
+struct store_entry;
+int store_begin(struct store *store, const struct incident *incident, struct store_entry **ret_entry, struct err *err);
+int store_entry_fd(const struct store_entry *entry);
+
+/* The final path, known from the start: what pages and the JSON stream name. */
+const char *store_entry_path(const struct store_entry *entry);
+
+/* Writes one file whole (temporary name, fsync, rename), 0600. */
+int store_write(struct store_entry *entry, const char *name, const void *data, size_t len, struct err *err);
+
+int store_commit(struct store_entry *entry, struct err *err); /* frees entry, also on failure */
+void store_abort(struct store_entry *entry);		      /* removes the folder, frees entry */
+
+/* Newest first. Rows are owned by the list. */
+struct store_row {
+	char id[INCIDENT_ID_LEN + 1];
+	char *name; /* of the folder */
+};
+
+int store_list(struct store *store, struct store_row **ret_rows, size_t *ret_count, struct err *err);
+void store_rows_free(struct store_row *rows, size_t count);
+
+/* id: any unique prefix, or 'last'. -ENOENT, or -EINVAL when ambiguous (the text
+ * lists the candidates). Reads and parses incident.json. */
+int store_load(struct store *store, const char *id, struct incident **ret_incident, char **ret_path, struct err *err);
+
+/* Rewrites the pages of an entry that is being filled: incident.json, report.txt,
+ * report.html, trace.json, stacks.txt. */
+int store_write_pages(struct store_entry *entry, const struct incident *incident, struct err *err);
+
+#endif

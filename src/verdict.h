@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: MIT */
+/* From facts to one sentence. Pure: reads the incident (trace, spending, analysis,
+ * locks) and fills verdict, evidence, confidence, advice. No I/O. When in doubt it
+ * says so: never confidently wrong. */
+#ifndef REQTRAP_VERDICT_H
+#define REQTRAP_VERDICT_H
+
+#include "incident.h"
+
+void verdict_make(struct incident *incident);
+
+#endif
