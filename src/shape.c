@@ -34,15 +34,30 @@ size_t utf8_sequence(const unsigned char *p)
 	return n;
 }
 
+/* Bytes of the text once what is not UTF-8 became U+FFFD. */
+static size_t clean_len(const unsigned char *p)
+{
+	size_t len = 0;
+
+	while (*p) {
+		size_t n = utf8_sequence(p);
+
+		len += n ? n : 3;
+		p += n ? n : 1;
+	}
+	return len;
+}
+
 void shape_add_string(struct buf *out, const char *text)
 {
 	const unsigned char *p = (const unsigned char *)text;
-	size_t room = SHAPE_TEXT_MAX - 64; /* for the mark */
+	size_t room;
 
 	if (!text) {
 		buf_adds(out, "null");
 		return;
 	}
+	room = clean_len(p) > SHAPE_TEXT_MAX ? SHAPE_TEXT_MAX - 64 /* for the mark */ : SHAPE_TEXT_MAX;
 	buf_adds(out, "\"");
 	for (size_t n = 1; *p; p += n ? n : 1) {
 		size_t put;
@@ -99,12 +114,30 @@ static uint64_t number_of(const void *base, const struct field *f)
 	return n;
 }
 
+static uint64_t number_kept(const void *base, const struct field *f)
+{
+	uint64_t n = number_of(base, f);
+
+	if (f->max == INT32_MAX && n > INT32_MAX)
+		return 0; /* a pid that was never known: -1 */
+	return MIN(n, f->max);
+}
+
+static bool is_letter(char c)
+{
+	return c > 0x20 && c < 0x7f;
+}
+
 static bool is_default(const void *base, const struct field *f)
 {
 	if (f->kind == KIND_LIST || f->kind == KIND_PIDS)
 		return count_of(base, f) == 0;
 	if (f->kind == KIND_ENUM)
 		return false; /* reads better when it stands */
+	if (f->kind == KIND_NUMBER)
+		return number_kept(base, f) == 0;
+	if (f->kind == KIND_LETTER)
+		return !is_letter(*(const char *)member(base, f));
 	if (f->kind == KIND_TEXTS)
 		return strings_count(pointer_of(base, f)) == 0;
 	if (f->kind == KIND_OBJECT) {
@@ -119,11 +152,6 @@ static bool is_default(const void *base, const struct field *f)
 			return false;
 	}
 	return true;
-}
-
-static bool is_letter(char c)
-{
-	return c > 0x20 && c < 0x7f;
 }
 
 /* --- writing --- */
@@ -188,15 +216,6 @@ static int write_pids(const struct field *f, const void *base, struct buf *out, 
 	return 0;
 }
 
-static uint64_t number_to_write(const void *base, const struct field *f)
-{
-	uint64_t n = number_of(base, f);
-
-	if (f->max == INT32_MAX && n > INT32_MAX)
-		return 0; /* a pid that was never known: -1 */
-	return MIN(n, f->max);
-}
-
 static int write_value(const struct field *f, const void *base, int indent, struct buf *out, struct err *err)
 {
 	char letter[2] = "";
@@ -216,7 +235,7 @@ static int write_value(const struct field *f, const void *base, int indent, stru
 		shape_add_string(out, letter);
 		return 0;
 	case KIND_NUMBER:
-		buf_addf(out, "%" PRIu64, number_to_write(base, f));
+		buf_addf(out, "%" PRIu64, number_kept(base, f));
 		return 0;
 	case KIND_SIGNED:
 		buf_addf(out, "%d", (int)(int32_t)number_of(base, f));

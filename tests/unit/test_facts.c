@@ -1,0 +1,287 @@
+// SPDX-License-Identifier: MIT
+/* Facts go out and come back; hostile ones are refused with the field's name. */
+#include "facts.h"
+
+#include "sample.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+
+#include <cmocka.h>
+
+static char *write_whole(const struct incident *incident)
+{
+	struct err err;
+	struct buf out;
+
+	buf_init(&out, FACTS_BYTES_MAX);
+	if (facts_write(incident, &out, &err) != 0)
+		fail_msg("%s", err.text);
+	return buf_take(&out);
+}
+
+static struct incident *read_whole(const char *json)
+{
+	struct incident *incident = NULL;
+	struct err err;
+
+	if (facts_read(json, strlen(json), &incident, &err) != 0)
+		fail_msg("%s", err.text);
+	return incident;
+}
+
+static void same_after_reading(const struct incident *incident)
+{
+	char *once = write_whole(incident), *twice;
+	struct incident *back = read_whole(once);
+
+	twice = write_whole(back);
+	assert_string_equal(once, twice);
+	incident_free(back);
+	free(once);
+	free(twice);
+}
+
+static void test_every_field(void **state UNUSED)
+{
+	struct incident *i = sample_incident(), *back;
+	char *json = write_whole(i);
+
+	back = read_whole(json);
+	assert_string_equal(back->id, i->id);
+	assert_int_equal(back->started_wall_ns, i->started_wall_ns);
+	assert_int_equal(back->reason, REASON_STATUS_CODE);
+	assert_int_equal(back->request.protocol, PROTOCOL_FASTCGI);
+	assert_true(back->request.head_cut);
+	assert_string_equal(back->also_matched[0], "everything");
+	assert_null(back->also_matched[1]);
+	assert_int_equal(back->chain_count, 2);
+	assert_string_equal(back->chain[0].via, "unix:/run/php.sock");
+	assert_null(back->chain[1].via);
+	assert_int_equal(back->spending_count, 4);
+	assert_int_equal(back->spending[3].kind, SPEND_UNATTRIBUTED);
+	assert_true(back->spending[0].open);
+	assert_int_equal(back->trace_count, 3);
+	assert_int_equal(back->trace[1].waker, 20214);
+	assert_int_equal(back->trace[1].dur_ns, 480 * SAMPLE_MS);
+	assert_int_equal(back->capture.method, METHOD_CLONE);
+	assert_string_equal(back->capture.omitted[0].why, "not readable");
+	assert_int_equal(back->action.state, ACTION_RAN);
+	assert_int_equal(strings_count(back->action.argv), 2);
+	assert_int_equal(back->action.exit_code, 3);
+	assert_string_equal(back->action.output, "told\nyou\n");
+	assert_int_equal(back->losses.blind_io, 4);
+	assert_int_equal(back->analysis.thread_count, 2);
+	assert_int_equal(back->analysis.thread[0].stack.frame[0].pc, 0x7f0012345678);
+	assert_true(back->analysis.thread[0].script.frame[1].script);
+	assert_int_equal(back->analysis.thread[0].state, 'S');
+	assert_int_equal(back->analysis.lock[0].waiter[1], 19961);
+	assert_int_equal(back->analysis.lock[0].waiter_count, 2);
+	incident_free(back);
+	same_after_reading(i);
+	incident_free(i);
+	free(json);
+}
+
+/* A member added to a struct needs a row in its table. Then change the number. */
+static void test_no_member_forgotten(void **state UNUSED)
+{
+	assert_int_equal(sizeof(struct request_info), 72);
+	assert_int_equal(sizeof(struct hop), 24);
+	assert_int_equal(sizeof(struct spending), 48);
+	assert_int_equal(sizeof(struct trace_event), 72);
+	assert_int_equal(sizeof(struct frame), 48);
+	assert_int_equal(sizeof(struct stack), 24);
+	assert_int_equal(sizeof(struct thread), 96);
+	assert_int_equal(sizeof(struct lock), 40);
+	assert_int_equal(sizeof(struct process_facts), 64);
+	assert_int_equal(sizeof(struct capture_facts), 96);
+	assert_int_equal(sizeof(struct action_facts), 56);
+	assert_int_equal(sizeof(struct losses), 32);
+	assert_int_equal(sizeof(struct analysis), 64);
+	assert_int_equal(sizeof(struct incident), 616);
+}
+
+static void test_empty_incident(void **state UNUSED)
+{
+	struct incident *i = incident_new();
+
+	same_after_reading(i);
+	incident_free(i);
+}
+
+/* Whatever bytes a client or a process put there. */
+static void test_hostile_text(void **state UNUSED)
+{
+	struct incident *i = sample_incident(), *back;
+	char all[300], *json;
+	size_t n = 0;
+
+	for (int c = 1; c < 256; c++)
+		all[n++] = (char)c;
+	strcpy(all + n, "\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf\xe2\x82");
+	text_set(&i->request.url, all);
+	text_set(&i->analysis.thread[0].comm, "\x1b]52;c;\xff\"\\\n");
+	i->analysis.thread[0].state = 7;
+	i->holder_tid = i->chain[0].tid = -1;
+	i->losses.refused = UINT64_MAX;
+	same_after_reading(i);
+	json = write_whole(i);
+	back = read_whole(json);
+	assert_string_equal(back->analysis.thread[0].comm, "\x1b]52;c;\xef\xbf\xbd\"\\\n");
+	assert_int_equal(back->analysis.thread[0].state, 0);
+	assert_int_equal(back->holder_tid, 0);
+	assert_int_equal(back->losses.refused, INT64_MAX);
+	assert_null(strchr(json, '\x1b'));
+	incident_free(back);
+	incident_free(i);
+	free(json);
+}
+
+static void test_long_text_is_marked(void **state UNUSED)
+{
+	struct incident *i = incident_new(), *back;
+	char *json, *longer = malloc((1u << 20) + 1);
+
+	memset(longer, 0xfe, 1u << 20);
+	longer[1u << 20] = '\0';
+	text_set(&i->action.output, longer);
+	json = write_whole(i);
+	back = read_whole(json);
+	assert_non_null(strstr(back->action.output, "bytes cut]"));
+	same_after_reading(i);
+	incident_free(back);
+	incident_free(i);
+	free(longer);
+	free(json);
+}
+
+static void test_does_not_fit(void **state UNUSED)
+{
+	struct incident *i = sample_incident();
+	struct err err;
+	struct buf out;
+
+	buf_init(&out, 1000);
+	assert_int_equal(facts_write(i, &out, &err), -E2BIG);
+	assert_non_null(strstr(err.text, "1000"));
+	buf_done(&out);
+	incident_free(i);
+}
+
+static void test_refused(void **state UNUSED)
+{
+	static const struct {
+		const char *json, *text;
+		int code;
+	} row[] = {
+		{ "", "not well-formed", -EINVAL },
+		{ "[]", "schema", -EINVAL },
+		{ "{\"schema\":1", "not well-formed", -EINVAL },
+		{ "{\"schema\":1}", "'id' is missing", -EINVAL },
+		{ "{\"schema\":2,\"id\":\"0123456789ab\"}", "newer", -EPROTO },
+		{ "{\"schema\":1,\"id\":\"../../../etc\"}", "'id'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"id\":\"0123456789ab\"}", "duplicate", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"status\":\"200\"}", "'status'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"status\":5000000000}", "'status'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"elapsed_ns\":-1}", "'elapsed_ns'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"elapsed_ns\":1.5}", "'elapsed_ns'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"holder_pid\":2147483648}", "'holder_pid'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"reason\":\"BORED\"}", "'reason'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"ended\":1}", "'ended'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"request\":7}", "'request'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"evidence\":[null]}", "'evidence[0]'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"trace\":[{},{\"at_ns\":true}]}", "'trace[1].at_ns'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"capture\":{\"core_file\":\"../../etc/shadow\"}}",
+		  "'capture.core_file'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"capture\":{\"core_file\":\"..\"}}", "'capture.core_file'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"analysis\":{\"thread\":[{\"stack\":{\"frame\":[{\"pc\":\"0xzz\"}]}}]}}",
+		  "'analysis.thread[0].stack.frame[0].pc'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"analysis\":{\"thread\":[{\"state\":\"SS\"}]}}",
+		  "'analysis.thread[0].state'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"analysis\":{\"lock\":[{\"waiter\":[1,\"2\"]}]}}",
+		  "'analysis.lock[0].waiter[1]'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"verdict\":\"a\\u0000b\"}", "not well-formed", -EINVAL },
+	};
+
+	for (size_t n = 0; n < ARRAY_LEN(row); n++) {
+		struct incident *i = NULL;
+		struct err err = { "" };
+		int r = facts_read(row[n].json, strlen(row[n].json), &i, &err);
+
+		if (r != row[n].code || !strstr(err.text, row[n].text) || i)
+			fail_msg("%s: %d '%s'", row[n].json, r, err.text);
+	}
+}
+
+static void test_too_many_hops(void **state UNUSED)
+{
+	struct incident *i = NULL;
+	struct err err;
+	struct buf json;
+
+	buf_init(&json, 1u << 20);
+	buf_adds(&json, "{\"schema\":1,\"id\":\"0123456789ab\",\"chain\":[{}");
+	for (int n = 0; n < 256; n++)
+		buf_adds(&json, ",{}");
+	buf_adds(&json, "]}");
+	assert_int_equal(facts_read(json.data, json.len, &i, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "'chain': expected a shorter list"));
+	buf_done(&json);
+}
+
+static void test_unknown_keys_pass(void **state UNUSED)
+{
+	struct incident *i = read_whole("{\"schema\":1,\"id\":\"0123456789ab\",\"colour\":[1,{\"a\":2}],\"status\":404}");
+
+	assert_int_equal(i->status, 404);
+	incident_free(i);
+}
+
+static void test_analysis_alone(void **state UNUSED)
+{
+	struct analysis a = { 0 }, back;
+	struct buf one, two;
+	struct err err;
+
+	sample_analysis(&a);
+	buf_init(&one, ANALYSIS_BYTES_MAX);
+	buf_init(&two, ANALYSIS_BYTES_MAX);
+	assert_int_equal(analysis_write(&a, &one, &err), 0);
+	assert_int_equal(analysis_read(one.data, one.len, &back, &err), 0);
+	assert_int_equal(analysis_write(&back, &two, &err), 0);
+	assert_string_equal(one.data, two.data);
+	assert_string_equal(back.deadlock[0], "5689 -> 5690 -> 5689");
+	assert_int_equal(analysis_read(one.data, one.len - 2, &back, &err), -EINVAL);
+	analysis_done(&a);
+	analysis_done(&back);
+	buf_done(&one);
+	buf_done(&two);
+}
+
+static void test_utf8(void **state UNUSED)
+{
+	char *clean = facts_utf8("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xc0\xaf\xed\xa0\x80z");
+
+	assert_string_equal(clean, "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+	free(clean);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_no_member_forgotten),
+		cmocka_unit_test(test_empty_incident),
+		cmocka_unit_test(test_hostile_text),
+		cmocka_unit_test(test_long_text_is_marked),
+		cmocka_unit_test(test_does_not_fit),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many_hops),
+		cmocka_unit_test(test_unknown_keys_pass),
+		cmocka_unit_test(test_analysis_alone),
+		cmocka_unit_test(test_utf8),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
