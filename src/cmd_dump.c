@@ -1,0 +1,674 @@
+// SPDX-License-Identifier: MIT
+/* 'dump' and 'procdump': two grammars, one series of dumps. Rejected: letting the
+ * worker write under the final name (a name is taken only by a whole dump: written
+ * under a hidden one, renamed without replacing). Trap: the process may end and its
+ * number be given to another between two dumps, so the pidfd is asked each time. */
+#include "cmd.h"
+#include "dump.h"
+#include "facts.h"
+#include "incident.h"
+#include "ktime.h"
+#include "log.h"
+#include "loop.h"
+#include "proc.h"
+#include "procdump.h"
+#include "rule.h"
+
+#include <fcntl.h>
+#include <jansson.h>
+#include <limits.h>
+#include <pwd.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/random.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#define NATIVE_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
+#define CLASHES_MAX 10000 /* numbers tried for a name that is taken */
+#define PIDS_NAMED 12	  /* of several processes with one name, in the error */
+
+struct series {
+	/* what is asked for */
+	struct proc proc;
+	char process[64];
+	char dir[PATH_MAX]; /* absolute */
+	int dir_fd;
+	const char *pattern;
+	bool overwrite, json;
+	uint32_t compress, snapshot;
+	uint64_t pause_budget_ns, every_ns, timeout_ns;
+	unsigned int count;
+	const char *comment;
+
+	/* where it is */
+	struct loop *loop;
+	struct dump_job *job;
+	struct source *job_source, *next_source, *timeout_source;
+	char part[48]; /* the hidden name it is being written under */
+	struct tm started;
+	uint64_t first_ns;
+	unsigned int done;
+	int signal; /* the one that ended it, 0 none */
+	bool timed_out;
+};
+
+/* ---- the process meant ---- */
+
+struct name_search {
+	const char *name;
+	pid_t pid[PIDS_NAMED];
+	size_t count;
+};
+
+static bool name_is(pid_t pid, const char *name)
+{
+	CLEAN(free) char *comm = NULL;
+	char path[32], exe[PATH_MAX];
+	const char *base;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
+	if (proc_file(AT_FDCWD, path, 256, &comm, NULL) < 0)
+		return false;
+	comm[strcspn(comm, "\n")] = '\0';
+	if (!strcmp(comm, name))
+		return true;
+	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
+	n = readlink(path, exe, sizeof(exe) - 1);
+	if (n <= 0)
+		return false;
+	exe[n] = '\0';
+	base = strrchr(exe, '/');
+	return !strcmp(base ? base + 1 : exe, name);
+}
+
+static int look_at(pid_t pid, void *arg)
+{
+	struct name_search *search = arg;
+	struct proc proc;
+
+	if (pid == getpid() || !name_is(pid, search->name) || proc_open(&proc, pid, NULL) < 0)
+		return 0;
+	proc_close(&proc);
+	if (search->count < PIDS_NAMED)
+		search->pid[search->count] = pid;
+	search->count++;
+	return 0;
+}
+
+/* Several matches are an error, not a guess: the newest nginx is a worker today and
+ * the master after a reload. */
+static int pid_of_name(const char *name, pid_t *ret_pid, struct err *err)
+{
+	struct name_search search = { .name = name };
+	char list[256] = "";
+	size_t len = 0;
+
+	proc_each(look_at, &search);
+	if (search.count == 0)
+		return err_say(err, -ESRCH, "no process has the name '%s'", name);
+	if (search.count == 1) {
+		*ret_pid = search.pid[0];
+		return 0;
+	}
+	for (size_t i = 0; i < MIN(search.count, (size_t)PIDS_NAMED); i++)
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d", i ? ", " : "", search.pid[i]);
+	return err_say(err, -EINVAL, "'%s' is the name of %zu processes (%s%s): give the id of one of them", name,
+		       search.count, list, search.count > PIDS_NAMED ? " ..." : "");
+}
+
+static int pid_of(const char *target, pid_t *ret_pid, struct err *err)
+{
+	char *end;
+	long pid;
+
+	if (!target[0] || strspn(target, "0123456789") != strlen(target))
+		return pid_of_name(target, ret_pid, err);
+	errno = 0;
+	pid = strtol(target, &end, 10);
+	if (errno || pid > INT_MAX || pid <= 0)
+		return err_say(err, -EINVAL, "'%s' is not a process id", target);
+	*ret_pid = (pid_t)pid;
+	return 0;
+}
+
+static bool is_kernel_thread(int dir_fd)
+{
+	CLEAN(free) char *text = NULL;
+	unsigned int flags;
+	const char *p;
+
+	if (proc_file(dir_fd, "stat", 4096, &text, NULL) < 0)
+		return false;
+	p = strrchr(text, ')');
+	return p && sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x00200000; /* PF_KTHREAD */
+}
+
+static bool is_zombie(pid_t pid)
+{
+	struct proc_stat stat;
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	return proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.state == 'Z';
+}
+
+/* The same question the kernel asks at PTRACE_SEIZE, without stopping anything. */
+static int check_rights(const struct proc *proc, const char *process, struct err *err)
+{
+	CLEAN(fd) int fd = openat(proc->dir_fd, "mem", O_RDONLY | O_CLOEXEC);
+	struct proc_status status;
+	char path[PATH_MAX], user[64] = "another user";
+	ssize_t n;
+
+	if (fd >= 0)
+		return 0;
+	if (errno != EACCES && errno != EPERM)
+		return err_sys(err, -errno, "cannot read process %d '%s'", proc->pid, process);
+	if (proc_status_read(proc->dir_fd, "status", &status) == 0) {
+		const struct passwd *pw = getpwuid(status.euid);
+
+		snprintf(user, sizeof(user), status.euid == geteuid() ? "yours, but protected" : "user '%.50s'",
+			 pw ? pw->pw_name : "?");
+	}
+	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+	path[MAX(n, 0)] = '\0';
+	return err_say(err, -EPERM, "process %d '%s' (%s) needs CAP_SYS_PTRACE: run as root, or once 'setcap cap_sys_ptrace+ep %s'",
+		       proc->pid, process, user, path);
+}
+
+static int open_target(const char *target, struct proc *ret_proc, char *process, size_t process_size, struct err *err)
+{
+	struct proc proc;
+	pid_t pid;
+	int r = pid_of(target, &pid, err);
+
+	if (r < 0)
+		return r;
+	if (pid == getpid())
+		return err_say(err, -EINVAL, "%d is this reqtrap itself: it cannot stop itself to take a dump", pid);
+	r = proc_open(&proc, pid, err);
+	if (r == -ESRCH && is_zombie(pid))
+		err_say(err, r, "process %d is a zombie: it has ended, and its parent has not collected it", pid);
+	if (r < 0)
+		return r;
+	proc_name(pid, process, process_size);
+	if (is_kernel_thread(proc.dir_fd))
+		r = err_say(err, -EINVAL, "%d '%s' is a thread of the kernel: it has no memory of its own to dump", pid, process);
+	else
+		r = check_rights(&proc, process, err);
+	if (r < 0)
+		proc_close(&proc);
+	else
+		*ret_proc = proc;
+	return r;
+}
+
+/* ---- where the dump goes ---- */
+
+/* Splits PATH into a folder that is there and a pattern for the name; a folder alone
+ * (or nothing) leaves *ret_pattern as it is. */
+static int open_place(struct series *s, const char *path, struct err *err)
+{
+	CLEAN(free) char *dir = strdup(path ? path : ".");
+	struct stat st;
+	char *slash;
+
+	if (!dir)
+		return err_sys(err, -ENOMEM, "cannot open '%s'", path);
+	if (path && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) && path[0] && path[strlen(path) - 1] != '/') {
+		slash = strrchr(dir, '/');
+		s->pattern = slash ? strrchr(path, '/') + 1 : path;
+		if (slash)
+			slash[slash == dir ? 1 : 0] = '\0';
+		else
+			strcpy(dir, ".");
+	}
+	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (s->dir_fd < 0)
+		return err_sys(err, -errno, "cannot open the folder '%s'", dir);
+	if (faccessat(s->dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
+		return err_sys(err, -errno, "cannot write into the folder '%s'", dir);
+	if (!realpath(dir, s->dir))
+		return err_sys(err, -errno, "cannot find the folder '%s'", dir);
+	return 0;
+}
+
+static int final_name(const struct series *s, unsigned int number, char *name, size_t size, struct err *err)
+{
+	return dump_file_name(s->pattern, s->process, s->proc.pid, &s->started, number, name, size, err);
+}
+
+/* Moves the finished dump to its name: the first free one, or with -o the plain one. */
+static int take_name(const struct series *s, char *name, size_t size, struct err *err)
+{
+	for (unsigned int number = 0; number < CLASHES_MAX; number++) {
+		int r = final_name(s, number, name, size, err);
+
+		if (r < 0)
+			return r;
+		if (s->overwrite)
+			r = renameat(s->dir_fd, s->part, s->dir_fd, name);
+		else if (renameat2(s->dir_fd, s->part, s->dir_fd, name, RENAME_NOREPLACE) == 0)
+			r = 0;
+		else if (errno != EINVAL) /* a file system that cannot: link does not replace either */
+			r = -1;
+		else if ((r = linkat(s->dir_fd, s->part, s->dir_fd, name, 0)) == 0)
+			unlinkat(s->dir_fd, s->part, 0);
+		if (r == 0)
+			return 0;
+		if (errno != EEXIST)
+			return err_sys(err, -errno, "cannot name the dump '%s/%s'", s->dir, name);
+	}
+	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", s->pattern, CLASHES_MAX - 1,
+		       s->dir);
+}
+
+/* ---- telling ---- */
+
+/* A part of text from outside; names of mappings are hostile. */
+static char *utf8_part(const char *text, size_t len)
+{
+	CLEAN(free) char *part = strndup(text, len);
+
+	return part ? facts_utf8(part) : NULL;
+}
+
+static json_t *omissions(const struct dump_result *result)
+{
+	json_t *list = json_array();
+
+	for (const char *line = result->omitted; *line;) {
+		size_t len = strcspn(line, "\n"), tab = MIN(strcspn(line, "\t"), len);
+		CLEAN(free) char *range = utf8_part(line, tab);
+		CLEAN(free) char *why = utf8_part(line + MIN(tab + 1, len), len - MIN(tab + 1, len));
+
+		json_array_append_new(list, json_pack("{s:s, s:s}", "range", range ? range : "", "why", why ? why : ""));
+		line += len + (line[len] == '\n');
+	}
+	return list;
+}
+
+static void tell_json(const char *path, const struct series *s, const struct dump_result *result)
+{
+	CLEAN(free) char *clean_path = facts_utf8(path);
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:b, s:o}", "event", "dump", "path",
+				 clean_path ? clean_path : "", "kind", "full", "pid", (int)s->proc.pid, "threads",
+				 (json_int_t)result->threads, "method", capture_method_name(result->method), "pause_ms",
+				 ns_to_ms(result->pause_ns), "wall_ms", ns_to_ms(result->wall_ns), "bytes",
+				 (json_int_t)result->core_bytes, "bytes_on_disk", (json_int_t)result->core_bytes_on_disk,
+				 "complete", (int)result->complete, "omitted", omissions(result));
+
+	if (json && result->omitted_more)
+		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
+	if (json && result->threads_not_stopped)
+		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
+	if (json && result->why_not_clone[0])
+		json_object_set_new(json, "why_not_clone", json_string_nocheck(result->why_not_clone));
+	if (json)
+		json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	fflush(stdout);
+	json_decref(json);
+}
+
+static void tell_text(const char *path, const struct series *s, const struct dump_result *result)
+{
+	struct buf out;
+
+	buf_init(&out, 65536);
+	buf_add_escaped(&out, path, strlen(path));
+	buf_addf(&out, "\n  process %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
+		 s->proc.pid, s->process, result->threads, result->threads == 1 ? "" : "s",
+		 (double)result->core_bytes / 1048576.0, (double)result->core_bytes_on_disk / 1048576.0,
+		 ns_to_ms(result->pause_ns), capture_method_name(result->method), ns_to_ms(result->wall_ns));
+	if (result->why_not_clone[0])
+		buf_addf(&out, "  no clone: %s\n", result->why_not_clone);
+	if (result->threads_not_stopped)
+		buf_addf(&out, "  %u threads could not be stopped\n", result->threads_not_stopped);
+	for (const char *line = result->omitted; *line;) {
+		size_t len = strcspn(line, "\n"), tab = MIN(strcspn(line, "\t"), len);
+
+		buf_adds(&out, "  left out: ");
+		buf_add_escaped(&out, line, tab);
+		if (tab < len) {
+			buf_adds(&out, " (");
+			buf_add_escaped(&out, line + tab + 1, len - tab - 1);
+			buf_adds(&out, ")");
+		}
+		buf_adds(&out, "\n");
+		line += len + (line[len] == '\n');
+	}
+	if (result->omitted_more)
+		buf_addf(&out, "  and %u more ranges left out\n", result->omitted_more);
+	fputs(out.data ? out.data : "", stdout);
+	fflush(stdout);
+	buf_done(&out);
+}
+
+/* ---- the series ---- */
+
+static void end_series(struct series *s, int exit_code)
+{
+	loop_stop(s->loop, exit_code);
+}
+
+static void begin_dump(void *arg, uint32_t events);
+
+static void schedule_next(struct series *s)
+{
+	uint64_t when = s->first_ns + s->done * s->every_ns;
+	int r;
+
+	loop_remove(s->loop, s->next_source);
+	s->next_source = NULL;
+	r = loop_add_timer(s->loop, MAX(when, now_ns()), 0, begin_dump, s, &s->next_source);
+	if (r < 0) {
+		log_error("cannot wait for the next dump: %s", strerror(-r));
+		end_series(s, EXIT_REFUSED);
+	}
+}
+
+static void target_gone(struct series *s)
+{
+	log_error("process %d '%s' ended after %u of %u dumps", s->proc.pid, s->process, s->done, s->count);
+	end_series(s, EXIT_NOTHING);
+}
+
+static void take_result(void *arg, uint32_t events)
+{
+	struct series *s = arg;
+	struct dump_result result;
+	char name[NAME_MAX + 1], path[PATH_MAX + NAME_MAX + 2];
+	struct err err = { .text = "" };
+	int r = dump_finish(s->job, false, &result);
+
+	(void)events;
+	if (r == -EAGAIN)
+		return;
+	loop_remove(s->loop, s->job_source);
+	loop_remove(s->loop, s->timeout_source);
+	s->job_source = s->timeout_source = NULL;
+	s->job = NULL;
+	if (r == 0 && result.code < 0) {
+		r = result.code;
+		err_say(&err, r, "%s", result.error);
+	} else if (r < 0) {
+		err_sys(&err, r, "cannot take a dump of process %d '%s'", s->proc.pid, s->process);
+	}
+	if (r == 0)
+		r = take_name(s, name, sizeof(name), &err);
+	if (r < 0) {
+		unlinkat(s->dir_fd, s->part, 0);
+		if (s->timed_out)
+			log_error("the dump of process %d was given up after %llu s", s->proc.pid,
+				  (unsigned long long)(s->timeout_ns / NSEC_PER_SEC));
+		else if (!s->signal)
+			log_error("%s", err.text);
+		else
+			log_note("the dump of process %d was cancelled: no file is left", s->proc.pid);
+		end_series(s, s->timed_out ? EXIT_NOTHING : exit_code_of(r));
+		return;
+	}
+	s->done++;
+	snprintf(path, sizeof(path), "%s/%s", strcmp(s->dir, "/") ? s->dir : "", name);
+	(s->json ? tell_json : tell_text)(path, s, &result);
+	if (s->done == s->count || s->signal)
+		end_series(s, EXIT_DONE);
+	else
+		schedule_next(s);
+}
+
+static void give_up(void *arg, uint32_t events)
+{
+	struct series *s = arg;
+
+	(void)events;
+	s->timed_out = true;
+	if (s->job)
+		dump_cancel(s->job);
+}
+
+static void begin_dump(void *arg, uint32_t events)
+{
+	struct series *s = arg;
+	struct dump_order order = {
+		.pid = s->proc.pid,
+		.start_ticks = s->proc.start_ticks,
+		.kinds = DUMP_FULL,
+		.snapshot = s->snapshot,
+		.pause_budget_ns = s->pause_budget_ns,
+		.compress = s->compress,
+	};
+	time_t now = time(NULL);
+	struct err err = { .text = "" };
+	unsigned int random = 0;
+	int r;
+
+	(void)events;
+	loop_remove(s->loop, s->next_source);
+	s->next_source = NULL;
+	if (s->done && !proc_alive(&s->proc)) {
+		target_gone(s);
+		return;
+	}
+	localtime_r(&now, &s->started);
+	if (getrandom(&random, sizeof(random), 0) < 0)
+		random = (unsigned int)now_ns();
+	snprintf(s->part, sizeof(s->part), ".reqtrap-%d-%08x.part", getpid(), random);
+	snprintf(order.file, sizeof(order.file), "%s", s->part);
+	snprintf(order.comment, sizeof(order.comment), "%s", s->comment ? s->comment : "");
+	r = dump_start(s->dir_fd, -1, &s->job, &err);
+	if (r == 0)
+		r = dump_order_send(s->job, &order, &err);
+	if (r == 0) {
+		r = loop_add_fd(s->loop, dump_fd(s->job), EPOLLIN, take_result, s, &s->job_source);
+		if (r == 0 && s->timeout_ns)
+			r = loop_add_timer(s->loop, now_ns() + s->timeout_ns, 0, give_up, s, &s->timeout_source);
+		if (r < 0)
+			err_sys(&err, r, "cannot wait for the dump");
+	}
+	if (r < 0) {
+		log_error("%s", err.text);
+		end_series(s, exit_code_of(r));
+	}
+}
+
+/* Once: the dump under way is finished, the series ends. Twice: it is cancelled. */
+static void on_signal(void *arg, uint32_t events)
+{
+	struct signalfd_siginfo info;
+	struct series *s = ((void **)arg)[0];
+	const int *fd = ((void **)arg)[1];
+
+	(void)events;
+	if (read(*fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (s->job && s->signal) {
+		dump_cancel(s->job);
+		return;
+	}
+	s->signal = (int)info.ssi_signo;
+	if (!s->job)
+		end_series(s, EXIT_DONE);
+	else
+		log_note("finishing the dump under way; once more cancels it");
+}
+
+static int series_run(struct series *s)
+{
+	CLEAN(fd) int signal_fd = -1;
+	void *signal_arg[2] = { s, &signal_fd };
+	struct err err = { .text = "" };
+	sigset_t set, before;
+	int r;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, &before);
+	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	r = loop_new(&s->loop, &err);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return EXIT_REFUSED;
+	}
+	loop_add_fd(s->loop, signal_fd, EPOLLIN, on_signal, signal_arg, NULL);
+	s->first_ns = now_ns();
+	schedule_next(s);
+	r = loop_run(s->loop);
+	if (s->job) { /* something of ours failed while it ran */
+		struct dump_result result;
+
+		dump_cancel(s->job);
+		dump_finish(s->job, true, &result);
+		unlinkat(s->dir_fd, s->part, 0);
+	}
+	loop_free(s->loop);
+	if (s->signal) { /* die of it, as a shell expects */
+		signal(s->signal, SIG_DFL);
+		raise(s->signal);
+		sigprocmask(SIG_SETMASK, &before, NULL);
+	}
+	sigprocmask(SIG_SETMASK, &before, NULL);
+	return r < 0 ? EXIT_REFUSED : r;
+}
+
+static int series_open_and_run(struct series *s, const char *target, const char *path)
+{
+	struct err err = { .text = "" };
+	char name[NAME_MAX + 1];
+	int r;
+
+	s->dir_fd = -1;
+	r = open_target(target, &s->proc, s->process, sizeof(s->process), &err);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return exit_code_of(r);
+	}
+	r = open_place(s, path, &err);
+	if (r == 0)
+		r = final_name(s, 0, name, sizeof(name), &err); /* a bad pattern shows before the stop */
+	if (r < 0)
+		log_error("%s", err.text);
+	r = r < 0 ? exit_code_of(r) : series_run(s);
+	proc_close(&s->proc);
+	if (s->dir_fd >= 0)
+		close(s->dir_fd);
+	return r;
+}
+
+/* ---- the two grammars ---- */
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t n = strlen(text), m = strlen(end);
+
+	return n >= m && !strcmp(text + n - m, end);
+}
+
+/* --compress decides; else a name that was given; else zstd. */
+static void choose_compression(struct series *s, const char *option, const char *path)
+{
+	struct stat st;
+	bool named = path && path[0] && path[strlen(path) - 1] != '/' && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode));
+
+	s->compress = option ? !strcmp(option, "zstd") : named ? ends_with(path, ".zst") : true;
+	s->pattern = s->compress ? NATIVE_FILE_NAME ".zst" : NATIVE_FILE_NAME;
+}
+
+static int read_options(struct series *s, const struct command_line *line, const char *path, struct err *err)
+{
+	const char *snapshot = option_value(line, "snapshot");
+	const char *value;
+	uint64_t count = 1;
+	int r = 0;
+
+	s->count = 1;
+	s->every_ns = PROCDUMP_EVERY_NS;
+	s->json = option_given(line, "json");
+	log_quiet(option_given(line, "quiet"));
+	if (option_given(line, "stacks"))
+		return err_say(err, -EOPNOTSUPP, "'--stacks' writes no dump: 'reqtrap stacks %s' prints every thread's stack",
+			       line->rest[0]);
+	if (line->command)
+		return err_say(err, -EOPNOTSUPP, "'-- %s': a dump needs a process that runs already", line->command[0]);
+	if ((value = option_value(line, "count")))
+		r = parse_count(value, 1, PROCDUMP_COUNT_MAX, &count, err);
+	s->count = (unsigned int)count;
+	if (r == 0 && (value = option_value(line, "every")))
+		r = parse_duration(value, &s->every_ns, err);
+	if (r == 0 && (value = option_value(line, "pause-budget")))
+		r = parse_duration(value, &s->pause_budget_ns, err);
+	if (snapshot && strcmp(snapshot, "auto"))
+		s->snapshot = !strcmp(snapshot, "clone") ? SNAPSHOT_CLONE : SNAPSHOT_STOP;
+	choose_compression(s, option_value(line, "compress"), path);
+	return r;
+}
+
+int cmd_dump(int argc, char **argv)
+{
+	struct command_line line;
+	struct series s = { .proc = { .pidfd = -1, .dir_fd = -1 } };
+	struct err err = { .text = "" };
+	const char *path;
+	int r = verb_begin("dump", argc, argv, &line);
+
+	if (r != VERB_GO_ON)
+		return r;
+	path = option_value(&line, "output");
+	if (line.rest_count < 1)
+		r = err_say(&err, -EINVAL, "no process is named: reqtrap dump [OPTIONS] PID|NAME [PATH]");
+	else if (line.rest_count > (path ? 1 : 2))
+		r = err_say(&err, -EINVAL, "'%s' is one word too many: a process and a path are all",
+			    line.rest[path ? 1 : 2]);
+	else
+		r = read_options(&s, &line, path = path || line.rest_count < 2 ? path : line.rest[1], &err);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return EXIT_MISTAKE;
+	}
+	return series_open_and_run(&s, line.rest[0], path);
+}
+
+int cmd_procdump(int argc, char **argv)
+{
+	struct procdump pd;
+	struct series s = { .proc = { .pidfd = -1, .dir_fd = -1 }, .pattern = PROCDUMP_FILE_NAME };
+	struct err err = { .text = "" };
+	struct buf text;
+	int r;
+
+	buf_init(&text, 65536);
+	r = procdump_parse(argc, argv, &pd, &text, &err);
+	for (char *line = text.data; r == 0 && line && *line;) {
+		char *end = line + strcspn(line, "\n");
+		bool more = *end;
+
+		*end = '\0';
+		log_note("%s", line);
+		line = end + more;
+	}
+	if (r == 0 && pd.help) {
+		buf_done(&text);
+		procdump_help(&text);
+		fputs(text.data, stdout);
+	}
+	buf_done(&text);
+	if (r < 0) {
+		log_error("%s", err.text);
+		return EXIT_MISTAKE;
+	}
+	if (pd.help)
+		return EXIT_DONE;
+	s.count = pd.count;
+	s.every_ns = pd.every_ns;
+	s.timeout_ns = pd.timeout_ns;
+	s.overwrite = pd.overwrite;
+	s.json = pd.json;
+	s.comment = pd.comment;
+	return series_open_and_run(&s, pd.target, pd.path);
+}
