@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* One table of verbs, one table of options. They feed getopt_long, the config keys
- * that are the same words, --help, shell completion and the man page's synopsis. */
+/* One table of options. It feeds getopt_long, the config keys that are the same
+ * words, --help, shell completion and the man page. What a verb is stands here too;
+ * the table of verbs is in verbs.c, with the functions. */
 #ifndef REQTRAP_OPTIONS_H
 #define REQTRAP_OPTIONS_H
 
@@ -9,9 +10,27 @@
 
 enum exit_code { EXIT_DONE = 0, EXIT_NOTHING = 1, EXIT_MISTAKE = 2, EXIT_REFUSED = 3 };
 
-/* Exit code for a negative errno: EXIT_REFUSED for EPERM, EACCES, ENOSPC, EROFS ...,
- * EXIT_MISTAKE for EINVAL, ENOENT, ESRCH ... */
+/* Exit code for a negative errno: EXIT_MISTAKE for what the user can mend in the
+ * command line (EINVAL, ENOENT, ESRCH ...), else EXIT_REFUSED: the system said no. */
 int exit_code_of(int code);
+
+enum verb_bits {
+	VERB_WATCH = 1 << 0,
+	VERB_DUMP = 1 << 1,
+	VERB_PROCDUMP = 1 << 2, /* has its own grammar: no rows of the option table */
+	VERB_STACKS = 1 << 3,
+	VERB_LIST = 1 << 4,
+	VERB_SHOW = 1 << 5,
+	VERB_REPORT = 1 << 6,
+	VERB_OPEN = 1 << 7,
+	VERB_RM = 1 << 8,
+	VERB_CHECK = 1 << 9,
+	VERB_TEST = 1 << 10,
+	VERB_DOCTOR = 1 << 11,
+	VERB_DEMO = 1 << 12,
+	VERB_COMPLETION = 1 << 13,
+	VERB_HELP = 1 << 14,
+};
 
 struct verb {
 	const char *name;
@@ -19,16 +38,21 @@ struct verb {
 	const char *summary; /* one line */
 	uint32_t bit;	     /* which options it takes: struct option_row.verbs */
 	int (*run)(int argc, char **argv); /* argv[0] is the verb */
+	const char *details;  /* paragraphs for '--help', lines ended by \n; NULL none */
 	const char *examples; /* worked examples for '--help', lines ended by \n */
 };
 
-extern const struct verb verbs[];
-extern const size_t verb_count;
-
-const struct verb *verb_find(const char *name);
-
-enum option_type { TYPE_FLAG, TYPE_TEXT, TYPE_DURATION, TYPE_SIZE, TYPE_COUNT, TYPE_STATUS, TYPE_CAPTURE, TYPE_LIMIT,
-		   TYPE_CHOICE };
+enum option_type {
+	TYPE_FLAG,
+	TYPE_TEXT,
+	TYPE_DURATION,
+	TYPE_SIZE,
+	TYPE_COUNT,
+	TYPE_STATUS,
+	TYPE_CAPTURE,
+	TYPE_LIMIT,
+	TYPE_CHOICE,
+};
 
 struct option_row {
 	const char *name;	/* long option, and the key in the rules file */
@@ -41,6 +65,7 @@ struct option_row {
 	const char *help;
 };
 
+/* A name may have several rows, for different verbs. */
 extern const struct option_row option_rows[];
 extern const size_t option_row_count;
 
@@ -53,9 +78,9 @@ struct option_use {
 struct command_line {
 	struct option_use use[64];
 	size_t use_count;
-	char **rest;	 /* into argv */
+	char **rest;	 /* into argv, whose order is changed */
 	int rest_count;
-	char **command;	 /* after '--', into argv; NULL none */
+	char **command;	 /* after '--', into argv, NULL-terminated; NULL none */
 };
 
 /* Parses for one verb; unknown options get 'did you mean'. Values are checked by
@@ -65,9 +90,11 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct command
 bool option_given(const struct command_line *line, const char *name);
 const char *option_value(const struct command_line *line, const char *name); /* the last one; NULL */
 
-void options_help(const struct verb *verb, struct buf *out); /* NULL: of the whole program */
-void options_completion(struct buf *out);		     /* bash */
-void options_man(struct buf *out);			     /* man page sections, mdoc */
+/* Checks a value against its row, as options_parse does. */
+int option_check(const struct option_row *row, const char *value, struct err *err);
+
+/* '--help' of one verb, within 80 columns. */
+void options_help(const struct verb *verb, struct buf *out);
 
 /* The nearest of a list by edit distance, if near enough to mean; NULL otherwise. */
 const char *did_you_mean(const char *word, const char *const *candidates, size_t count);

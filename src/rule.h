@@ -4,11 +4,15 @@
 #ifndef REQTRAP_RULE_H
 #define REQTRAP_RULE_H
 
+#include "buf.h"
 #include "err.h"
 #include "incident.h"
 
 #define RULE_STATUS_MAX 32
 #define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
+
+#define RULE_SAMPLES_MAX 100
+#define RULE_LIMIT_MAX 1000000u
 
 enum capture_bits { CAPTURE_TRACE = 1, CAPTURE_STACKS = 2, CAPTURE_FULL = 4 };
 
@@ -51,6 +55,15 @@ struct rule_input {
 
 enum rule_verdict { RULE_NO, RULE_TIME, RULE_STATUS };
 
+/* Sets one field by its name in the option table ('time-taken', 'status' ...) from
+ * text; the same words on the command line and in a file. A flag takes NULL, 'true'
+ * or 'false'. The old value stays on failure. -EINVAL with a text; -ENOMEM. */
+int rule_set(struct rule *rule, const char *key, const char *value, struct err *err);
+
+/* What is wrong with a rule as a whole: it can never fire, 'all' with one condition
+ * only ... -EINVAL with a text. */
+int rule_check(const struct rule *rule, struct err *err);
+
 /* One rule. With 'why' (NULL allowed) the reason in words, also for RULE_NO. */
 enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *input, char *why, size_t why_size);
 
@@ -76,5 +89,7 @@ int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, 
 int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
 bool glob_match(const char *pattern, const char *text, bool fold_case);
 void format_duration(uint64_t ns, char *buf, size_t size); /* the shortest that parses back */
+void format_status(const struct rule *rule, struct buf *out);	 /* '404,500-599' */
+void format_capture(uint32_t bits, struct buf *out);		 /* 'trace,stacks' */
 
 #endif

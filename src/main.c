@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: MIT
+/* Verb to function; the hidden verbs are our own children. Trap: our children are
+ * this binary too, so nothing here may read the environment or open a file before
+ * the verb is known. */
+#include "analyst.h"
+#include "cmd.h"
+#include "dump.h"
+#include "log.h"
+
+#include <signal.h>
+#include <string.h>
+
+static const struct hidden {
+	const char *name;
+	int (*run)(int argc, char **argv);
+} hidden[] = {
+	{ "--worker", dump_worker_main },
+	{ "--analyst", analyst_main },
+};
+
+static int run_verb(int argc, char **argv)
+{
+	const struct verb *verb;
+	char help_name[] = "help", *help_argv[] = { help_name, argv[0], NULL };
+
+	for (size_t i = 0; i < ARRAY_LEN(hidden); i++) {
+		if (strcmp(argv[0], hidden[i].name) == 0)
+			return hidden[i].run(argc, argv);
+	}
+	if (strcmp(argv[0], "--version") == 0) {
+		puts("reqtrap " REQTRAP_VERSION);
+		return EXIT_DONE;
+	}
+	if (strcmp(argv[0], "--help") == 0 || strcmp(argv[0], "-h") == 0)
+		argv[0] = help_name;
+	verb = verb_find(argv[0]);
+	if (verb)
+		return verb->run(argc, argv);
+	if (argv[0][0] == '-') {
+		log_error("no such option '%s' before a verb; 'reqtrap help' lists the verbs", argv[0]);
+		return EXIT_MISTAKE;
+	}
+	return cmd_help(2, help_argv); /* says so, with 'did you mean' */
+}
+
+int main(int argc, char **argv)
+{
+	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
+	const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
+	int code;
+
+	/* a reader that goes away is a failed write, not our death in mid-capture */
+	signal(SIGPIPE, SIG_IGN);
+	if (strcmp(name, "procdump") == 0)
+		return cmd_procdump(argc, argv);
+	if (argc < 2) {
+		char help_name[] = "help", *help_argv[] = { help_name, NULL };
+
+		cmd_help(1, help_argv);
+		return EXIT_MISTAKE;
+	}
+	code = run_verb(argc - 1, argv + 1);
+	if (fflush(stdout) == EOF && code == EXIT_DONE && errno != EPIPE) {
+		log_error("cannot write to standard output: %s", strerror(errno));
+		return EXIT_REFUSED;
+	}
+	return code;
+}

@@ -1,0 +1,402 @@
+// SPDX-License-Identifier: MIT
+/* The table, and what is made of it. Rejected: argp (no verbs, not on every libc).
+ * Trap: getopt_long knows nothing of our verbs, so its table is made per verb, and
+ * its return codes are row numbers, not letters. */
+#include "options.h"
+
+#include "ktime.h"
+#include "rule.h"
+
+#include <getopt.h>
+#include <string.h>
+
+#define WIDTH 80
+#define HELP_COLUMN 26
+#define ROW_CODE 256 /* getopt_long's return value for row 0; below are its own and letters */
+#define HELP_CODE 255
+
+#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM | VERB_DEMO)
+#define JSON_VERBS                                                                                                     \
+	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK |          \
+	 VERB_TEST | VERB_DOCTOR | VERB_DEMO)
+
+const struct option_row option_rows[] = {
+	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
+	  "trap a request that takes D or longer, while it runs" },
+	{ "status", 0, TYPE_STATUS, "LIST", NULL, VERB_WATCH, true,
+	  "trap a response with one of these statuses: 500-599,404" },
+	{ "path", 0, TYPE_TEXT, "GLOB", NULL, VERB_WATCH, true,
+	  "only requests whose path matches: '*' is any run of bytes, '?' is one" },
+	{ "method", 0, TYPE_TEXT, "M", NULL, VERB_WATCH, true, "only requests with this method" },
+	{ "host", 0, TYPE_TEXT, "H", NULL, VERB_WATCH, true, "only requests for this host; '*' and '?' as in --path" },
+	{ "all", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH, true,
+	  "time-taken AND status must hold (default: one of them is enough)" },
+	{ "capture", 0, TYPE_CAPTURE, "LIST", NULL, VERB_WATCH, true,
+	  "what to take: trace,stacks,full (default trace,stacks)" },
+	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true, "take the stacks N times" },
+	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "time between two samples" },
+	{ "limit", 0, TYPE_LIMIT, "N[/D]", NULL, VERB_WATCH, true,
+	  "captures at most per life of a process, or per window D (default 1); what is over is logged" },
+	{ "cool-down", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "no new capture within D of the last one" },
+	{ "action", 0, TYPE_TEXT, "CMD", NULL, VERB_WATCH, true,
+	  "run CMD at a trap, without a shell: '/bin/tell-us %1% %DUMP%'; %1% is the PID" },
+	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_WATCH, false, "stop after N captures" },
+	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_WATCH, false, "take the rules from FILE" },
+	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH, false,
+	  "where in the kernel to listen (default auto)" },
+	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, false, "requests in flight that are traced at most" },
+
+	{ "full", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "write all memory (the default)" },
+	{ "stacks", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "print the stacks too" },
+	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_DUMP, false, "take N dumps (default 1)" },
+	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "time between two dumps (default 10s)" },
+	{ "snapshot", 0, TYPE_CHOICE, "HOW", "auto|clone|stop", VERB_DUMP, false,
+	  "write from a frozen copy, or while the process stands still (default auto)" },
+	{ "output", 'o', TYPE_TEXT, "PATH", NULL, VERB_DUMP, false,
+	  "file or directory; PROCESSNAME PID YYMMDD HHMMSS are replaced in the name" },
+
+	{ "compress", 0, TYPE_CHOICE, "HOW", "zstd|none", VERB_WATCH | VERB_DUMP, false, "of cores (default zstd)" },
+	{ "pause-budget", 0, TYPE_DURATION, "D", NULL, VERB_WATCH | VERB_DUMP, false,
+	  "let the process go after it stood still for D, whatever is missing" },
+
+	{ "status", 0, TYPE_COUNT, "N", NULL, VERB_TEST, false, "the response's status" },
+	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_TEST, false, "how long the request took" },
+	{ "host", 0, TYPE_TEXT, "H", NULL, VERB_TEST, false, "the request's Host header" },
+
+	{ "format", 'f', TYPE_CHOICE, "NAME", "text|html|json|chrome|stacks", VERB_REPORT, false,
+	  "of the page (default text)" },
+	{ "output", 'o', TYPE_TEXT, "FILE", NULL, VERB_REPORT, false, "write to FILE, not to the terminal" },
+
+	{ "store", 'o', TYPE_TEXT, "DIR", NULL, STORE_VERBS & ~(uint32_t)VERB_REPORT, false,
+	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
+	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT, false,
+	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
+	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
+	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },
+	{ "man", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false, "print the manual page (mdoc)" },
+};
+const size_t option_row_count = ARRAY_LEN(option_rows);
+
+/* Errors that the user can mend in what was typed. */
+static const int mistakes[] = { EINVAL, ENOENT, ESRCH, ENOTDIR, EISDIR, EEXIST, ENAMETOOLONG, ELOOP, ERANGE, E2BIG };
+
+int exit_code_of(int code)
+{
+	if (code >= 0)
+		return EXIT_DONE;
+	for (size_t i = 0; i < ARRAY_LEN(mistakes); i++) {
+		if (code == -mistakes[i])
+			return EXIT_MISTAKE;
+	}
+	return EXIT_REFUSED;
+}
+
+static size_t distance(const char *a, const char *b)
+{
+	size_t row[64], la = strlen(a), lb = strlen(b);
+
+	if (la >= ARRAY_LEN(row) || lb >= ARRAY_LEN(row))
+		return SIZE_MAX;
+	for (size_t j = 0; j <= lb; j++)
+		row[j] = j;
+	for (size_t i = 1; i <= la; i++) {
+		size_t diagonal = row[0];
+
+		row[0] = i;
+		for (size_t j = 1; j <= lb; j++) {
+			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+
+			diagonal = row[j];
+			best = MIN(best, row[j] + 1);
+			row[j] = MIN(best, row[j - 1] + 1);
+		}
+	}
+	return row[lb];
+}
+
+const char *did_you_mean(const char *word, const char *const *candidates, size_t count)
+{
+	const char *best = NULL;
+	size_t best_distance = SIZE_MAX, len = strlen(word);
+
+	for (size_t i = 0; i < count; i++) {
+		size_t d = distance(word, candidates[i]);
+
+		/* a beginning is as good as one slip */
+		if (len >= 2 && strncmp(word, candidates[i], len) == 0)
+			d = MIN(d, 1u);
+		if (d < best_distance) {
+			best_distance = d;
+			best = candidates[i];
+		}
+	}
+	return best_distance <= MAX(1u, len / 3) ? best : NULL;
+}
+
+static int check_choice(const struct option_row *row, const char *value, struct err *err)
+{
+	size_t len = strlen(value);
+
+	for (const char *p = row->choices;; p++) {
+		size_t n = strcspn(p, "|");
+
+		if (n == len && strncmp(p, value, n) == 0)
+			return 0;
+		p += n;
+		if (!*p)
+			break;
+	}
+	return err_say(err, -EINVAL, "'%s' is not one of %s", value, row->choices);
+}
+
+int option_check(const struct option_row *row, const char *value, struct err *err)
+{
+	struct rule scratch = { .name = NULL };
+	struct status_range status[RULE_STATUS_MAX];
+	uint64_t number;
+	uint32_t bits;
+	size_t count;
+
+	/* a key of a rule is checked by the rule, and so the same in a file */
+	if (row->config_key && row->type != TYPE_FLAG && row->type != TYPE_TEXT)
+		return rule_set(&scratch, row->name, value, err);
+	switch (row->type) {
+	case TYPE_FLAG:
+		return 0;
+	case TYPE_TEXT:
+		return *value ? 0 : err_say(err, -EINVAL, "it cannot be empty");
+	case TYPE_DURATION:
+		return parse_duration(value, &number, err);
+	case TYPE_SIZE:
+		return parse_size(value, &number, err);
+	case TYPE_COUNT:
+		return parse_count(value, 1, 1000000, &number, err);
+	case TYPE_STATUS:
+		return parse_status(value, status, RULE_STATUS_MAX, &count, err);
+	case TYPE_CAPTURE:
+		return parse_capture(value, &bits, err);
+	case TYPE_LIMIT:
+		return parse_limit(value, &bits, &number, err);
+	case TYPE_CHOICE:
+		return check_choice(row, value, err);
+	}
+	return -EINVAL;
+}
+
+static int unknown_option(const struct verb *verb, const char *word, struct err *err)
+{
+	const char *names[64], *near;
+	char bare[64];
+	size_t count = 0, len;
+
+	if (word[0] != '-' || word[1] != '-')
+		return err_say(err, -EINVAL, "%s: no such option '%s'", verb->name, word);
+	len = strcspn(word + 2, "=");
+	snprintf(bare, sizeof(bare), "%.*s", (int)MIN(len, 60u), word + 2);
+	for (size_t i = 0; i < option_row_count && count < ARRAY_LEN(names); i++) {
+		if (option_rows[i].verbs & verb->bit)
+			names[count++] = option_rows[i].name;
+	}
+	near = did_you_mean(bare, names, count);
+	if (near)
+		return err_say(err, -EINVAL, "%s: no such option '--%s' (did you mean '--%s'?)", verb->name, bare, near);
+	for (size_t i = 0; i < option_row_count; i++) {
+		if (strcmp(option_rows[i].name, bare) == 0)
+			return err_say(err, -EINVAL, "%s: '--%s' belongs to another verb", verb->name, bare);
+	}
+	return err_say(err, -EINVAL, "%s: no such option '--%s'", verb->name, bare);
+}
+
+/* getopt's two tables for one verb. */
+struct getopt_tables {
+	struct option longs[64];
+	char letters[160];
+};
+
+static void make_tables(const struct verb *verb, struct getopt_tables *t)
+{
+	size_t count = 0, len = 0;
+
+	/* '-': what is no option comes in order, so that '--' can be seen; ':': a
+	 * missing value is told apart */
+	memcpy(t->letters, "-:h", 4);
+	len = 3;
+	for (size_t i = 0; i < option_row_count; i++) {
+		const struct option_row *row = &option_rows[i];
+
+		if (!(row->verbs & verb->bit) || count + 2 >= ARRAY_LEN(t->longs))
+			continue;
+		t->longs[count++] = (struct option){ row->name, row->arg ? required_argument : no_argument, NULL,
+						     ROW_CODE + (int)i };
+		if (row->letter && len + 3 < sizeof(t->letters)) {
+			t->letters[len++] = row->letter;
+			if (row->arg)
+				t->letters[len++] = ':';
+		}
+	}
+	t->letters[len] = '\0';
+	t->longs[count++] = (struct option){ "help", no_argument, NULL, HELP_CODE };
+	t->longs[count] = (struct option){ 0 };
+}
+
+static const struct option_row *row_of(const struct verb *verb, int c)
+{
+	if (c >= ROW_CODE)
+		return &option_rows[c - ROW_CODE];
+	for (size_t i = 0; i < option_row_count; i++) {
+		if ((option_rows[i].verbs & verb->bit) && option_rows[i].letter == c)
+			return &option_rows[i];
+	}
+	return NULL;
+}
+
+static int use_option(const struct verb *verb, const struct option_row *row, char *value, struct command_line *line,
+		      struct err *err)
+{
+	int code;
+
+	if (value) {
+		code = option_check(row, value, err);
+		if (code < 0)
+			return err_wrap(err, code, "%s: --%s", verb->name, row->name);
+	}
+	if (line->use_count == ARRAY_LEN(line->use))
+		return err_say(err, -EINVAL, "%s: more than %zu options", verb->name, ARRAY_LEN(line->use));
+	line->use[line->use_count++] = (struct option_use){ .row = row, .value = row->arg ? value : NULL };
+	return 0;
+}
+
+static void print_help(const struct verb *verb)
+{
+	struct buf out;
+
+	buf_init(&out, 65536);
+	options_help(verb, &out);
+	fputs(out.data ? out.data : "", stdout);
+	buf_done(&out);
+}
+
+int options_parse(const struct verb *verb, int argc, char **argv, struct command_line *ret, struct err *err)
+{
+	struct command_line line = { .rest = argv + 1 };
+	struct getopt_tables tables;
+	char letter[3] = "-";
+	int c, code;
+
+	make_tables(verb, &tables);
+	opterr = 0;
+	optind = 0; /* glibc: start anew */
+	while ((c = getopt_long(argc, argv, tables.letters, tables.longs, NULL)) != -1) {
+		const struct option_row *row;
+
+		if (c == 1) { /* not an option; its place in argv is free, getopt is past it */
+			line.rest[line.rest_count++] = optarg;
+			continue;
+		}
+		if (c == 'h' || c == HELP_CODE) {
+			print_help(verb);
+			return 1;
+		}
+		letter[1] = (char)optopt;
+		if (c == ':') {
+			row = row_of(verb, optopt);
+			return err_say(err, -EINVAL, "%s: --%s needs a value: %s", verb->name, row ? row->name : letter,
+				       row ? row->arg : "");
+		}
+		if (c == '?' && optopt >= ROW_CODE)
+			return err_say(err, -EINVAL, "%s: --%s takes no value", verb->name, row_of(verb, optopt)->name);
+		if (c == '?')
+			return unknown_option(verb, optopt ? letter : argv[optind - 1], err);
+		row = row_of(verb, c);
+		if (!row)
+			return unknown_option(verb, letter, err);
+		code = use_option(verb, row, optarg, &line, err);
+		if (code < 0)
+			return code;
+	}
+	if (optind < argc)
+		line.command = argv + optind;
+	*ret = line;
+	return 0;
+}
+
+bool option_given(const struct command_line *line, const char *name)
+{
+	for (size_t i = 0; i < line->use_count; i++) {
+		if (strcmp(line->use[i].row->name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+const char *option_value(const struct command_line *line, const char *name)
+{
+	for (size_t i = line->use_count; i-- > 0;) {
+		if (strcmp(line->use[i].row->name, name) == 0)
+			return line->use[i].value;
+	}
+	return NULL;
+}
+
+/* Words after 'column', wrapped before WIDTH; the cursor stands at 'at'. */
+static void add_wrapped(struct buf *out, const char *text, size_t at, size_t column)
+{
+	bool first = true;
+
+	while (*text) {
+		size_t len = strcspn(text, " ");
+
+		if (!first && at + 1 + len >= WIDTH) {
+			buf_addf(out, "\n%*s", (int)column, "");
+			at = column;
+		} else if (!first) {
+			buf_adds(out, " ");
+			at++;
+		}
+		buf_add(out, text, len);
+		at += len;
+		text += len + (text[len] == ' ');
+		first = false;
+	}
+	buf_adds(out, "\n");
+}
+
+static void add_option(struct buf *out, const struct option_row *row)
+{
+	char left[64], help[256];
+	int n;
+
+	if (row->letter)
+		n = snprintf(left, sizeof(left), "  -%c, --%s", row->letter, row->name);
+	else
+		n = snprintf(left, sizeof(left), "      --%s", row->name);
+	if (row->arg)
+		n += snprintf(left + n, sizeof(left) - (size_t)n, " %s", row->arg);
+	snprintf(help, sizeof(help), "%s%s%s", row->choices ? row->choices : "", row->choices ? ": " : "", row->help);
+	buf_adds(out, left);
+	if (n + 2 > HELP_COLUMN)
+		buf_addf(out, "\n%*s", HELP_COLUMN, "");
+	else
+		buf_addf(out, "%*s", HELP_COLUMN - n, "");
+	add_wrapped(out, help, HELP_COLUMN, HELP_COLUMN);
+}
+
+void options_help(const struct verb *verb, struct buf *out)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < option_row_count; i++)
+		any |= (option_rows[i].verbs & verb->bit) != 0;
+	buf_addf(out, "Usage: reqtrap %s%s%s%s\n\n", verb->name, *verb->args ? " " : "", verb->args, any ? " [OPTIONS]" : "");
+	add_wrapped(out, verb->summary, 0, 0);
+	if (verb->details)
+		buf_addf(out, "\n%s", verb->details);
+	if (any)
+		buf_adds(out, "\nOptions\n");
+	for (size_t i = 0; i < option_row_count; i++) {
+		if (option_rows[i].verbs & verb->bit)
+			add_option(out, &option_rows[i]);
+	}
+	if (verb->examples)
+		buf_addf(out, "\nExamples\n%s", verb->examples);
+}

@@ -1,0 +1,698 @@
+// SPDX-License-Identifier: MIT
+/* A rule: path, method and host say whose requests it is about; time-taken and
+ * status say which of them failed. Pure functions, so that 'reqtrap test' asks the
+ * very code that traps. Rejected: an expression language (nobody needs it at 3 am).
+ * Trap: a request's text is hostile; the glob must stay linear in memory and never
+ * recurse. */
+#include "rule.h"
+
+#include "action.h"
+#include "ktime.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <string.h>
+#include <strings.h>
+
+#define DURATION_MAX_NS (366ull * 86400 * NSEC_PER_SEC)
+#define TIME_TAKEN_MIN_NS NSEC_PER_MSEC
+#define STATUS_MIN 100
+#define STATUS_MAX 999
+
+static const struct unit {
+	const char *name;
+	uint64_t ns;
+} units[] = {
+	{ "ns", 1 },
+	{ "us", NSEC_PER_USEC },
+	{ "ms", NSEC_PER_MSEC },
+	{ "s", NSEC_PER_SEC },
+	{ "m", 60 * NSEC_PER_SEC },
+	{ "h", 3600 * NSEC_PER_SEC },
+	{ "d", 86400 * NSEC_PER_SEC },
+};
+
+static const struct capture_name {
+	const char *name;
+	uint32_t bit;
+} capture_names[] = {
+	{ "trace", CAPTURE_TRACE },
+	{ "stacks", CAPTURE_STACKS },
+	{ "full", CAPTURE_FULL },
+};
+
+/* Decimal digits; false on none, or on overflow. */
+static bool take_number(const char **at, uint64_t *ret)
+{
+	const char *p = *at;
+	uint64_t n = 0;
+
+	if (!isdigit((unsigned char)*p))
+		return false;
+	for (; isdigit((unsigned char)*p); p++) {
+		if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+			return false;
+	}
+	*at = p;
+	*ret = n;
+	return true;
+}
+
+static bool parse_clock(const char *text, uint64_t *ret_ns)
+{
+	uint64_t h, m, s;
+
+	if (!take_number(&text, &h) || *text++ != ':' || !take_number(&text, &m) || *text++ != ':' ||
+	    !take_number(&text, &s) || *text)
+		return false;
+	if (h > 24 * 366 || m > 59 || s > 59)
+		return false;
+	*ret_ns = (h * 3600 + m * 60 + s) * NSEC_PER_SEC;
+	return true;
+}
+
+static bool parse_with_unit(const char *text, uint64_t *ret_ns)
+{
+	uint64_t whole, fraction = 0, scale = 1, ns;
+	unsigned __int128 part;
+
+	if (!take_number(&text, &whole))
+		return false;
+	if (*text == '.') {
+		const char *start = ++text;
+
+		if (!take_number(&text, &fraction) || text - start > 9)
+			return false;
+		for (const char *p = start; p < text; p++)
+			scale *= 10;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (strcmp(text, units[i].name) != 0)
+			continue;
+		if (whole > DURATION_MAX_NS / units[i].ns)
+			return false;
+		part = (unsigned __int128)fraction * units[i].ns;
+		ns = whole * units[i].ns + (uint64_t)(part / scale);
+		if (part % scale || ns > DURATION_MAX_NS) /* '1.5ns' */
+			return false;
+		*ret_ns = ns;
+		return true;
+	}
+	return false;
+}
+
+int parse_duration(const char *text, uint64_t *ret_ns, struct err *err)
+{
+	const char *p = text;
+	uint64_t n;
+
+	if (parse_clock(text, ret_ns) || parse_with_unit(text, ret_ns))
+		return 0;
+	if (take_number(&p, &n) && !*p)
+		return err_say(err, -EINVAL, "'%s' is not a duration: it needs a unit (try %ss or %sms)", text, text, text);
+	return err_say(err, -EINVAL, "'%s' is not a duration (try 500ms, 2s, 1m or 00:01:30; at most 366d)", text);
+}
+
+int parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
+{
+	static const char letters[] = "KMGT";
+	const char *p = text, *letter;
+	uint64_t n;
+
+	if (take_number(&p, &n) && *p && !p[1]) {
+		letter = strchr(letters, toupper((unsigned char)*p));
+		if (letter) {
+			unsigned int shift = 10 * (unsigned int)(letter - letters + 1);
+
+			if (n <= (uint64_t)INT64_MAX >> shift) {
+				*ret_bytes = n << shift;
+				return 0;
+			}
+		}
+	}
+	return err_say(err, -EINVAL, "'%s' is not a size (try 64K, 512M or 5G; K = 1024 bytes)", text);
+}
+
+int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)
+{
+	const char *p = text;
+	uint64_t n;
+
+	if (!take_number(&p, &n) || *p || n < min || n > max)
+		return err_say(err, -EINVAL, "'%s' is not a number from %llu to %llu", text, (unsigned long long)min,
+			       (unsigned long long)max);
+	*ret = n;
+	return 0;
+}
+
+static int bad_status(const char *text, const char *item, size_t len, struct err *err)
+{
+	if (memchr(item, '.', len))
+		return err_say(err, -EINVAL, "'%.*s' is not a status: sub-statuses are IIS's own (try %.*s)", (int)len, item,
+			       (int)((const char *)memchr(item, '.', len) - item), item);
+	return err_say(err, -EINVAL, "'%s' is not a list of statuses (try 500-599 or 404,500-599; 100 to 999)", text);
+}
+
+int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err)
+{
+	struct status_range range[RULE_STATUS_MAX];
+	const char *p = text;
+	size_t count = 0;
+
+	for (;;) {
+		const char *item;
+		uint64_t from, to;
+
+		p += strspn(p, " \t");
+		item = p;
+		if (!take_number(&p, &from))
+			return bad_status(text, item, strcspn(item, ", \t"), err);
+		to = from;
+		if (*p == '-') {
+			p++;
+			if (!take_number(&p, &to))
+				return bad_status(text, item, strcspn(item, ", \t"), err);
+		}
+		p += strspn(p, " \t");
+		if ((*p && *p != ',') || from < STATUS_MIN || to > STATUS_MAX)
+			return bad_status(text, item, strcspn(item, ", \t"), err);
+		if (from > to)
+			return err_say(err, -EINVAL, "'%s': the range %llu-%llu runs backwards (try %llu-%llu)", text,
+				       (unsigned long long)from, (unsigned long long)to, (unsigned long long)to,
+				       (unsigned long long)from);
+		if (count == MIN(max, ARRAY_LEN(range)))
+			return err_say(err, -EINVAL, "'%s' has more than %zu statuses and ranges", text, count);
+		range[count++] = (struct status_range){ .from = (uint16_t)from, .to = (uint16_t)to };
+		if (!*p)
+			break;
+		p++;
+	}
+	memcpy(ret, range, count * sizeof(*range));
+	*ret_count = count;
+	return 0;
+}
+
+int parse_capture(const char *text, uint32_t *ret_bits, struct err *err)
+{
+	const char *p = text;
+	uint32_t bits = 0;
+
+	for (;;) {
+		size_t len, i;
+
+		p += strspn(p, " \t");
+		len = strcspn(p, ", \t");
+		for (i = 0; i < ARRAY_LEN(capture_names); i++) {
+			if (strlen(capture_names[i].name) == len && strncmp(capture_names[i].name, p, len) == 0)
+				break;
+		}
+		if (i == ARRAY_LEN(capture_names)) {
+			if (len == 4 && strncmp(p, "mini", len) == 0)
+				return err_say(err, -EINVAL, "'mini' is not there yet: take 'stacks' or 'full'");
+			return err_say(err, -EINVAL, "'%.*s' is nothing to capture (try trace,stacks or trace,stacks,full)",
+				       (int)len, p);
+		}
+		bits |= capture_names[i].bit;
+		p += len;
+		p += strspn(p, " \t");
+		if (!*p)
+			break;
+		if (*p++ != ',')
+			return err_say(err, -EINVAL, "'%s': a comma must stand between two captures", text);
+	}
+	*ret_bits = bits;
+	return 0;
+}
+
+int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err)
+{
+	const char *p = text;
+	uint64_t n, window = 0;
+	int code;
+
+	if (!take_number(&p, &n) || (*p && *p != '/') || n > RULE_LIMIT_MAX)
+		return err_say(err, -EINVAL, "'%s' is not a limit (try 50, or 10/1h for ten in an hour; at most %u)", text,
+			       RULE_LIMIT_MAX);
+	if (*p == '/') {
+		code = parse_duration(p + 1, &window, err);
+		if (code < 0)
+			return code;
+		if (window == 0)
+			return err_say(err, -EINVAL, "'%s': a window must be longer than 0 (try 10/1h)", text);
+	}
+	*ret_limit = (uint32_t)n;
+	*ret_window_ns = window;
+	return 0;
+}
+
+void format_duration(uint64_t ns, char *buf, size_t size)
+{
+	size_t i = ARRAY_LEN(units);
+
+	while (--i > 0 && (ns == 0 || ns % units[i].ns != 0))
+		;
+	if (ns == 0)
+		snprintf(buf, size, "0s");
+	else
+		snprintf(buf, size, "%llu%s", (unsigned long long)(ns / units[i].ns), units[i].name);
+}
+
+void format_status(const struct rule *rule, struct buf *out)
+{
+	for (size_t i = 0; i < rule->status_count; i++) {
+		const struct status_range *r = &rule->status[i];
+
+		buf_addf(out, "%s%u", i ? "," : "", r->from);
+		if (r->to != r->from)
+			buf_addf(out, "-%u", r->to);
+	}
+}
+
+void format_capture(uint32_t bits, struct buf *out)
+{
+	const char *comma = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(capture_names); i++) {
+		if (!(bits & capture_names[i].bit))
+			continue;
+		buf_addf(out, "%s%s", comma, capture_names[i].name);
+		comma = ",";
+	}
+}
+
+/* Goes back to the last '*' only: quadratic at worst, no recursion. */
+static bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case)
+{
+	const char *end = text + len, *star = NULL, *resume = NULL;
+
+	while (text < end) {
+		unsigned char p = (unsigned char)*pattern, t = (unsigned char)*text;
+
+		if (p == '*') {
+			star = ++pattern;
+			resume = text;
+			continue;
+		}
+		if (p == '?' || (p && (p == t || (fold_case && tolower(p) == tolower(t))))) {
+			pattern++;
+			text++;
+			continue;
+		}
+		if (!star)
+			return false;
+		pattern = star;
+		text = ++resume;
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
+bool glob_match(const char *pattern, const char *text, bool fold_case)
+{
+	return glob_run(pattern, text, strlen(text), fold_case);
+}
+
+/* The path inside a request target: no query, no 'http://host' as proxies are sent. */
+static const char *url_path(const char *url, size_t *ret_len)
+{
+	const char *scheme_end = strstr(url, "://");
+
+	if (url[0] != '/' && scheme_end && scheme_end < url + strcspn(url, "/?")) {
+		const char *path = scheme_end + 3 + strcspn(scheme_end + 3, "/?#");
+
+		url = *path == '/' ? path : "/";
+	}
+	*ret_len = strcspn(url, "?#");
+	return url;
+}
+
+/* The host without its port; '[::1]:80' keeps its brackets. */
+static size_t host_len(const char *host)
+{
+	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
+
+	return bracket ? (size_t)(bracket + 1 - host) : strcspn(host, ":");
+}
+
+static void say(char *why, size_t size, const char *fmt, ...) PRINTF(3, 4);
+static void say(char *why, size_t size, const char *fmt, ...)
+{
+	struct buf out;
+	char raw[1024];
+	va_list ap;
+
+	if (!why || !size)
+		return;
+	va_start(ap, fmt);
+	vsnprintf(raw, sizeof(raw), fmt, ap);
+	va_end(ap);
+	buf_init(&out, 8192);
+	buf_add_escaped(&out, raw, strlen(raw));
+	snprintf(why, size, "%s", out.data ? out.data : "");
+	buf_done(&out);
+}
+
+/* Is the rule about this request at all? */
+static bool scope_matches(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	size_t len;
+
+	if (rule->path) {
+		const char *path;
+
+		if (!input->url) {
+			say(why, size, "its URL is not known, the rule asks for path '%s'", rule->path);
+			return false;
+		}
+		path = url_path(input->url, &len);
+		if (!glob_run(rule->path, path, len, false)) {
+			say(why, size, "path '%.*s' does not match '%s'", (int)MIN(len, 300u), path, rule->path);
+			return false;
+		}
+	}
+	if (rule->method && (!input->method || strcmp(rule->method, input->method) != 0)) {
+		say(why, size, "method '%s' is not '%s'", input->method ? input->method : "unknown", rule->method);
+		return false;
+	}
+	if (rule->host) {
+		if (!input->host) {
+			say(why, size, "its host is not known, the rule asks for '%s'", rule->host);
+			return false;
+		}
+		len = host_len(input->host);
+		if (!glob_run(rule->host, input->host, len, true)) {
+			say(why, size, "host '%.*s' does not match '%s'", (int)MIN(len, 300u), input->host, rule->host);
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool status_in(const struct rule *rule, int status)
+{
+	for (size_t i = 0; i < rule->status_count; i++) {
+		if (status >= rule->status[i].from && status <= rule->status[i].to)
+			return true;
+	}
+	return false;
+}
+
+/* The two conditions in words, as far as the rule has them. */
+static void say_conditions(const struct rule *rule, const struct rule_input *input, bool time, bool status, char *why,
+			   size_t size)
+{
+	char time_text[160] = "", status_text[640] = "", elapsed[32], limit[32];
+
+	if (!why)
+		return;
+	if (rule->time_taken_ns) {
+		format_duration(input->elapsed_ns, elapsed, sizeof(elapsed));
+		format_duration(rule->time_taken_ns, limit, sizeof(limit));
+		snprintf(time_text, sizeof(time_text), time ? "%s reached the limit of %s" : "%s is below the limit of %s",
+			 elapsed, limit);
+	}
+	if (rule->status_count) {
+		struct buf list;
+
+		buf_init(&list, 512);
+		format_status(rule, &list);
+		if (input->status)
+			snprintf(status_text, sizeof(status_text), "status %d is %sin %s", input->status, status ? "" : "not ",
+				 list.data ? list.data : "");
+		else
+			snprintf(status_text, sizeof(status_text), "no status was sent yet");
+		buf_done(&list);
+	}
+	say(why, size, "%s%s%s", time_text, *time_text && *status_text ? "; " : "", status_text);
+}
+
+enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *input, char *why, size_t why_size)
+{
+	bool time = rule->time_taken_ns && input->elapsed_ns >= rule->time_taken_ns;
+	bool status = input->status && status_in(rule, input->status);
+
+	if (!scope_matches(rule, input, why, why_size))
+		return RULE_NO;
+	say_conditions(rule, input, time, status, why, why_size);
+	if (!rule->time_taken_ns && !rule->status_count)
+		say(why, why_size, "the rule has neither time-taken nor status");
+	if (rule->all && rule->time_taken_ns && rule->status_count)
+		return time && status ? RULE_STATUS : RULE_NO;
+	/* the time limit comes first: it was reached before any status that is sent now */
+	return time ? RULE_TIME : status ? RULE_STATUS : RULE_NO;
+}
+
+const struct rule *rules_match(const struct rules *rules, const struct rule_input *input, enum rule_verdict *ret_verdict)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		enum rule_verdict verdict = rule_match(&rules->rule[i], input, NULL, 0);
+
+		if (verdict == RULE_NO)
+			continue;
+		*ret_verdict = verdict;
+		return &rules->rule[i];
+	}
+	return NULL;
+}
+
+int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < rules->count; i++) {
+		uint64_t limit = rules->rule[i].time_taken_ns;
+		size_t at = 0;
+
+		if (!limit)
+			continue;
+		while (at < count && ret_limits[at] < limit)
+			at++;
+		if (at < count && ret_limits[at] == limit)
+			continue;
+		if (count == max)
+			return -E2BIG;
+		memmove(&ret_limits[at + 1], &ret_limits[at], (count - at) * sizeof(*ret_limits));
+		ret_limits[at] = limit;
+		count++;
+	}
+	return (int)count;
+}
+
+bool rules_want_status(const struct rules *rules, int status)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (status_in(&rules->rule[i], status))
+			return true;
+	}
+	return false;
+}
+
+static int set_text(char **at, const char *value, struct err *err)
+{
+	char *copy = strdup(value);
+
+	if (!copy)
+		return err_say(err, -ENOMEM, "out of memory");
+	free(*at);
+	*at = copy;
+	return 0;
+}
+
+static int set_path(struct rule *rule, const char *value, struct err *err)
+{
+	if (value[0] != '/' && value[0] != '*' && value[0] != '?')
+		return err_say(err, -EINVAL, "'%s' can match no path: a path begins with '/' (try '/%s' or '*%s')", value,
+			       value, value);
+	if (strpbrk(value, "?#") && strchr(value, '='))
+		return err_say(err, -EINVAL, "'%s' can match no path: the query is not part of it (try '%.*s')", value,
+			       (int)strcspn(value, "?#"), value);
+	return set_text(&rule->path, value, err);
+}
+
+static int set_method(struct rule *rule, const char *value, struct err *err)
+{
+	for (const char *p = value; *p; p++) {
+		if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
+			return err_say(err, -EINVAL, "'%s' is not a method (try GET or POST)", value);
+	}
+	if (!*value)
+		return err_say(err, -EINVAL, "a method cannot be empty (try GET or POST)");
+	if (islower((unsigned char)*value))
+		return err_say(err, -EINVAL, "'%s' is not a method: methods are in capitals (try GET or POST)", value);
+	return set_text(&rule->method, value, err);
+}
+
+static int set_host(struct rule *rule, const char *value, struct err *err)
+{
+	if (!*value || strpbrk(value, "/ "))
+		return err_say(err, -EINVAL, "'%s' is not a host (try shop.example or *.example, without a port)", value);
+	if (host_len(value) != strlen(value))
+		return err_say(err, -EINVAL, "'%s': the host is compared without its port (try '%.*s')", value,
+			       (int)host_len(value), value);
+	return set_text(&rule->host, value, err);
+}
+
+static int set_time_taken(struct rule *rule, const char *value, struct err *err)
+{
+	uint64_t ns;
+	int code = parse_duration(value, &ns, err);
+
+	if (code < 0)
+		return code;
+	if (ns < TIME_TAKEN_MIN_NS)
+		return err_say(err, -EINVAL, "'%s' is too short for a time limit (at least 1ms; try 500ms or 2s)", value);
+	rule->time_taken_ns = ns;
+	return 0;
+}
+
+static int set_status(struct rule *rule, const char *value, struct err *err)
+{
+	return parse_status(value, rule->status, RULE_STATUS_MAX, &rule->status_count, err);
+}
+
+static int set_all(struct rule *rule, const char *value, struct err *err)
+{
+	if (value && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+		return err_say(err, -EINVAL, "'%s' is neither true nor false", value);
+	rule->all = !value || strcmp(value, "true") == 0;
+	return 0;
+}
+
+static int set_capture(struct rule *rule, const char *value, struct err *err)
+{
+	return parse_capture(value, &rule->capture, err);
+}
+
+static int set_samples(struct rule *rule, const char *value, struct err *err)
+{
+	uint64_t n;
+	int code = parse_count(value, 1, RULE_SAMPLES_MAX, &n, err);
+
+	if (code == 0)
+		rule->samples = (unsigned int)n;
+	return code;
+}
+
+static int set_every(struct rule *rule, const char *value, struct err *err)
+{
+	uint64_t ns;
+	int code = parse_duration(value, &ns, err);
+
+	if (code < 0)
+		return code;
+	if (ns < 10 * NSEC_PER_MSEC)
+		return err_say(err, -EINVAL, "'%s' is too short between two samples (at least 10ms; try 1s)", value);
+	rule->every_ns = ns;
+	return 0;
+}
+
+static int set_limit(struct rule *rule, const char *value, struct err *err)
+{
+	uint64_t window;
+	uint32_t limit;
+	int code = parse_limit(value, &limit, &window, err);
+
+	if (code < 0)
+		return code;
+	rule->limit = limit;
+	if (window)
+		rule->limit_window_ns = window;
+	return 0;
+}
+
+static int set_limit_window(struct rule *rule, const char *value, struct err *err)
+{
+	return parse_duration(value, &rule->limit_window_ns, err);
+}
+
+static int set_cool_down(struct rule *rule, const char *value, struct err *err)
+{
+	return parse_duration(value, &rule->cool_down_ns, err);
+}
+
+static int set_action(struct rule *rule, const char *value, struct err *err)
+{
+	char **argv;
+	int code = action_split(value, &argv, err);
+
+	if (code < 0)
+		return code;
+	code = action_check(argv, err);
+	if (code < 0) {
+		strings_free(argv);
+		return code;
+	}
+	strings_free(rule->action);
+	rule->action = argv;
+	return 0;
+}
+
+static const struct rule_key {
+	const char *name;
+	int (*set)(struct rule *rule, const char *value, struct err *err);
+} keys[] = {
+	{ "path", set_path },	  { "method", set_method },	{ "host", set_host },
+	{ "time-taken", set_time_taken }, { "status", set_status },	{ "all", set_all },
+	{ "capture", set_capture }, { "samples", set_samples },	{ "every", set_every },
+	{ "limit", set_limit },	  { "limit-window", set_limit_window }, { "cool-down", set_cool_down },
+	{ "action", set_action },
+};
+
+int rule_set(struct rule *rule, const char *key, const char *value, struct err *err)
+{
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (strcmp(keys[i].name, key) != 0)
+			continue;
+		if (!value && keys[i].set != set_all)
+			return err_say(err, -EINVAL, "'%s' needs a value", key);
+		return keys[i].set(rule, value, err);
+	}
+	return err_say(err, -EINVAL, "no such option '%s'", key);
+}
+
+int rule_check(const struct rule *rule, struct err *err)
+{
+	if (!rule->time_taken_ns && !rule->status_count)
+		return err_say(err, -EINVAL, "rule '%s' can never fire: give it time-taken (2s) or status (500-599)", rule->name);
+	if (rule->all && (!rule->time_taken_ns || !rule->status_count))
+		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given", rule->name,
+			       rule->time_taken_ns ? "time-taken" : "status");
+	if (rule->every_ns && rule->samples < 2)
+		return err_say(err, -EINVAL, "rule '%s': 'every' means nothing without 'samples' (try samples 3)", rule->name);
+	if (rule->samples > 1 && !(rule->capture & CAPTURE_STACKS))
+		return err_say(err, -EINVAL, "rule '%s': 'samples' are of stacks, but 'capture' has none", rule->name);
+	return 0;
+}
+
+struct rule *rules_add(struct rules *rules, const char *name)
+{
+	char *copy = strdup(name);
+	struct rule *rule = copy ? list_add(&rules->rule, &rules->count, sizeof(*rule)) : NULL;
+
+	if (!rule) {
+		free(copy);
+		return NULL;
+	}
+	rule->name = copy;
+	rule->capture = CAPTURE_TRACE | CAPTURE_STACKS;
+	rule->limit = RULE_LIMIT_DEFAULT;
+	rule->samples = 1;
+	return rule;
+}
+
+void rules_free(struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		struct rule *rule = &rules->rule[i];
+
+		free(rule->name);
+		free(rule->path);
+		free(rule->method);
+		free(rule->host);
+		strings_free(rule->action);
+	}
+	free(rules->rule);
+	free(rules->store);
+	*rules = (struct rules){ 0 };
+}

@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: MIT
+/* The table of verbs: a verb is a row here and a cmd_*.c. It stands above
+ * options.c, so that the option table needs no verb's code. */
+#include "cmd.h"
+
+#include "log.h"
+
+#include <string.h>
+
+#define ID_DETAILS "ID is any unique beginning of an incident's id, or 'last'.\n"
+
+#define PROCESS_DETAILS                                                                                                \
+	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), or\n"                                       \
+	"'-- CMD ARGS' (start it). Workers that it forks later belong to it.\n"
+
+const struct verb verbs[] = {
+#ifdef HAVE_CMD_WATCH
+	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
+	  PROCESS_DETAILS
+	  "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
+	  "is one line; its page, trace and core lie in a folder of their own.\n"
+	  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
+	  "  reqtrap watch nginx php-fpm --time-taken 2s\n"
+	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,full -n 1\n"
+	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
+	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
+#endif
+#ifdef HAVE_CMD_DUMP
+	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP, cmd_dump,
+	  "PATH is a file or a directory. gdb, lldb and eu-stack read the core\n"
+	  "('zstd -d' first, where it ends in .zst).\n",
+	  "  reqtrap dump 4711\n"
+	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
+	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
+#endif
+#ifdef HAVE_CMD_PROCDUMP
+	{ "procdump", "...", "dump, spelled as ProcDump's options are typed on Windows and Linux.", VERB_PROCDUMP,
+	  cmd_procdump, NULL,
+	  "  reqtrap procdump -ma 4711\n"
+	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
+#endif
+#ifdef HAVE_CMD_STACKS
+	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS, cmd_stacks,
+	  NULL, "  reqtrap stacks 4711\n  reqtrap stacks php-fpm --json\n" },
+#endif
+#ifdef HAVE_CMD_SHOW
+	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
+	  "  reqtrap list\n  reqtrap list --json\n" },
+	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
+	  "  reqtrap show last\n  reqtrap show 7f3a --json\n" },
+	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,
+	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
+	{ "open", "ID", "Open an incident's core in gdb.", VERB_OPEN, cmd_open, ID_DETAILS, "  reqtrap open last\n" },
+	{ "rm", "ID...", "Remove incidents with all their files.", VERB_RM, cmd_rm, ID_DETAILS, "  reqtrap rm 7f3a\n" },
+#endif
+#ifdef HAVE_CMD_RULES
+	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
+	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
+	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST, cmd_test,
+	  "Exit code: 0 a rule would fire, 1 none.\n",
+	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
+	  "  reqtrap test shop.conf POST /pay --status 503\n" },
+#endif
+#ifdef HAVE_CMD_DOCTOR
+	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor, NULL,
+	  "  reqtrap doctor\n" },
+#endif
+#ifdef HAVE_CMD_DEMO
+	{ "demo", "", "Trap a slow request in a small server of its own, under load.", VERB_DEMO, cmd_demo, NULL,
+	  "  reqtrap demo\n" },
+#endif
+	{ "completion", "bash", "Print the shell's completion script.", VERB_COMPLETION, cmd_completion, NULL,
+	  "  reqtrap completion bash > /etc/bash_completion.d/reqtrap\n" },
+	{ "help", "[VERB]", "Explain a verb, or list them.", VERB_HELP, cmd_help, NULL,
+	  "  reqtrap help watch\n  reqtrap help --man | man -l -\n" },
+};
+const size_t verb_count = ARRAY_LEN(verbs);
+
+const struct verb *verb_find(const char *name)
+{
+	for (size_t i = 0; i < verb_count; i++) {
+		if (strcmp(verbs[i].name, name) == 0)
+			return &verbs[i];
+	}
+	return NULL;
+}
+
+int verb_begin(const char *name, int argc, char **argv, struct command_line *ret_line)
+{
+	struct err err;
+	int code = options_parse(verb_find(name), argc, argv, ret_line, &err);
+
+	if (code == 0)
+		return VERB_GO_ON;
+	if (code > 0)
+		return EXIT_DONE;
+	log_error("%s; see 'reqtrap help %s'", err.text, name);
+	return EXIT_MISTAKE;
+}
