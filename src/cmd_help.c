@@ -11,7 +11,7 @@
 
 static void help_all(struct buf *out)
 {
-	buf_adds(out, "reqtrap traps a slow or failing HTTP request while it runs, and names the culprit.\n\n"
+	buf_adds(out, "reqtrap traps a slow or failing HTTP request while it runs and names the culprit\n\n"
 		      "Usage: reqtrap VERB [ARGUMENTS] [OPTIONS]\n\n");
 	for (size_t i = 0; i < verb_count; i++)
 		buf_addf(out, "  %-11s %s\n", verbs[i].name, verbs[i].summary);
