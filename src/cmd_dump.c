@@ -175,7 +175,8 @@ static int check_rights(const struct proc *proc, const char *process, struct err
 	}
 	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	path[MAX(n, 0)] = '\0';
-	return err_say(err, -EPERM, "process %d '%s' (%s) needs CAP_SYS_PTRACE: run as root, or once 'setcap cap_sys_ptrace+ep %s'",
+	return err_say(err, -EPERM,
+		       "process %d '%s' (%s) needs CAP_SYS_PTRACE: run as root, or once 'setcap cap_sys_ptrace+ep %s'",
 		       proc->pid, process, user, path);
 }
 
