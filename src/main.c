@@ -4,6 +4,7 @@
  * the verb is known. */
 #include "analyst.h"
 #include "cmd.h"
+#include "demo_server.h"
 #include "dump.h"
 #include "log.h"
 
@@ -16,6 +17,8 @@ static const struct hidden {
 } hidden[] = {
 	{ "--worker", dump_worker_main },
 	{ "--analyst", analyst_main },
+	{ DEMO_SERVER_VERB, demo_server_main },
+	{ DEMO_LOAD_VERB, demo_load_main },
 };
 
 static int run_verb(int argc, char **argv)

@@ -71,6 +71,7 @@ const struct option_row option_rows[] = {
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
 	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT, false,
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
+	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false, "stop waiting for slow requests after N seconds (default 20)" },
 	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
 	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },
 	{ "man", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false, "print the manual page (mdoc)" },

@@ -32,8 +32,6 @@ const struct verb verbs[] = {
 	  "  reqtrap dump 4711\n"
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
-#endif
-#ifdef HAVE_CMD_PROCDUMP
 	{ "procdump", "...", "dump, spelled as ProcDump's options are typed on Windows and Linux.", VERB_PROCDUMP,
 	  cmd_procdump, NULL,
 	  "  reqtrap procdump -ma 4711\n"
