@@ -9,6 +9,8 @@
 #include "err.h"
 #include "incident.h"
 
+#define REPORT_BYTES_MAX (256u << 20) /* of one page */
+
 struct report_format {
 	const char *name; /* 'text' 'html' 'json' 'chrome' 'stacks' */
 	const char *file; /* inside the incident's folder: 'report.txt' ... */
@@ -24,5 +26,8 @@ int report_text(const struct incident *incident, struct buf *out, struct err *er
 int report_html(const struct incident *incident, struct buf *out, struct err *err);
 int report_chrome(const struct incident *incident, struct buf *out, struct err *err);
 int report_stacks(const struct incident *incident, struct buf *out, struct err *err);
+
+/* -E2BIG when the page did not fit; for the end of a render function. */
+int report_done(const struct buf *out, const char *name, struct err *err);
 
 #endif

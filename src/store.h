@@ -12,14 +12,17 @@
 struct store;
 
 /* dir NULL: the default ($REQTRAP_STORE, /var/lib/reqtrap for root, else
- * $XDG_STATE_HOME/reqtrap). With 'create' it is made (0700) if absent. Refuses a
- * symlink as the last part, and a directory that others may write or own
- * (-EPERM, the text says which rule). */
+ * $XDG_STATE_HOME/reqtrap). Refuses a symlink as the last part. With 'create', which
+ * filling it needs, it is made (0700) if absent, leftovers of the dead are removed,
+ * and it must be safe: ours, not writable by others, and no folder above it may be
+ * somebody's who could swap it (a sticky one like /tmp is fine): else -EPERM, the
+ * text says which rule. Without, it is for reading and removing only. Blocks on the
+ * disk. */
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err);
 void store_free(struct store *store);
 const char *store_path(const struct store *store); /* absolute */
 
-/* Begins a folder. The fd (O_DIRECTORY) stays open until commit or abort. */
+/* Begins a folder (-EROFS when opened without 'create'). The fd (O_DIRECTORY) stays open until commit or abort. */
 struct store_entry;
 int store_begin(struct store *store, const struct incident *incident, struct store_entry **ret_entry, struct err *err);
 int store_entry_fd(const struct store_entry *entry);
@@ -46,8 +49,15 @@ void store_rows_free(struct store_row *rows, size_t count);
  * lists the candidates). Reads and parses incident.json. */
 int store_load(struct store *store, const char *id, struct incident **ret_incident, char **ret_path, struct err *err);
 
+/* The folder itself: an fd of it, the caller's, and its path, which the caller frees. */
+int store_find(struct store *store, const char *id, int *ret_dir_fd, char **ret_path, struct err *err);
+
+/* Removes one incident. -EINVAL when its folder holds something that is not ours. */
+int store_remove(struct store *store, const char *id, struct err *err);
+
 /* Rewrites the pages of an entry that is being filled: incident.json, report.txt,
- * report.html, trace.json, stacks.txt. */
+ * report.html, trace.json, stacks.txt. They are rendered from what incident.json
+ * reads back as, so that rendering later gives the same bytes. */
 int store_write_pages(struct store_entry *entry, const struct incident *incident, struct err *err);
 
 #endif
