@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT */
+/* The language readers: from interpreter memory to frames of the script. A language
+ * is one file and one row here. A reader is handed hostile memory: every pointer,
+ * length and type is checked, depth and bytes have a limit, nothing can loop; when
+ * in doubt it says why in stack.unavailable and keeps what it is sure of. */
+#ifndef REQTRAP_LANG_H
+#define REQTRAP_LANG_H
+
+#include "incident.h"
+#include "stack.h"
+
+#define LANG_FRAMES_MAX 256
+#define LANG_NAME_MAX 256  /* bytes of a function's or class's name that are shown */
+#define LANG_PATH_MAX 4096
+
+struct language {
+	const char *name; /* 'php': the module of its frames */
+
+	/* Before the stop: is this interpreter in the process? Finds what 'walk' needs in
+	 * the files alone. 1 with state and title ('PHP 8.2.30', both owned by the caller),
+	 * 0 no. With 'ret_why' set there is one whose memory cannot be read, and why. */
+	int (*find)(const struct images *images, void **ret_state, char **ret_title, char **ret_why);
+
+	/* While memory stands still: fills the threads' scripts (zeroed, one per thread). */
+	void (*walk)(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
+		     size_t count, struct stack *ret_scripts);
+	void (*free_state)(void *state);
+};
+
+extern const struct language lang_php;
+
+#define LANGUAGES &lang_php
+
+#endif

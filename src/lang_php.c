@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: MIT
+/* PHP 7.0 to 8.5, not thread-safe builds: executor_globals is exported, and from it
+ * the chain of execute_data leads to function, file and line. Offsets differ by minor
+ * version: one row each. Rejected: debug symbols (nobody has them installed).
+ * Traps: while the VM runs, the line it is at is in a register and not in memory;
+ * after a request the request's fields stay behind, so an idle worker is told by
+ * current_execute_data being null. */
+#include "lang.h"
+
+#include "symbol.h"
+
+#include <string.h>
+
+#define MARK "X-Powered-By: PHP/"
+#define STRING_SANE_MAX (1u << 20) /* a longer name means that the offsets are wrong */
+
+/* of zend_execute_data, zend_function, zend_class_entry, zend_string, zend_op: the
+ * same in all these versions */
+enum { EX_OPLINE = 0, EX_FUNC = 24, FUNC_TYPE = 0, FUNC_NAME = 8, FUNC_SCOPE = 16, CLASS_NAME = 8, STRING_LEN = 16,
+       STRING_VAL = 24, OP_LINE = 24, OP_SIZE = 32 };
+enum { INTERNAL_FUNCTION = 1, USER_FUNCTION = 2, EVAL_CODE = 4 };
+enum { REG_R15 = 0, REG_R14 = 1 }; /* of user_regs_struct */
+
+struct php_row {
+	uint8_t major, minor;
+	uint16_t current; /* executor_globals.current_execute_data */
+	uint16_t prev;	  /* execute_data.prev_execute_data */
+	uint16_t file;	  /* op_array.filename */
+	uint16_t line;	  /* op_array.line_start; line_end follows */
+};
+
+static const struct php_row php_rows[] = {
+	{ 7, 0, 480, 56, 120, 128 }, { 7, 1, 480, 48, 120, 128 }, { 7, 2, 480, 48, 120, 128 },
+	{ 7, 3, 488, 48, 128, 136 }, { 7, 4, 488, 48, 136, 144 }, { 8, 0, 488, 48, 144, 152 },
+	{ 8, 1, 488, 48, 144, 152 }, { 8, 2, 488, 48, 152, 160 }, { 8, 3, 488, 48, 144, 152 },
+	{ 8, 4, 488, 48, 168, 176 }, { 8, 5, 512, 48, 168, 176 },
+};
+
+struct php {
+	const struct php_row *row;
+	uint64_t executor_globals;
+};
+
+static int php_find(const struct images *images, void **ret_state, char **ret_title, char **ret_why)
+{
+	for (size_t i = 0; i < images_count(images); i++) {
+		const struct image *image = images_get(images, i);
+		const char *at, *end = (const char *)image->file + image->file_len;
+		bool threads = false;
+		unsigned int major, minor, patch;
+		struct php found = { 0 };
+		char text[32];
+
+		if (!image->file || (!symbol_address(image, "executor_globals", &found.executor_globals) &&
+				     !(threads = symbol_address(image, "executor_globals_offset", &(uint64_t){ 0 }))))
+			continue;
+		at = memmem(image->file, image->file_len, MARK, sizeof(MARK) - 1);
+		if (!at)
+			continue;
+		at += sizeof(MARK) - 1;
+		snprintf(text, sizeof(text), "%.*s", (int)MIN((ptrdiff_t)24, end - at), at);
+		if (sscanf(text, "%2u.%2u.%3u", &major, &minor, &patch) != 3)
+			continue;
+		text_setf(ret_title, "PHP %u.%u.%u", major, minor, patch);
+		if (threads) {
+			text_set(ret_why, "this PHP is a thread-safe build, which cannot be read yet");
+			return 1;
+		}
+		for (size_t k = 0; k < ARRAY_LEN(php_rows); k++) {
+			if (php_rows[k].major == major && php_rows[k].minor == minor)
+				found.row = &php_rows[k];
+		}
+		if (!found.row) {
+			text_setf(ret_why, "no offsets known for PHP %u.%u", major, minor);
+			return 1;
+		}
+		*ret_state = malloc(sizeof(found));
+		if (!*ret_state)
+			return -ENOMEM;
+		memcpy(*ret_state, &found, sizeof(found));
+		return 1;
+	}
+	return 0;
+}
+
+/* A zend_string as a heap string, at most max bytes of it. NULL: not a string. */
+static char *read_string(const struct memory *mem, uint64_t addr, size_t max)
+{
+	uint64_t len;
+	char *text;
+
+	if (!memory_u64(mem, addr + STRING_LEN, &len) || len == 0 || len > STRING_SANE_MAX)
+		return NULL;
+	len = MIN(len, (uint64_t)max);
+	text = malloc(len + 1);
+	if (!text || memory_get(mem, addr + STRING_VAL, text, len) < 0) {
+		free(text);
+		return NULL;
+	}
+	text[len] = '\0';
+	return text;
+}
+
+/* 'Class::function' */
+static const char *read_name(const struct memory *mem, uint64_t func, uint8_t type, bool outermost, char **ret_name)
+{
+	CLEAN(free) char *name = NULL, *class = NULL;
+	uint64_t name_at, scope, class_at;
+
+	if (!memory_u64(mem, func + FUNC_NAME, &name_at) || !memory_u64(mem, func + FUNC_SCOPE, &scope))
+		return "a function's header cannot be read";
+	if (!name_at) {
+		text_set(ret_name, type == EVAL_CODE ? "eval" : outermost ? "{main}" : "include");
+		return NULL;
+	}
+	name = read_string(mem, name_at, LANG_NAME_MAX);
+	if (!name)
+		return "a function's name cannot be read";
+	if (scope && memory_u64(mem, scope + CLASS_NAME, &class_at))
+		class = read_string(mem, class_at, LANG_NAME_MAX);
+	if (scope && !class)
+		return "a class's name cannot be read";
+	text_setf(ret_name, class ? "%2$s::%1$s" : "%s", name, class);
+	return NULL;
+}
+
+/* The line being run, if it can be trusted: inside the function's own lines. */
+static uint32_t read_line(const struct php_row *row, const struct memory *mem, uint64_t ex, uint64_t func,
+			  const struct capture_thread *t)
+{
+	uint64_t opline;
+	uint32_t line, start, end;
+
+	if (!memory_u32(mem, func + row->line, &start) || !memory_u32(mem, func + row->line + 4, &end) ||
+	    !memory_u64(mem, ex + EX_OPLINE, &opline))
+		return 0;
+	/* A VM that is running: r14 is its frame, r15 its place in the same code. */
+	if (t->stopped && t->reg[REG_R14] == ex) {
+		int64_t away = (int64_t)(t->reg[REG_R15] - opline);
+
+		if (away % OP_SIZE == 0 && away > -(16 << 20) && away < (16 << 20) &&
+		    memory_u32(mem, t->reg[REG_R15] + OP_LINE, &line) && line >= start && line <= end)
+			return line;
+	}
+	if (!memory_u32(mem, opline + OP_LINE, &line) || line < start || line > end)
+		return 0;
+	return line;
+}
+
+static const char *read_frame(const struct php_row *row, const struct memory *mem, uint64_t ex, uint64_t func,
+			      bool outermost, const struct capture_thread *t, struct stack *script)
+{
+	const char *why;
+	char *name = NULL;
+	struct frame *f;
+	uint64_t file_at;
+	uint8_t type;
+
+	if (!memory_u8(mem, func + FUNC_TYPE, &type))
+		return "a function cannot be read";
+	if (type != INTERNAL_FUNCTION && type != USER_FUNCTION && type != EVAL_CODE)
+		return "a function's type makes no sense";
+	why = read_name(mem, func, type, outermost, &name);
+	if (why)
+		return why;
+	f = list_add(&script->frame, &script->count, sizeof(*f));
+	if (!f) {
+		free(name);
+		return "out of memory";
+	}
+	f->function = name;
+	f->script = true;
+	text_set(&f->module, "php");
+	if (type == INTERNAL_FUNCTION)
+		return NULL;
+	if (memory_u64(mem, func + row->file, &file_at))
+		f->file = read_string(mem, file_at, LANG_PATH_MAX);
+	if (!f->file)
+		return "a file name cannot be read";
+	f->line = read_line(row, mem, ex, func, t);
+	return NULL;
+}
+
+static const char *walk_chain(const struct php *php, const struct memory *mem, const struct capture_thread *t,
+			      struct stack *script)
+{
+	uint64_t seen[LANG_FRAMES_MAX], ex, func, prev;
+	const char *why = NULL;
+
+	if (!memory_u64(mem, php->executor_globals + php->row->current, &ex))
+		return "executor_globals cannot be read";
+	for (size_t depth = 0; ex && !why; depth++, ex = prev) {
+		if (depth == LANG_FRAMES_MAX)
+			return "there are more frames than are shown";
+		if (ex % 8)
+			return "a frame's address makes no sense";
+		for (size_t i = 0; i < depth; i++) {
+			if (seen[i] == ex)
+				return "the frames form a loop";
+		}
+		seen[depth] = ex;
+		if (!memory_u64(mem, ex + EX_FUNC, &func) || !memory_u64(mem, ex + php->row->prev, &prev))
+			return "a frame cannot be read";
+		if (func) /* null: a mark between two calls, no frame of the script */
+			why = read_frame(php->row, mem, ex, func, prev == 0, t, script);
+	}
+	return why;
+}
+
+static void php_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
+		     size_t count, struct stack *ret_scripts)
+{
+	/* Without thread safety the script runs in the thread that began the process. */
+	for (size_t i = 0; i < count; i++) {
+		const char *why;
+
+		if (threads[i].tid != pid)
+			continue;
+		why = walk_chain(state, mem, &threads[i], &ret_scripts[i]);
+		if (why)
+			text_setf(&ret_scripts[i].unavailable,
+				  ret_scripts[i].count ? "PHP stack incomplete: %s" : "PHP stack unavailable: %s", why);
+	}
+}
+
+const struct language lang_php = {
+	.name = "php",
+	.find = php_find,
+	.walk = php_walk,
+	.free_state = free,
+};

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: MIT
+/* A table: futex operation, value and function on the stack -> which lock, where it
+ * begins, where its owner is written. The op and val columns are glibc's habits (2.28
+ * to 2.36 and later), the struct offsets are its ABI; an owner is believed only if it
+ * is a thread of this process. Rejected: debug symbols. Trap: musl differs (its lock
+ * word holds the tid): there nothing matches, and the wait stays a plain futex. */
+#include "locks.h"
+
+#include <linux/futex.h>
+#include <string.h>
+#include <sys/syscall.h>
+
+#define NAMES_DEEP 8 /* frames searched for the function that waits */
+#define TID_MASK 0x3fffffffu
+#define FS_BASE 21 /* in user_regs_struct */
+
+enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO };
+
+enum value_test { ANY, IS_2, IS_2_OR_3, ROBUST, EVEN };
+
+struct lock_row {
+	const char *what;
+	const char *function; /* prefix, leading '_' left out; NULL: whatever is on the stack */
+	uint32_t commands;    /* bits: 1 << FUTEX_... */
+	enum value_test value;
+	enum owner_type owner;
+	bool is_lock;	      /* has a holder: goes into the list of locks */
+};
+
+#define CMD(name) (1u << (name))
+#define CMD_WAITS (CMD(FUTEX_WAIT) | CMD(FUTEX_WAIT_BITSET))
+#define CMD_PI (CMD(FUTEX_LOCK_PI) | CMD(13) | CMD(FUTEX_WAIT_REQUEUE_PI)) /* 13: FUTEX_LOCK_PI2 */
+
+static const struct lock_row lock_rows[] = {
+	{ "mutex", NULL, CMD_PI, ANY, OWNER_WORD, true },
+	{ "mutex", "pthread_mutex_", CMD_WAITS, ROBUST, OWNER_VALUE, true },
+	{ "mutex", "pthread_mutex_", CMD_WAITS, IS_2, OWNER_MUTEX, true },
+	{ "rwlock", "pthread_rwlock_", CMD_WAITS, IS_2_OR_3, OWNER_RWLOCK, true },
+	{ "condition variable", "pthread_cond_", CMD(FUTEX_WAIT_BITSET), EVEN, OWNER_NONE, false },
+	{ "condition variable", "cnd_", CMD(FUTEX_WAIT_BITSET), EVEN, OWNER_NONE, false },
+	{ "semaphore", "sem_", CMD_WAITS, ANY, OWNER_NONE, false },
+	{ "semaphore", "new_sem_", CMD_WAITS, ANY, OWNER_NONE, false },
+	{ "thread", "pthread_join", CMD_WAITS, ANY, OWNER_VALUE, false },
+	{ "thread", "pthread_timedjoin", CMD_WAITS, ANY, OWNER_VALUE, false },
+	{ "thread", "pthread_clockjoin", CMD_WAITS, ANY, OWNER_VALUE, false },
+	{ "malloc lock", "malloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
+	{ "malloc lock", "free", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
+	{ "malloc lock", "calloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
+	{ "malloc lock", "realloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
+	/* The rest is told by the words alone, so it must have an owner to be believed. */
+	{ "mutex", NULL, CMD_WAITS, ROBUST, OWNER_VALUE, true },
+	{ "stdio lock", NULL, CMD(FUTEX_WAIT), IS_2, OWNER_STDIO, true },
+	{ "mutex", NULL, CMD_WAITS, IS_2, OWNER_MUTEX, true },
+};
+
+/* One blocked thread, solved. */
+struct found {
+	const struct lock_row *row;
+	uint64_t base;
+	size_t owner;	   /* index of the thread, or NOBODY */
+	uint32_t readers;  /* of a rwlock */
+	bool owner_died;
+};
+
+#define NOBODY SIZE_MAX
+
+struct solver {
+	const struct capture_thread *threads;
+	const struct lock_words *words;
+	size_t count;
+	struct analysis *analysis;
+};
+
+void locks_read(const struct memory *mem, const struct capture_thread *t, struct lock_words *ret)
+{
+	uint64_t from = t->arg[0] - LOCK_WORDS_BEFORE * sizeof(uint32_t);
+
+	*ret = (struct lock_words){ 0 };
+	if (t->syscall_nr != SYS_futex || !(CMD(t->arg[1] & FUTEX_CMD_MASK & 31) & (CMD_WAITS | CMD_PI)) || !t->arg[0])
+		return;
+	ret->uaddr = t->arg[0];
+	if (memory_get(mem, from, ret->word, sizeof(ret->word)) == 0) {
+		ret->have = (1u << ARRAY_LEN(ret->word)) - 1;
+		return;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(ret->word); i++) {
+		if (memory_u32(mem, from + i * sizeof(uint32_t), &ret->word[i]))
+			ret->have |= 1u << i;
+	}
+}
+
+/* The 4 bytes at uaddr + offset. */
+static bool word_at(const struct lock_words *w, int offset, uint32_t *ret)
+{
+	int i = LOCK_WORDS_BEFORE + offset / 4;
+
+	if (offset % 4 || i < 0 || (size_t)i >= ARRAY_LEN(w->word) || !(w->have >> i & 1))
+		return false;
+	*ret = w->word[i];
+	return true;
+}
+
+static size_t thread_of(const struct solver *s, uint32_t ns_tid)
+{
+	for (size_t i = 0; i < s->count && ns_tid; i++) {
+		if ((uint32_t)s->threads[i].ns_tid == ns_tid)
+			return i;
+	}
+	return NOBODY;
+}
+
+static bool value_fits(enum value_test test, uint32_t value)
+{
+	switch (test) {
+	case IS_2:
+		return value == 2;
+	case IS_2_OR_3:
+		return value == 2 || value == 3;
+	case ROBUST:
+		return (value & FUTEX_WAITERS) && (value & TID_MASK);
+	case EVEN:
+		return value % 2 == 0;
+	default:
+		return true;
+	}
+}
+
+static bool on_stack(const struct stack *stack, const char *prefix)
+{
+	for (size_t i = 0; i < stack->count && i < NAMES_DEEP; i++) {
+		const char *name = stack->frame[i].function;
+
+		if (name && !strncmp(name + strspn(name, "_"), prefix, strlen(prefix)))
+			return true;
+	}
+	return false;
+}
+
+static size_t mutex_owner(const struct solver *s, const struct lock_words *w)
+{
+	uint32_t owner, users, kind;
+
+	/* struct __pthread_mutex_s: lock 0, count 4, owner 8, nusers 12, kind 16 */
+	if (!word_at(w, 8, &owner) || !word_at(w, 12, &users) || !word_at(w, 16, &kind) || users == 0 || kind >= 0x400)
+		return NOBODY;
+	return thread_of(s, owner);
+}
+
+static size_t stdio_owner(const struct solver *s, const struct lock_words *w)
+{
+	uint32_t low, high;
+	uint64_t self;
+
+	if (!word_at(w, 8, &low) || !word_at(w, 12, &high))
+		return NOBODY;
+	self = (uint64_t)high << 32 | low;
+	for (size_t i = 0; i < s->count && self; i++) {
+		if (s->threads[i].stopped && s->threads[i].reg[FS_BASE] == self)
+			return i;
+	}
+	return NOBODY;
+}
+
+/* readers 0, writers 4, wrphase futex 8, writers futex 12, current writer 24: the
+ * lock begins on a multiple of 8, which tells the two futexes apart. */
+static void rwlock_owner(const struct solver *s, const struct lock_words *w, struct found *f)
+{
+	int base = w->uaddr % 8 ? -12 : -8;
+	uint32_t writer, readers;
+
+	f->base = w->uaddr + (uint64_t)(int64_t)base;
+	if (word_at(w, base + 24, &writer))
+		f->owner = thread_of(s, writer);
+	if (f->owner == NOBODY && word_at(w, base, &readers))
+		f->readers = readers >> 3;
+}
+
+static void find_owner(const struct solver *s, size_t i, struct found *f)
+{
+	const struct lock_words *w = &s->words[i];
+	uint32_t value = (uint32_t)s->threads[i].arg[2], word;
+
+	switch (f->row->owner) {
+	case OWNER_MUTEX:
+		f->owner = mutex_owner(s, w);
+		break;
+	case OWNER_WORD:
+		if (word_at(w, 0, &word)) {
+			f->owner = thread_of(s, word & TID_MASK);
+			f->owner_died = word & FUTEX_OWNER_DIED;
+		}
+		break;
+	case OWNER_VALUE:
+		f->owner = thread_of(s, value & TID_MASK);
+		f->owner_died = f->row->value == ROBUST && (value & FUTEX_OWNER_DIED);
+		break;
+	case OWNER_RWLOCK:
+		rwlock_owner(s, w, f);
+		break;
+	case OWNER_STDIO:
+		f->owner = stdio_owner(s, w);
+		break;
+	case OWNER_NONE:
+		break;
+	}
+	/* Two futexes of a condition variable, at 40 and 44 of a struct aligned to 8. */
+	if (!strcmp(f->row->what, "condition variable"))
+		f->base = w->uaddr - (w->uaddr % 8 ? 44 : 40);
+}
+
+static bool solve_one(const struct solver *s, size_t i, struct found *ret)
+{
+	const struct capture_thread *t = &s->threads[i];
+	uint32_t command = CMD(t->arg[1] & FUTEX_CMD_MASK & 31);
+
+	if (!s->words[i].uaddr)
+		return false;
+	for (size_t k = 0; k < ARRAY_LEN(lock_rows); k++) {
+		const struct lock_row *row = &lock_rows[k];
+		struct found f = { .row = row, .base = s->words[i].uaddr, .owner = NOBODY };
+
+		if (!(row->commands & command) || !value_fits(row->value, (uint32_t)t->arg[2]))
+			continue;
+		if (row->function && !on_stack(&s->analysis->thread[i].stack, row->function))
+			continue;
+		find_owner(s, i, &f);
+		if (!row->function && f.owner == NOBODY && !(row->commands & CMD_PI))
+			continue;
+		*ret = f;
+		return true;
+	}
+	return false;
+}
+
+static void put_owner_name(const struct thread *t, char **at)
+{
+	if (t->comm && t->comm[0])
+		text_setf(at, "%d \"%s\"", t->tid, t->comm);
+	else
+		text_setf(at, "%d", t->tid);
+}
+
+static int put_lock(struct solver *s, const struct found *f, size_t waiter, const char *name)
+{
+	struct analysis *a = s->analysis;
+	struct lock *lock = NULL;
+	pid_t *at;
+
+	for (size_t i = 0; i < a->lock_count && !lock; i++) {
+		if (!strcmp(a->lock[i].name, name))
+			lock = &a->lock[i];
+	}
+	if (!lock) {
+		lock = list_add(&a->lock, &a->lock_count, sizeof(*lock));
+		if (!lock)
+			return -ENOMEM;
+		text_set(&lock->name, name);
+		if (!lock->name) {
+			a->lock_count--;
+			return -ENOMEM;
+		}
+	}
+	if (f->owner != NOBODY && !lock->owner) {
+		lock->owner = a->thread[f->owner].tid;
+		text_set(&lock->owner_name, a->thread[f->owner].comm);
+	}
+	at = list_add(&lock->waiter, &lock->waiter_count, sizeof(*at));
+	if (!at)
+		return -ENOMEM;
+	*at = a->thread[waiter].tid;
+	return 0;
+}
+
+static int put_wait(struct solver *s, size_t i, const struct found *f)
+{
+	struct thread *t = &s->analysis->thread[i];
+	CLEAN(free) char *owner = NULL;
+	char name[64];
+
+	if (f->owner != NOBODY) {
+		t->waits_for_tid = s->analysis->thread[f->owner].tid;
+		put_owner_name(&s->analysis->thread[f->owner], &owner);
+	}
+	if (!strcmp(f->row->what, "thread")) {
+		text_setf(&t->waits_for, "thread %s to end", owner ? owner : "(gone)");
+		return 0;
+	}
+	snprintf(name, sizeof(name), "%s 0x%llx", f->row->what, (unsigned long long)f->base);
+	if (owner)
+		text_setf(&t->waits_for, "%s held by %s%s", name, owner, f->owner_died ? " (which died)" : "");
+	else if (f->readers)
+		text_setf(&t->waits_for, "%s held by %u reader%s", name, f->readers, f->readers == 1 ? "" : "s");
+	else if (f->owner_died)
+		text_setf(&t->waits_for, "%s whose owner died", name);
+	else if (f->row->is_lock)
+		text_setf(&t->waits_for, "%s, owner unknown", name);
+	else
+		text_set(&t->waits_for, name);
+	return f->row->is_lock ? put_lock(s, f, i, name) : 0;
+}
+
+/* Each thread waits for one other at most, so cycles are found by walking on: a
+ * thread met twice in one walk begins a cycle, one met in an earlier walk ends it. */
+static int find_cycles(struct solver *s, const size_t *next)
+{
+	size_t *walk = calloc(s->count + 1, sizeof(*walk)); /* in which walk it was met */
+	int r = walk ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < s->count && r == 0; i++) {
+		size_t at = i;
+		char text[512];
+		int n;
+
+		while (at != NOBODY && !walk[at]) {
+			walk[at] = i + 1;
+			at = next[at];
+		}
+		if (at == NOBODY || walk[at] != i + 1)
+			continue;
+		n = snprintf(text, sizeof(text), "%d", s->threads[at].tid);
+		for (size_t k = next[at]; n < (int)sizeof(text) - 32; k = next[k]) {
+			n += snprintf(text + n, sizeof(text) - (size_t)n, " -> %d", s->threads[k].tid);
+			if (k == at)
+				break;
+		}
+		if (n >= (int)sizeof(text) - 32)
+			snprintf(text + n, sizeof(text) - (size_t)n, " -> ...");
+		r = strings_add(&s->analysis->deadlock, text);
+	}
+	free(walk);
+	return r;
+}
+
+int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
+		struct analysis *analysis)
+{
+	struct solver s = { .threads = threads, .words = words, .count = count, .analysis = analysis };
+	size_t *next = calloc(count + 1, sizeof(*next));
+	int r = next ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < count && r == 0; i++) {
+		struct found f;
+
+		next[i] = NOBODY;
+		if (!solve_one(&s, i, &f))
+			continue;
+		next[i] = f.owner;
+		r = put_wait(&s, i, &f);
+	}
+	if (r == 0)
+		r = find_cycles(&s, next);
+	free(next);
+	return r;
+}

@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+/* All addresses first, sorted; then one pass over each file's symbols, asking for
+ * each symbol whether one of them lies in it. Rejected: dwfl_module_addrinfo, which
+ * walks the whole table for each address (half a second for one stack of node).
+ * Trap: sizeless symbols (assembler) cover what follows them, so nearest wins. */
+#include "symbol.h"
+
+#include <elfutils/libdwfl.h>
+#include <gelf.h>
+#include <string.h>
+
+#define SIZELESS_MAX (64u << 10) /* how far a symbol without a size may reach */
+#define NAME_SHOWN_MAX 400	 /* C++ names can be very long */
+
+struct place {
+	uint64_t addr;	/* as looked up */
+	const struct image *image; /* NULL: none */
+	char *function, *file;
+	uint32_t line;
+	uint64_t sym_start; /* best so far */
+	int sym_rank;
+};
+
+static int by_addr(const void *a, const void *b)
+{
+	const struct place *x = a, *y = b;
+
+	return x->addr < y->addr ? -1 : x->addr > y->addr;
+}
+
+static struct place *first_from(struct place *places, size_t count, uint64_t addr)
+{
+	size_t lo = 0, hi = count;
+
+	while (lo < hi) {
+		size_t mid = (lo + hi) / 2;
+
+		if (places[mid].addr < addr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return places + lo;
+}
+
+/* Which of several names at one address people know: sized before sizeless, public
+ * before local, 'read' before '__read'. */
+static int rank_of(const GElf_Sym *sym, const char *name)
+{
+	int bind = GELF_ST_BIND(sym->st_info);
+	int underscores = name[0] == '_' ? (name[1] == '_' ? 2 : 1) : 0;
+
+	return (sym->st_size ? 100 : 0) + (bind == STB_GLOBAL ? 20 : bind == STB_WEAK ? 18 : 0) - underscores * 4;
+}
+
+static void offer(struct place *p, uint64_t start, int rank, const char *name)
+{
+	/* The innermost symbol, unless a sized one is there already. */
+	if (p->function && (p->sym_rank / 100 > rank / 100 ||
+			    (p->sym_rank / 100 == rank / 100 &&
+			     (p->sym_start > start || (p->sym_start == start && p->sym_rank >= rank)))))
+		return;
+	free(p->function);
+	p->function = strndup(name, NAME_SHOWN_MAX);
+	p->sym_start = start;
+	p->sym_rank = rank;
+}
+
+static void name_by_symbols(const struct image *image, struct place *places, size_t count)
+{
+	int total = dwfl_module_getsymtab(image->module);
+
+	for (int i = 1; i < total; i++) {
+		GElf_Sym sym;
+		GElf_Addr addr;
+		const char *name = dwfl_module_getsym_info(image->module, i, &sym, &addr, NULL, NULL, NULL);
+		int type = name ? GELF_ST_TYPE(sym.st_info) : 0;
+		uint64_t size;
+
+		if (!name || !name[0] || sym.st_shndx == SHN_UNDEF ||
+		    (type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE))
+			continue;
+		size = sym.st_size ? sym.st_size : SIZELESS_MAX;
+		for (struct place *p = first_from(places, count, addr); p < places + count && p->addr - addr < size; p++) {
+			if (p->image == image)
+				offer(p, addr, rank_of(&sym, name), name);
+		}
+	}
+}
+
+/* The start of the function that has file address 'vaddr', by the sorted table that
+ * the unwinder of the target itself uses. */
+static bool function_start(const struct image *image, uint64_t vaddr, uint64_t *ret_start)
+{
+	struct entry {
+		int32_t start, fde;
+	} entry;
+	GElf_Addr bias;
+	Elf *elf = dwfl_module_getelf(image->module, &bias);
+	size_t phdrs = 0;
+	GElf_Phdr ph;
+	bool found = false;
+	uint32_t lo = 0, hi;
+	const unsigned char *table;
+	Elf_Data *data;
+
+	if (!elf || elf_getphdrnum(elf, &phdrs) < 0)
+		return false;
+	for (size_t i = 0; i < phdrs && !found; i++)
+		found = gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_GNU_EH_FRAME;
+	data = found && ph.p_filesz > 12 ? elf_getdata_rawchunk(elf, (int64_t)ph.p_offset, ph.p_filesz, ELF_T_BYTE) : NULL;
+	/* version 1; a count in 4 bytes; pairs of 4 bytes relative to the table */
+	if (!data || data->d_size < ph.p_filesz)
+		return false;
+	table = data->d_buf;
+	if (table[0] != 1 || table[2] != 0x03 || table[3] != 0x3b)
+		return false;
+	memcpy(&hi, table + 8, sizeof(hi));
+	hi = MIN(hi, (uint32_t)((ph.p_filesz - 12) / sizeof(entry)));
+	while (lo < hi) {
+		uint32_t mid = (lo + hi) / 2;
+
+		memcpy(&entry, table + 12 + (size_t)mid * sizeof(entry), sizeof(entry));
+		if (ph.p_vaddr + (uint64_t)(int64_t)entry.start <= vaddr)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	if (lo == 0)
+		return false;
+	memcpy(&entry, table + 12 + (size_t)(lo - 1) * sizeof(entry), sizeof(entry));
+	*ret_start = ph.p_vaddr + (uint64_t)(int64_t)entry.start;
+	return vaddr - *ret_start < (16u << 20);
+}
+
+static void name_by_line(const struct image *image, struct place *p)
+{
+	Dwfl_Line *line = dwfl_module_getsrc(image->module, p->addr);
+	int number = 0;
+	const char *file = line ? dwfl_lineinfo(line, NULL, &number, NULL, NULL, NULL) : NULL;
+
+	if (!file || number <= 0)
+		return;
+	p->file = strndup(file, 4096);
+	p->line = (uint32_t)number;
+}
+
+static void name_without_symbol(const struct images *images, struct place *p)
+{
+	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
+	uint64_t start;
+
+	if (p->image) {
+		if (function_start(p->image, p->addr - p->image->bias, &start))
+			text_setf(&p->function, "fn_%llx", (unsigned long long)start);
+		else
+			text_setf(&p->function, "%s+0x%llx", p->image->name,
+				  (unsigned long long)(p->addr - p->image->bias));
+	} else if (map && map->inode && map->name[0] == '/' && strncmp(map->name, "/dev/zero", 9)) {
+		text_setf(&p->function, "%s+0x%llx", strrchr(map->name, '/') + 1,
+			  (unsigned long long)(p->addr - map->start + map->offset));
+	} else {
+		text_set(&p->function, map && map->perms[2] == 'x' ? "[jit]" : map ? "[anon]" : "[unmapped]");
+	}
+}
+
+static const char *module_of(const struct images *images, const struct place *p)
+{
+	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
+	const char *slash = map ? strrchr(map->name, '/') : NULL;
+
+	if (p->image)
+		return p->image->name;
+	return slash ? slash + 1 : map && map->name[0] ? map->name : NULL;
+}
+
+static size_t unique_places(struct images *images, const struct walk *walks, size_t count, struct place *places)
+{
+	size_t n = 0, kept = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		for (size_t k = 0; k < walks[i].count; k++)
+			places[n++].addr = walk_lookup(&walks[i].frame[k]);
+	}
+	qsort(places, n, sizeof(*places), by_addr);
+	for (size_t i = 0; i < n; i++) {
+		if (kept && places[kept - 1].addr == places[i].addr)
+			continue;
+		places[kept].addr = places[i].addr;
+		places[kept].image = images_find(images, places[i].addr);
+		kept++;
+	}
+	return kept;
+}
+
+static int put_names(const struct images *images, const struct walk *walk, struct place *places, size_t place_count,
+		     struct stack *ret)
+{
+	for (size_t k = 0; k < walk->count; k++) {
+		struct place *p = first_from(places, place_count, walk_lookup(&walk->frame[k]));
+		struct frame *f = list_add(&ret->frame, &ret->count, sizeof(*f));
+
+		if (!f)
+			return -ENOMEM;
+		text_set(&f->function, p->function);
+		text_set(&f->file, p->file);
+		text_set(&f->module, module_of(images, p));
+		f->line = p->line;
+		f->pc = walk->frame[k].pc;
+	}
+	text_set(&ret->unavailable, walk->why);
+	return 0;
+}
+
+int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks)
+{
+	size_t total = 0, n;
+	struct place *places;
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++)
+		total += walks[i].count;
+	places = calloc(total + 1, sizeof(*places));
+	if (!places)
+		return -ENOMEM;
+	n = unique_places(images, walks, count, places);
+	for (size_t i = 0; i < images_count(images); i++) {
+		const struct image *image = images_get(images, i);
+		bool used = false;
+
+		for (size_t k = 0; k < n && !used; k++)
+			used = places[k].image == image;
+		if (used)
+			name_by_symbols(image, places, n);
+	}
+	for (size_t k = 0; k < n; k++) {
+		struct place *p = &places[k];
+
+		if (!p->function)
+			name_without_symbol(images, p);
+		if (p->image)
+			name_by_line(p->image, p);
+	}
+	for (size_t i = 0; i < count && r == 0; i++) {
+		ret_stacks[i] = (struct stack){ 0 };
+		r = put_names(images, &walks[i], places, n, &ret_stacks[i]);
+	}
+	for (size_t k = 0; k < n; k++) {
+		free(places[k].function);
+		free(places[k].file);
+	}
+	free(places);
+	return r;
+}
+
+/* --- exported symbols --- */
+
+static bool find_in_section(Elf *elf, Elf_Scn *scn, const GElf_Shdr *sh, const char *name, GElf_Sym *ret)
+{
+	Elf_Data *data = elf_getdata(scn, NULL);
+	size_t count = data && sh->sh_entsize == sizeof(Elf64_Sym) ? data->d_size / sizeof(Elf64_Sym) : 0;
+
+	for (size_t i = 1; i < count; i++) {
+		const char *text;
+
+		if (!gelf_getsym(data, (int)i, ret) || ret->st_shndx == SHN_UNDEF)
+			continue;
+		text = elf_strptr(elf, sh->sh_link, ret->st_name);
+		if (text && !strcmp(text, name))
+			return true;
+	}
+	return false;
+}
+
+bool symbol_address(const struct image *image, const char *name, uint64_t *ret_addr)
+{
+	GElf_Addr bias;
+	Elf *elf = image->module ? dwfl_module_getelf(image->module, &bias) : NULL;
+	Elf_Scn *scn = NULL;
+
+	while (elf && (scn = elf_nextscn(elf, scn))) {
+		GElf_Shdr sh;
+		GElf_Sym sym;
+
+		if (gelf_getshdr(scn, &sh) && (sh.sh_type == SHT_DYNSYM || sh.sh_type == SHT_SYMTAB) &&
+		    find_in_section(elf, scn, &sh, name, &sym)) {
+			*ret_addr = sym.st_value + image->bias;
+			return true;
+		}
+	}
+	return false;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* Names for addresses: function, file and line, from the target's own ELF files and
+ * nothing else (no debug packages, never the network). Works on many walks at once:
+ * each different address is named once, each file's symbols are read once. */
+#ifndef REQTRAP_SYMBOL_H
+#define REQTRAP_SYMBOL_H
+
+#include "incident.h"
+#include "stack.h"
+
+/* Fills ret_stacks[i] from walks[i]: 'execute_ex', 'fn_21a4f0' (start of an unnamed
+ * function, from the unwind table), 'libfoo.so+0x1234' (offset in the file),
+ * '[jit]', '[anon]'. */
+int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks);
+
+/* Address in the target of an exported object or function; false if it has none.
+ * The value is the file's claim: hostile. */
+bool symbol_address(const struct image *image, const char *name, uint64_t *ret_addr);
+
+#endif
