@@ -1,0 +1,172 @@
+/* SPDX-License-Identifier: MIT */
+/* The contract between the BPF programs and user space: fixed-width fields, no
+ * pointers, size asserts, a layout version. One 'struct slot' is the flight
+ * recorder of one request: written in place by whichever thread works on it, read
+ * by user space through a shared mapping only after it fired. A healthy request's
+ * slot is given back by the kernel and user space never hears of it.
+ *
+ * Life of a slot (field 'state', changed by compare-and-swap only):
+ *   FREE -> OPEN          the kernel, at the request's first byte
+ *   OPEN -> FREE          the kernel, at its end
+ *   OPEN -> HELD          the kernel when a limit or a status fires; user space for
+ *                         the inner requests of one that fired
+ *   HELD -> ENDED         the kernel at the end; it sends RECORD_ENDED
+ *   HELD -> OPEN          user space: no rule matched after all
+ *   ENDED -> FREE         user space, which then puts the index back on the stack */
+#ifndef REQTRAP_EVENT_H
+#define REQTRAP_EVENT_H
+
+#ifndef __bpf__
+#include <stdint.h>
+typedef uint8_t u8;
+typedef uint16_t u16;
+typedef uint32_t u32;
+typedef uint64_t u64;
+typedef int16_t s16;
+typedef int32_t s32;
+#endif
+
+#define EVENT_LAYOUT 1
+
+#define SLOT_BYTES 8192
+#define SLOT_HEAD 2048	 /* bytes kept of a request's head, and of its reply's */
+#define SLOT_MARGIN 32	 /* so that a header's name can be compared at the very end */
+#define SLOT_EVENTS 86
+#define SLOT_EVENTS_KEPT 22 /* the first ones stay, the rest is a ring */
+#define SLOT_NONE 0xffffffffu
+
+#define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
+#define QUEUE_MAX 8   /* pipelined requests of one connection */
+
+enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
+
+enum slot_flag {
+	SLOT_FASTCGI = 1,	 /* else HTTP/1 */
+	SLOT_HEAD_CUT = 2,	 /* head longer than SLOT_HEAD: its framing is not known */
+	SLOT_REPLY_CUT = 4,
+	SLOT_UNREADABLE = 8,	 /* bytes went by that could not be read */
+	SLOT_STATUS_FIRED = 16,
+	SLOT_END_INFERRED = 32,	 /* ended by the next request or by closing */
+	SLOT_ABORTED = 64,	 /* the connection ended before the reply did */
+	SLOT_INNER = 128,	 /* made by another request that is watched */
+};
+
+/* What the holder is doing now; 'acc' adds up what it did. */
+enum segment { SEGMENT_CPU, SEGMENT_WAIT, SEGMENT_RUNNABLE, SEGMENT_AWAY };
+
+enum event_kind {
+	EVENT_NONE,
+	EVENT_RECV,	/* a = bytes, nr = call, dur 0 */
+	EVENT_SEND,
+	EVENT_WAIT,	/* nr = call (-1 none: a fault), a = first argument, b = second */
+	EVENT_AWAY,	/* the thread served others, or nobody */
+	EVENT_HOLDER,	/* another thread took over: tid */
+	EVENT_UPSTREAM, /* first send of a call to somebody else: a = fd */
+	EVENT_REPLY,	/* status line: a = status */
+	EVENT_LIMIT,	/* a limit passed: a = limit in ns */
+};
+
+struct slot_event {
+	u64 at_ns;	/* CLOCK_MONOTONIC, begin */
+	u64 dur_ns;	/* sum over count */
+	u64 a;
+	u32 tid;
+	u32 count;
+	u32 waker;	/* tid that ended the (last) wait */
+	s16 nr;
+	u8 kind;
+	u8 state;	/* scheduler state of a wait: 1 interruptible, 2 disk */
+};
+
+struct slot {
+	u64 gen;	/* grows with each request that uses the slot */
+	u32 state;
+	u32 flags;
+	u64 conn;	/* the connection it came on, as an opaque number */
+	u64 begin_ns;	/* first byte read by the server */
+	u64 head_ns;	/* request head complete */
+	u64 reply_ns;	/* first byte of the reply handed to the kernel */
+	u64 last_ns;	/* last byte moved on its connection */
+	u64 end_ns;
+	u64 request_bytes, reply_bytes;
+	u64 parent_gen;
+	u64 child_gen;	/* the latest inner request made for it */
+	u32 parent_slot, child_slot; /* SLOT_NONE: none */
+	u32 pid, tid;	/* who holds it: last thread that moved bytes for it */
+	s32 fd;		/* of its connection in pid, -1 unknown */
+	u32 up_pid;	/* who received the latest call to somebody else, 0 unknown */
+	s32 up_fd;	/* of that call, in pid; -1 none */
+	u16 status;
+	u8 next_limit;	/* index of the limit that fires next */
+	u8 up_waiting;	/* that call is not answered yet */
+	u32 head_len, reply_len;
+	u32 head_scan, reply_scan; /* where the line not finished yet starts */
+	u64 out_left;	/* reply body still to come, by its framing */
+	u64 tail;	/* last eight bytes sent, newest lowest */
+	u8 out_phase;
+	u8 method;	/* index into the tracer's table; 'HEAD' and 'CONNECT' matter */
+	u8 seg_kind;
+	u8 pad;
+	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
+	u64 seg_since_ns;
+	u64 acc[4];	/* ns by enum segment */
+	u64 wait_a;	/* the wait that is going on, if seg_kind is SEGMENT_WAIT */
+	s16 wait_nr;
+	u8 wait_state;
+	u8 pad2;
+	u32 waker;
+	u64 pad3[2];
+	u8 head[SLOT_HEAD + SLOT_MARGIN];
+	u8 reply[SLOT_HEAD + SLOT_MARGIN];
+	struct slot_event event[SLOT_EVENTS];
+};
+
+#ifndef __cplusplus
+_Static_assert(sizeof(struct slot_event) == 40, "slot_event layout");
+_Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
+#endif
+
+union slot_value { /* the map's value: a whole number of pages for the mapping */
+	struct slot slot;
+	u8 bytes[SLOT_BYTES];
+};
+
+enum record_kind {
+	RECORD_LIMIT = 1, /* slot, gen; value = limit in ns */
+	RECORD_STATUS,	  /* slot, gen; value = status; inner = the slot that sent it */
+	RECORD_ENDED,	  /* slot, gen: a held slot ended */
+	RECORD_EXIT,	  /* pid: a watched process ended */
+	RECORD_FORK,	  /* pid: it now belongs to the watched ones; value = parent */
+	RECORD_ADOPTED,	  /* pid: it answers calls of watched requests */
+};
+
+struct record {
+	u32 kind;
+	u32 slot;
+	u64 gen;
+	u64 at_ns;
+	u64 value;
+	u32 inner_slot;
+	u32 pid;
+	u64 inner_gen;
+};
+
+/* Why a process is looked at. */
+enum target_kind { TARGET_NAMED = 1, TARGET_FORKED = 2, TARGET_ADOPTED = 3 };
+
+/* Counters, one set per CPU, summed by user space. */
+struct counters {
+	u64 requests;	   /* outer ones whose method was recognised */
+	u64 inner;	   /* those made for another one */
+	u64 ended;
+	u64 refused;	   /* no slot free */
+	u64 refused_conn;  /* connection table full */
+	u64 refused_queue; /* more than QUEUE_MAX pipelined */
+	u64 lost_ring;	   /* records that found the ring full */
+	u64 blind;	   /* socket calls whose bytes cannot be read */
+	u64 head_cut;
+	u64 bad_read;	   /* user memory that could not be read */
+	u64 slot_lost;	   /* a free slot that would not go back */
+};
+
+#endif

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* From a slot's bytes (event.h) to the incident's words: the request, its trace,
+ * where its time went. Pure: what needs the live process (what an fd is, the name of
+ * a system call) comes through 'struct wording', from the caller. Slot bytes are
+ * hostile only where they are the client's: head and reply. */
+#ifndef REQTRAP_REQUEST_H
+#define REQTRAP_REQUEST_H
+
+#include "event.h"
+#include "incident.h"
+
+struct wording {
+	const char *(*call)(long nr); /* 'futex'; NULL for a number nobody knows */
+	/* What the first argument of that call is, in words; '' when there is nothing to say. */
+	void (*object)(void *arg, pid_t pid, long nr, uint64_t a, char *buf, size_t size);
+	void *arg;
+};
+
+/* Method, URL, host ... of the head that was kept. Replaces what is there. */
+void request_describe(const struct slot *slot, struct request_info *ret_info);
+
+/* The slot's events onto the incident's trace, at_ns counted from origin_ns (events
+ * before it are at 0). Call for each slot of the chain, then request_trace_sort.
+ * Counts what the ring overwrote into losses. */
+void request_trace(const struct slot *slot, uint64_t origin_ns, const struct wording *wording,
+		   struct incident *incident);
+void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *kind, const char *name,
+			const char *detail, pid_t pid);
+void request_trace_sort(struct incident *incident);
+void request_trace_clear(struct incident *incident);
+
+/* Where the time of the holder's slot went, from the outer request's first byte to
+ * 'until_ns' (CLOCK_MONOTONIC). Adds up to exactly that. 'copied_ns' is when the copy
+ * of the slot was made. outer == holder is fine. */
+void request_spending(const struct slot *outer, const struct slot *holder, uint64_t until_ns, uint64_t copied_ns,
+		      const struct wording *wording, struct incident *incident);
+
+#endif

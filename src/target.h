@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT */
+/* TARGET words of the command line into process ids: PID, NAME (comm, or the file
+ * name of the executable), ':PORT' (who listens there), 'cgroup:PATH', 'unit:NAME'.
+ * Reads /proc only. Other users' fds need CAP_SYS_PTRACE to find a port's owner. */
+#ifndef REQTRAP_TARGET_H
+#define REQTRAP_TARGET_H
+
+#include "err.h"
+
+#include <sys/types.h>
+
+struct targets {
+	pid_t *pid; /* ascending, each once */
+	size_t count;
+};
+
+/* Adds what the word names. -ESRCH with words when it is nothing that runs, -EINVAL
+ * when the word is none. */
+int target_find(struct targets *targets, const char *word, struct err *err);
+void targets_done(struct targets *targets);
+
+#endif

@@ -1,0 +1,326 @@
+// SPDX-License-Identifier: MIT
+/* libbpf in one place. Kernel features are found in its BTF, never by its version.
+ * Trap: slots are shared memory that the kernel writes while we read: copy first,
+ * then look whether 'gen' is still the same. State changes only by compare-and-swap. */
+#include "tracer.h"
+
+#include "ktime.h"
+#include "requests.skel.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+
+#define SLOTS_DEFAULT 2048
+#define SLOTS_MOST 65536
+
+struct tracer {
+	struct requests_bpf *skel;
+	struct ring_buffer *ring;
+	union slot_value *slots;
+	unsigned int slot_count;
+	bool sock_hooks;
+	int stats_fd;
+	struct tracer_config config;
+};
+
+static __thread char first_words[256]; /* what libbpf said first, for the error's text */
+
+static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
+{
+	if (level == LIBBPF_WARN && !first_words[0])
+		vsnprintf(first_words, sizeof(first_words), fmt, ap);
+	return 0;
+}
+
+bool tracer_kernel_has(const char *tracepoint)
+{
+	struct btf *btf = btf__load_vmlinux_btf();
+	char name[128];
+	bool has;
+
+	snprintf(name, sizeof(name), "btf_trace_%s", tracepoint);
+	has = btf && btf__find_by_name(btf, name) > 0;
+	btf__free(btf);
+	return has;
+}
+
+static int explain(int code, struct err *err)
+{
+	first_words[strcspn(first_words, "\n")] = '\0';
+	if (code == -EPERM || code == -EACCES)
+		return err_say(err, -EPERM,
+			       "cannot load the BPF programs: not permitted. Run as root, or grant "
+			       "CAP_BPF, CAP_PERFMON and CAP_SYS_PTRACE (setcap cap_bpf,cap_perfmon,"
+			       "cap_sys_ptrace,cap_dac_read_search+ep reqtrap)");
+	return err_sys(err, code, "cannot load the BPF programs (%s)", first_words);
+}
+
+static int choose_hooks(struct tracer *t, struct err *err)
+{
+	bool has = tracer_kernel_has("sock_recv_length") && tracer_kernel_has("sock_send_length");
+
+	if (!tracer_kernel_has("sched_switch"))
+		return err_say(err, -ENOTSUP,
+			       "the kernel has no type information (/sys/kernel/btf/vmlinux): "
+			       "reqtrap needs CONFIG_DEBUG_INFO_BTF");
+	if (t->config.hooks == TRACER_SOCK && !has)
+		return err_say(err, -ENOTSUP,
+			       "the kernel has no socket tracepoints (before about 6.3): use --hooks syscalls");
+	t->sock_hooks = t->config.hooks == TRACER_SYSCALLS ? false : has;
+	bpf_program__set_autoload(t->skel->progs.sock_recv, t->sock_hooks);
+	bpf_program__set_autoload(t->skel->progs.sock_send, t->sock_hooks);
+	bpf_program__set_autoload(t->skel->progs.sys_exit, !t->sock_hooks);
+	return 0;
+}
+
+static int map_slots(struct tracer *t, struct err *err)
+{
+	size_t bytes = (size_t)t->slot_count * sizeof(union slot_value);
+	int free_fd = bpf_map__fd(t->skel->maps.free_slots);
+
+	t->slots = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(t->skel->maps.slots), 0);
+	if (t->slots == MAP_FAILED) {
+		t->slots = NULL;
+		return err_sys(err, -errno, "cannot map the request slots");
+	}
+	for (uint32_t i = t->slot_count; i-- > 0;) {
+		if (bpf_map_update_elem(free_fd, NULL, &i, BPF_ANY) < 0)
+			return err_sys(err, -errno, "cannot fill the list of free slots");
+	}
+	return 0;
+}
+
+static int on_record(void *arg, void *data, size_t size)
+{
+	struct tracer *t = arg;
+	struct record record;
+
+	if (size < sizeof(record))
+		return 0;
+	memcpy(&record, data, sizeof(record));
+	t->config.record(t->config.arg, &record);
+	return 0;
+}
+
+static int load(struct tracer *t, struct err *err)
+{
+	struct requests_bpf *skel = t->skel;
+	int r;
+
+	if (skel->rodata->layout != EVENT_LAYOUT)
+		return err_say(err, -EPROTO, "the BPF programs are of another build");
+	r = choose_hooks(t, err);
+	if (r < 0)
+		return r;
+	bpf_map__set_max_entries(skel->maps.slots, t->slot_count);
+	bpf_map__set_max_entries(skel->maps.clocks, t->slot_count);
+	bpf_map__set_max_entries(skel->maps.free_slots, t->slot_count);
+	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
+		skel->bss->limits[i] = t->config.limits[i];
+	skel->bss->limit_count = (uint32_t)t->config.limit_count;
+	for (int status = 100; status < 1000 && t->config.want_status; status++) {
+		if (t->config.want_status(t->config.arg, status))
+			skel->bss->status_wanted[status / 64] |= 1ull << (status % 64);
+	}
+	r = requests_bpf__load(skel);
+	if (r < 0)
+		return explain(r, err);
+	r = map_slots(t, err);
+	if (r < 0)
+		return r;
+	t->ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), on_record, t, NULL);
+	if (!t->ring)
+		return err_sys(err, -errno, "cannot open the ring buffer");
+	/* The kernel adds up run times for as long as somebody holds this fd. */
+	t->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	r = requests_bpf__attach(skel);
+	if (r < 0)
+		return explain(r, err);
+	return 0;
+}
+
+int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, struct err *err)
+{
+	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
+	struct tracer *t;
+	int r;
+
+	if (config->limit_count > LIMITS_MAX)
+		return err_say(err, -E2BIG, "more than %d different 'time-taken' limits", LIMITS_MAX);
+	if (config->slots > SLOTS_MOST)
+		return err_say(err, -E2BIG, "more than %d slots", SLOTS_MOST);
+	t = calloc(1, sizeof(*t));
+	if (!t)
+		return err_sys(err, -ENOMEM, "cannot start the tracer");
+	t->config = *config;
+	t->stats_fd = -1;
+	t->slot_count = config->slots ? config->slots : SLOTS_DEFAULT;
+	libbpf_set_print(quiet);
+	first_words[0] = '\0';
+	/* Kernels before 5.11 count maps against this; where it is refused it is not needed. */
+	setrlimit(RLIMIT_MEMLOCK, &unlimited);
+	t->skel = requests_bpf__open();
+	r = t->skel ? load(t, err) : err_sys(err, -errno, "cannot open the BPF programs");
+	if (r < 0) {
+		tracer_close(t);
+		return r;
+	}
+	*ret_tracer = t;
+	return 0;
+}
+
+void tracer_close(struct tracer *t)
+{
+	if (!t)
+		return;
+	ring_buffer__free(t->ring);
+	if (t->slots)
+		munmap(t->slots, (size_t)t->slot_count * sizeof(union slot_value));
+	requests_bpf__destroy(t->skel);
+	if (t->stats_fd >= 0)
+		close(t->stats_fd);
+	free(t);
+}
+
+int tracer_watch(struct tracer *t, pid_t pid, struct err *err)
+{
+	uint32_t key = (uint32_t)pid, kind = TARGET_NAMED;
+
+	if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.targets), &key, &kind, BPF_ANY) < 0)
+		return err_sys(err, -errno, "cannot watch process %d", pid);
+	return 0;
+}
+
+static void give_back(struct tracer *t, uint32_t index)
+{
+	bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_slots), NULL, &index, BPF_ANY);
+}
+
+/* A process is gone: a request it held on a unix socket has no other sign of its
+ * end. TCP connections have been ended by the kernel already. */
+void tracer_forget(struct tracer *t, pid_t pid)
+{
+	uint32_t key = (uint32_t)pid;
+
+	bpf_map_delete_elem(bpf_map__fd(t->skel->maps.targets), &key);
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		struct slot *s = &t->slots[i].slot;
+
+		if (s->pid != (uint32_t)pid || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
+			continue;
+		s->flags |= SLOT_ABORTED;
+		s->end_ns = now_ns();
+		if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
+			give_back(t, i);
+		} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {
+			struct record r = { .kind = RECORD_ENDED, .slot = i, .gen = s->gen, .at_ns = s->end_ns,
+					    .pid = (uint32_t)pid };
+
+			t->config.record(t->config.arg, &r);
+		}
+	}
+}
+
+int tracer_fd(const struct tracer *t)
+{
+	return ring_buffer__epoll_fd(t->ring);
+}
+
+void tracer_poll(struct tracer *t)
+{
+	ring_buffer__consume(t->ring);
+}
+
+bool tracer_slot(struct tracer *t, uint32_t index, uint64_t gen, struct slot *ret_slot)
+{
+	const struct slot *s;
+
+	if (index >= t->slot_count)
+		return false;
+	s = &t->slots[index].slot;
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen)
+		return false;
+	memcpy(ret_slot, s, sizeof(*ret_slot));
+	__sync_synchronize();
+	return __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == gen && ret_slot->state != SLOT_FREE;
+}
+
+void tracer_release(struct tracer *t, uint32_t index, uint64_t gen)
+{
+	struct slot *s;
+
+	if (index >= t->slot_count)
+		return;
+	s = &t->slots[index].slot;
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen)
+		return;
+	if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_OPEN))
+		return;
+	if (__sync_bool_compare_and_swap(&s->state, SLOT_ENDED, SLOT_FREE))
+		give_back(t, index);
+}
+
+bool tracer_hold(struct tracer *t, uint32_t index, uint64_t gen)
+{
+	struct slot *s;
+
+	if (index >= t->slot_count)
+		return false;
+	s = &t->slots[index].slot;
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen)
+		return false;
+	if (!__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) && s->state != SLOT_HELD)
+		return false;
+	/* Between the look at 'gen' and the swap the slot may have got a new request. */
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == gen)
+		return true;
+	tracer_release(t, index, s->gen);
+	return false;
+}
+
+static void add_counters(struct counters *sum, const struct counters *one)
+{
+	uint64_t *to = (uint64_t *)sum;
+	const uint64_t *from = (const uint64_t *)one;
+
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
+void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
+{
+	int cpus = libbpf_num_possible_cpus();
+	CLEAN(free) struct counters *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
+	struct tracer_totals sum = { 0 };
+	struct bpf_program *prog;
+	uint32_t zero = 0;
+
+	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.counters), &zero, per_cpu) == 0) {
+		for (int i = 0; i < cpus; i++)
+			add_counters(&sum.counters, &per_cpu[i]);
+	}
+	bpf_object__for_each_program(prog, t->skel->obj) {
+		struct bpf_prog_info info = { 0 };
+		uint32_t len = sizeof(info);
+
+		if (bpf_program__fd(prog) < 0 || bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
+			continue;
+		sum.bpf_ns += info.run_time_ns;
+		sum.bpf_runs += info.run_cnt;
+		sum.missed += info.recursion_misses;
+	}
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		if (t->slots[i].slot.state == SLOT_OPEN || t->slots[i].slot.state == SLOT_HELD)
+			sum.in_flight++;
+	}
+	*ret_totals = sum;
+}
+
+const char *tracer_hooks_name(const struct tracer *t)
+{
+	return t->sock_hooks ? "sock" : "syscalls";
+}

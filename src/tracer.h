@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: MIT */
+/* The BPF side from user space: load, attach, watch processes, take records, look
+ * at slots. The only file that knows libbpf. Refuses to know what a rule or an
+ * incident is. Nothing here stops a target. Needs CAP_BPF and CAP_PERFMON.
+ * All probes hang on our file descriptors: they go when we go, whatever happens. */
+#ifndef REQTRAP_TRACER_H
+#define REQTRAP_TRACER_H
+
+#include "err.h"
+#include "event.h"
+
+#include <sys/types.h>
+
+enum tracer_hooks { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
+
+struct tracer_config {
+	enum tracer_hooks hooks;
+	unsigned int slots; /* requests in flight at most; 0: 2048 */
+	const uint64_t *limits; /* ascending, ns */
+	size_t limit_count;
+	bool (*want_status)(void *arg, int status); /* asked once per code when loading */
+	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
+	void *arg;
+};
+
+struct tracer;
+
+/* Loads and attaches: 40-250 ms. -EPERM names the capability that is missing, -ENOTSUP
+ * what the kernel lacks. */
+int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, struct err *err);
+void tracer_close(struct tracer *tracer);
+
+int tracer_watch(struct tracer *tracer, pid_t pid, struct err *err);
+void tracer_forget(struct tracer *tracer, pid_t pid); /* ends the requests it still held */
+
+int tracer_fd(const struct tracer *tracer); /* readable when there are records */
+void tracer_poll(struct tracer *tracer);    /* calls record() for each; does not block */
+
+/* Copies a slot as it is now. False when it is no longer this request. */
+bool tracer_slot(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
+
+/* Keeps an open slot past its end (RECORD_ENDED will follow). False: it is over. */
+bool tracer_hold(struct tracer *tracer, uint32_t index, uint64_t gen);
+/* The opposite; gives the slot back if the request ended meanwhile. */
+void tracer_release(struct tracer *tracer, uint32_t index, uint64_t gen);
+
+struct tracer_totals {
+	struct counters counters; /* summed over the CPUs */
+	uint64_t bpf_ns, bpf_runs; /* of all our programs since they were attached */
+	uint64_t missed; /* runs the kernel left out (recursion) */
+	unsigned int in_flight;
+};
+
+void tracer_totals(struct tracer *tracer, struct tracer_totals *ret_totals);
+const char *tracer_hooks_name(const struct tracer *tracer); /* 'sock' or 'syscalls' */
+
+/* True if the kernel's BTF has this tracepoint, by its name ('sock_recv_length'). */
+bool tracer_kernel_has(const char *tracepoint);
+
+#endif
