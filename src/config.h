@@ -9,9 +9,17 @@
 #include "err.h"
 #include "rule.h"
 
+#define CONFIG_BYTES_MAX (1u << 20)
+
 /* -EINVAL when anything is wrong: 'problems' (never NULL) then holds one line each,
- * 'FILE:LINE: text\n', and *ret_rules is untouched. err has the first. */
+ * 'FILE:LINE: text\n', and *ret_rules is untouched. err has the first. With 0
+ * 'problems' may still hold lines 'FILE:LINE: warning: text\n': show them. Reading
+ * the file may block as the disk does. rules_free frees the rules. */
 int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err);
+
+/* The same on text that is there already; 'name' stands for the file. No I/O. */
+int config_parse(const char *name, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
+		 struct err *err);
 
 /* The effective rules as a file that config_read takes. */
 void config_write(const struct rules *rules, struct buf *out);

@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+/* 'check' and 'test': a rules file judged before anything depends on it. Trap: what
+ * 'check' prints must parse again, so its notes go to stderr. */
+#include "cmd.h"
+#include "config.h"
+#include "log.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define TEXT_MAX (4u << 20)
+
+/* Reads the file and tells its problems. EXIT_DONE or what to return. */
+static int read_rules(const char *path, bool json, struct rules *ret_rules)
+{
+	struct buf problems;
+	struct err err;
+	int code;
+
+	buf_init(&problems, TEXT_MAX);
+	code = config_read(path, ret_rules, &problems, &err);
+	if (problems.len && !json)
+		fputs(problems.data, stderr);
+	if (code < 0 && !problems.len)
+		log_error("%s", err.text);
+	buf_done(&problems);
+	return exit_code_of(code);
+}
+
+/* 'FILE:LINE: [warning: ]text' lines as JSON objects. */
+static json_t *problems_json(const struct buf *problems, size_t name_len)
+{
+	json_t *list = json_array();
+	char *save = NULL;
+
+	if (!problems->data)
+		return list;
+	for (char *line = strtok_r(problems->data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		static const char mark[] = " warning: ";
+		char *text = line + MIN(strlen(line), name_len + 1);
+		long number = strtol(text, &text, 10);
+		bool warning;
+
+		text += *text == ':';
+		warning = strncmp(text, mark, sizeof(mark) - 1) == 0;
+		text += warning ? sizeof(mark) - 1 : *text == ' ';
+		json_array_append_new(list, json_pack("{s:i, s:b, s:s+}", "line", (int)number, "warning", warning, "text", text, ""));
+	}
+	return list;
+}
+
+static int print_json(json_t *object)
+{
+	int code = object && json_dumpf(object, stdout, JSON_COMPACT) == 0 && puts("") != EOF ? EXIT_DONE : EXIT_REFUSED;
+
+	if (code != EXIT_DONE)
+		log_error("cannot print JSON: out of memory, or the output is closed");
+	json_decref(object);
+	return code;
+}
+
+static int check_json(const char *path)
+{
+	struct rules rules = { 0 };
+	struct buf problems, text;
+	struct err err;
+	int code, printed;
+
+	buf_init(&problems, TEXT_MAX);
+	buf_init(&text, TEXT_MAX);
+	code = config_read(path, &rules, &problems, &err);
+	if (code < 0 && !problems.len) { /* nothing about a line: it could not be read */
+		log_error("%s", err.text);
+		buf_done(&problems);
+		return exit_code_of(code);
+	}
+	if (code == 0)
+		config_write(&rules, &text);
+	printed = print_json(json_pack("{s:b, s:o, s:s}", "ok", code == 0, "problems", problems_json(&problems, strlen(path)),
+				       "effective", text.data ? text.data : ""));
+	rules_free(&rules);
+	buf_done(&problems);
+	buf_done(&text);
+	return code < 0 ? exit_code_of(code) : printed;
+}
+
+int cmd_check(int argc, char **argv)
+{
+	struct command_line line;
+	struct rules rules = { 0 };
+	struct buf text;
+	int code = verb_begin("check", argc, argv, &line);
+
+	if (code != VERB_GO_ON)
+		return code;
+	if (line.rest_count != 1) {
+		log_error("check: name one rules file");
+		return EXIT_MISTAKE;
+	}
+	if (option_given(&line, "json"))
+		return check_json(line.rest[0]);
+	code = read_rules(line.rest[0], false, &rules);
+	if (code != EXIT_DONE)
+		return code;
+	buf_init(&text, TEXT_MAX);
+	config_write(&rules, &text);
+	if (text.full) {
+		log_error("the effective rules are longer than %u MiB", TEXT_MAX >> 20);
+		code = EXIT_REFUSED;
+	} else {
+		fputs(text.data, stdout);
+	}
+	buf_done(&text);
+	rules_free(&rules);
+	return code;
+}
+
+static const char *verdict_word(enum rule_verdict verdict, bool fired)
+{
+	if (verdict == RULE_NO)
+		return "no";
+	return fired ? "fires" : "would";
+}
+
+static void test_text(const struct rules *rules, const struct rule_input *input, const struct rule *first)
+{
+	char why[900];
+
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->rule[i];
+		enum rule_verdict verdict = rule_match(rule, input, why, sizeof(why));
+		struct buf name;
+
+		buf_init(&name, 4096);
+		buf_add_escaped(&name, rule->name, strlen(rule->name));
+		printf("%-5s  %s\n       %s%s\n", verdict_word(verdict, rule == first), name.data ? name.data : "", why,
+		       verdict != RULE_NO && rule != first ? "; an earlier rule wins" : "");
+		buf_done(&name);
+	}
+	if (!first)
+		puts("no rule fires");
+}
+
+static int test_json(const struct rules *rules, const struct rule_input *input, const struct rule *first)
+{
+	json_t *list = json_array();
+	char why[900];
+
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->rule[i];
+		enum rule_verdict verdict = rule_match(rule, input, why, sizeof(why));
+		json_t *name = json_string(rule->name), *text = json_string(why);
+
+		/* bytes that are no UTF-8 have no place in JSON: '?' says that there was something */
+		json_array_append_new(list, json_pack("{s:o, s:b, s:b, s:s?, s:o}", "rule", name ? name : json_string("?"), "matches",
+						      verdict != RULE_NO, "fires", rule == first, "reason",
+						      verdict == RULE_NO   ? NULL :
+						      verdict == RULE_TIME ? reason_name(REASON_TIME_TAKEN) :
+									     reason_name(REASON_STATUS_CODE),
+						      "why", text ? text : json_string("?")));
+	}
+	return print_json(list);
+}
+
+int cmd_test(int argc, char **argv)
+{
+	struct rule_input input = { 0 };
+	struct command_line line;
+	struct rules rules = { 0 };
+	enum rule_verdict verdict;
+	const struct rule *first;
+	const char *value;
+	uint64_t number;
+	bool json;
+	int code = verb_begin("test", argc, argv, &line);
+
+	if (code != VERB_GO_ON)
+		return code;
+	if (line.rest_count != 3) {
+		log_error("test: name a rules file, a method and a URL; see 'reqtrap help test'");
+		return EXIT_MISTAKE;
+	}
+	json = option_given(&line, "json");
+	code = read_rules(line.rest[0], json, &rules);
+	if (code != EXIT_DONE)
+		return code;
+	input.method = line.rest[1];
+	input.url = line.rest[2];
+	input.host = option_value(&line, "host");
+	value = option_value(&line, "status");
+	if (value && parse_count(value, 1, 999, &number, NULL) == 0)
+		input.status = (int)number;
+	value = option_value(&line, "time-taken");
+	if (value)
+		parse_duration(value, &input.elapsed_ns, NULL);
+	first = rules_match(&rules, &input, &verdict);
+	if (json)
+		code = test_json(&rules, &input, first);
+	else
+		test_text(&rules, &input, first);
+	rules_free(&rules);
+	return code != EXIT_DONE ? code : first ? EXIT_DONE : EXIT_NOTHING;
+}

@@ -1,0 +1,546 @@
+// SPDX-License-Identifier: MIT
+/* libconfuse parses, rule_set judges every value, config_scan finds what libconfuse
+ * would stop at or swallow; all problems are collected and told in the file's order.
+ * Rejected: stopping at the first mistake. Trap: libconfuse's callbacks carry no
+ * argument of ours, so the reader in hand is a static pointer: one read at a time. */
+#include "config.h"
+
+#include "action.h"
+#include "config_scan.h"
+#include "options.h"
+
+#include <confuse.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define PROBLEMS_MAX 200
+#define KEYS_MAX 48
+
+struct problem {
+	unsigned int line;
+	bool warning;
+	char *text;
+};
+
+struct reader {
+	const char *name;
+	struct problem *problem;
+	size_t count, left_out;
+	bool failed; /* at least one is no warning, or memory ran out */
+	bool scan_ok;
+};
+
+static struct reader *reading;
+
+static const char *const top_keys[] = { "store", "actions-enabled", NULL };
+static const char *const keep_keys[] = { "files", "max-size", "free-space", "max-age", NULL };
+static const char *const watch_keys[] = { "process", "port", NULL };
+static const char *rule_keys[KEYS_MAX]; /* the option table's, plus what only a file has */
+static const char *const rule_only_keys[] = { "limit-window", "watch" };
+
+static const struct config_section keep_section = { .name = "keep", .keys = keep_keys };
+static const struct config_section watch_section = { .name = "watch", .titled = true, .keys = watch_keys };
+static const struct config_section rule_section = { .name = "rule", .titled = true, .keys = rule_keys };
+static const struct config_section *const top_sections[] = { &keep_section, &watch_section, &rule_section, NULL };
+static const struct config_section top_section = { .keys = top_keys, .sections = top_sections };
+
+static void add_problem(struct reader *reader, unsigned int line, bool warning, const char *text)
+{
+	struct problem *p;
+	struct buf clean;
+
+	reader->failed |= !warning;
+	p = reader->count < PROBLEMS_MAX ? list_add(&reader->problem, &reader->count, sizeof(*p)) : NULL;
+	if (!p) {
+		reader->left_out++;
+		return;
+	}
+	buf_init(&clean, 4096);
+	buf_add_escaped(&clean, text, strlen(text));
+	*p = (struct problem){ .line = line, .warning = warning, .text = buf_take(&clean) };
+}
+
+static void on_scan_problem(void *arg, unsigned int line, const char *text)
+{
+	add_problem(arg, line, false, text);
+}
+
+static void on_confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
+{
+	char text[400];
+
+	vsnprintf(text, sizeof(text), fmt, ap);
+	if (reading->scan_ok) /* else the cause was told already, and this is its echo */
+		add_problem(reading, (unsigned int)cfg->line, false, text);
+}
+
+static unsigned int line_of(cfg_t *cfg)
+{
+	return (unsigned int)MAX(cfg->line, 1);
+}
+
+static void key_problem(cfg_t *cfg, const cfg_opt_t *opt, bool warning, const char *text)
+{
+	char whole[600];
+
+	snprintf(whole, sizeof(whole), "%s: %s", opt->name, text);
+	add_problem(reading, line_of(cfg), warning, whole);
+}
+
+/* A list option's words with commas, as the command line has them. */
+static char *join(cfg_opt_t *opt)
+{
+	struct buf out;
+
+	buf_init(&out, 4096);
+	for (unsigned int i = 0; i < cfg_opt_size(opt); i++) {
+		buf_adds(&out, i ? "," : "");
+		buf_adds(&out, cfg_opt_getnstr(opt, i));
+	}
+	return buf_take(&out);
+}
+
+static int set_action(cfg_opt_t *opt, struct rule *rule, struct err *err)
+{
+	char **argv = NULL;
+	int code = 0;
+
+	for (unsigned int i = 0; i < cfg_opt_size(opt) && code == 0; i++)
+		code = strings_add(&argv, cfg_opt_getnstr(opt, i));
+	if (code < 0) {
+		strings_free(argv);
+		return err_say(err, code, "out of memory");
+	}
+	if (!argv)
+		return err_say(err, -EINVAL, "it is empty (try {\"/bin/program\", \"%%1%%\"})");
+	if (!argv[1] && argv[0][0] == '/' && strchr(argv[0], ' '))
+		code = err_say(err, -EINVAL, "each word stands apart: {\"/bin/program\", \"%%1%%\"}");
+	else
+		code = action_check(argv, err);
+	if (code < 0) {
+		strings_free(argv);
+		return code;
+	}
+	strings_free(rule->action);
+	rule->action = argv;
+	return 0;
+}
+
+/* Puts an option that is there into the rule. */
+static int set_key(cfg_opt_t *opt, struct rule *rule, struct err *err)
+{
+	if (strcmp(opt->name, "action") == 0)
+		return set_action(opt, rule, err);
+	if (opt->flags & CFGF_LIST) {
+		CLEAN(free) char *joined = join(opt);
+
+		return rule_set(rule, opt->name, joined ? joined : "", err);
+	}
+	return rule_set(rule, opt->name, cfg_opt_getstr(opt), err);
+}
+
+static void scratch_free(struct rule *scratch)
+{
+	free(scratch->path);
+	free(scratch->method);
+	free(scratch->host);
+	strings_free(scratch->action);
+}
+
+static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct rule scratch = { .name = NULL };
+	struct err err;
+
+	if (set_key(opt, &scratch, &err) < 0)
+		key_problem(cfg, opt, false, err.text);
+	scratch_free(&scratch);
+	return 0; /* told; libconfuse goes on */
+}
+
+static int check_rule_watch(cfg_t *cfg, cfg_opt_t *opt)
+{
+	key_problem(cfg, opt, false, "a rule cannot choose among targets yet: it holds for all that are watched");
+	return 0;
+}
+
+static int check_store(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *value = cfg_opt_getstr(opt);
+
+	if (value[0] != '/')
+		key_problem(cfg, opt, false, "it must be an absolute path (try \"/var/lib/reqtrap\")");
+	return 0;
+}
+
+static int check_bool(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *value = cfg_opt_getstr(opt);
+
+	if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+		key_problem(cfg, opt, false, "it is either true or false");
+	return 0;
+}
+
+static int check_keep(cfg_t *cfg, cfg_opt_t *opt)
+{
+	const char *value = cfg_opt_getstr(opt);
+	size_t len = strlen(value);
+	struct err err;
+	uint64_t n;
+	int code;
+
+	if (strcmp(opt->name, "files") == 0) {
+		code = parse_count(value, 1, 1000000, &n, &err);
+	} else if (strcmp(opt->name, "max-age") == 0) {
+		code = parse_duration(value, &n, &err);
+	} else if (strcmp(opt->name, "free-space") == 0 && len > 1 && value[len - 1] == '%') {
+		char digits[8];
+
+		snprintf(digits, sizeof(digits), "%.*s", (int)MIN(len - 1, 7u), value);
+		code = parse_count(digits, 1, 99, &n, NULL);
+		if (code < 0)
+			err_say(&err, code, "'%s' is not a share of the disk (try 10%% or 5G)", value);
+	} else {
+		code = parse_size(value, &n, &err);
+	}
+	if (code < 0)
+		key_problem(cfg, opt, false, err.text);
+	return 0;
+}
+
+static int check_port(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct err err;
+	uint64_t n;
+
+	for (unsigned int i = 0; i < cfg_opt_size(opt); i++) {
+		if (parse_count(cfg_opt_getnstr(opt, i), 1, 65535, &n, &err) < 0)
+			key_problem(cfg, opt, false, err.text);
+	}
+	return 0;
+}
+
+/* Sections that are understood and do nothing yet say so, each once. */
+static int warn_section(cfg_t *cfg, cfg_opt_t *opt)
+{
+	bool keep = strcmp(opt->name, "keep") == 0;
+
+	key_problem(cfg, opt, true,
+		    keep ? "checked, but nothing is removed by itself yet: 'reqtrap rm' does" :
+			   "checked, but 'reqtrap watch' takes its targets from the command line");
+	return 0;
+}
+
+static void fill_rule_keys(cfg_opt_t *opts)
+{
+	cfg_opt_t text = CFG_STR(NULL, NULL, CFGF_NODEFAULT), list = CFG_STR_LIST(NULL, NULL, CFGF_NODEFAULT),
+		  end = CFG_END();
+	size_t n = 0;
+
+	for (size_t i = 0; i < option_row_count + ARRAY_LEN(rule_only_keys); i++) {
+		bool in_table = i < option_row_count;
+		const char *name = in_table ? option_rows[i].name : rule_only_keys[i - option_row_count];
+
+		if ((in_table && !option_rows[i].config_key) || n + 1 >= KEYS_MAX)
+			continue;
+		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "action") == 0 || strcmp(name, "watch") == 0 ? list : text;
+		opts[n].name = name;
+		opts[n].validcb = strcmp(name, "watch") == 0 ? check_rule_watch : check_rule_key;
+		rule_keys[n++] = name;
+	}
+	opts[n] = end;
+	rule_keys[n] = NULL;
+}
+
+static cfg_t *open_grammar(void)
+{
+	static cfg_opt_t rule[KEYS_MAX];
+	static cfg_opt_t keep[] = { CFG_STR("files", NULL, CFGF_NODEFAULT), CFG_STR("max-size", NULL, CFGF_NODEFAULT),
+				    CFG_STR("free-space", NULL, CFGF_NODEFAULT), CFG_STR("max-age", NULL, CFGF_NODEFAULT),
+				    CFG_END() };
+	static cfg_opt_t watch[] = { CFG_STR_LIST("process", NULL, CFGF_NODEFAULT),
+				     CFG_STR_LIST("port", NULL, CFGF_NODEFAULT), CFG_END() };
+	cfg_opt_t top[] = { CFG_STR("store", NULL, CFGF_NODEFAULT),
+			    CFG_STR("actions-enabled", NULL, CFGF_NODEFAULT),
+			    CFG_SEC("keep", keep, CFGF_NODEFAULT),
+			    CFG_SEC("watch", watch, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+			    CFG_SEC("rule", rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
+			    CFG_END() };
+
+	fill_rule_keys(rule);
+	for (size_t i = 0; keep_keys[i]; i++)
+		keep[i].validcb = check_keep;
+	watch[1].validcb = check_port;
+	top[0].validcb = check_store;
+	top[1].validcb = check_bool;
+	top[2].validcb = warn_section;
+	top[3].validcb = warn_section;
+	return cfg_init(top, CFGF_NONE);
+}
+
+/* The rule of one section; values were checked, so what fails now is memory. */
+static int add_rule(struct rules *rules, cfg_t *section, struct err *err)
+{
+	struct rule *rule = rules_add(rules, cfg_title(section));
+	int code;
+
+	if (!rule)
+		return err_say(err, -ENOMEM, "out of memory");
+	for (unsigned int i = 0; section->opts[i].name; i++) {
+		cfg_opt_t *opt = &section->opts[i];
+
+		if (cfg_opt_size(opt) == 0 || (!(opt->flags & CFGF_LIST) && !cfg_opt_getstr(opt)))
+			continue;
+		code = set_key(opt, rule, err);
+		if (code < 0)
+			return code;
+	}
+	return 0;
+}
+
+static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
+{
+	const char *store = cfg_getstr(cfg, "store"), *enabled = cfg_getstr(cfg, "actions-enabled");
+	struct err err;
+
+	text_set(&rules->store, store);
+	rules->actions_enabled = enabled && strcmp(enabled, "true") == 0;
+	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++) {
+		cfg_t *section = cfg_getnsec(cfg, "rule", i);
+
+		if (add_rule(rules, section, &err) < 0 || rule_check(&rules->rule[rules->count - 1], &err) < 0)
+			add_problem(reader, line_of(section), false, err.text);
+		else if (rules->rule[rules->count - 1].action && !rules->actions_enabled)
+			add_problem(reader, line_of(section), true,
+				    "the action of this rule will not run: 'actions-enabled = true' is missing at the top");
+	}
+	if (rules->count == 0)
+		add_problem(reader, 1, false, "there is no rule in it (try rule \"slow\" { time-taken = 2s })");
+}
+
+static int by_line(const void *a, const void *b)
+{
+	const struct problem *x = a, *y = b;
+
+	return x->line < y->line ? -1 : x->line > y->line;
+}
+
+/* Hands the problems over and frees them. */
+static int report(struct reader *reader, struct buf *problems, struct err *err)
+{
+	bool first = true;
+
+	if (reader->count)
+		qsort(reader->problem, reader->count, sizeof(*reader->problem), by_line);
+	for (size_t i = 0; i < reader->count; i++) {
+		struct problem *p = &reader->problem[i];
+
+		buf_addf(problems, "%s:%u: %s%s\n", reader->name, p->line, p->warning ? "warning: " : "", p->text ? p->text : "");
+		if (first && !p->warning) {
+			err_say(err, -EINVAL, "%s:%u: %s", reader->name, p->line, p->text ? p->text : "");
+			first = false;
+		}
+		free(p->text);
+	}
+	if (reader->left_out)
+		buf_addf(problems, "%s: %zu more problems\n", reader->name, reader->left_out);
+	free(reader->problem);
+	return reader->failed ? -EINVAL : 0;
+}
+
+int config_parse(const char *name, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
+		 struct err *err)
+{
+	struct reader reader = { .name = name };
+	struct rules rules = { 0 };
+	const char *nul = memchr(text, '\0', len);
+	char *copy;
+	cfg_t *cfg;
+	int code;
+
+	if (nul) {
+		unsigned int line = 1;
+
+		for (const char *p = text; p < nul; p++)
+			line += *p == '\n';
+		add_problem(&reader, line, false, "this is not a text file: it holds a NUL byte");
+		return report(&reader, problems, err);
+	}
+	copy = malloc(len + 1);
+	reading = &reader;
+	cfg = open_grammar();
+	if (!copy || !cfg) {
+		free(copy);
+		cfg_free(cfg);
+		return err_say(err, -ENOMEM, "cannot read '%s': out of memory", name);
+	}
+	memcpy(copy, text, len);
+	copy[len] = '\0';
+	reader.scan_ok = config_scan(&top_section, copy, len, on_scan_problem, &reader);
+	cfg_set_error_function(cfg, on_confuse_error);
+	if (cfg_parse_buf(cfg, copy) != CFG_SUCCESS)
+		reader.failed = true;
+	if (!reader.failed)
+		build(&reader, cfg, &rules);
+	cfg_free(cfg);
+	free(copy);
+	reading = NULL;
+	code = report(&reader, problems, err);
+	if (code < 0)
+		rules_free(&rules);
+	else
+		*ret_rules = rules;
+	return code;
+}
+
+static int read_all(const char *path, char **ret_text, size_t *ret_len, struct err *err)
+{
+	CLEAN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	CLEAN(free) char *text = NULL;
+	struct stat st;
+	size_t len = 0;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot read '%s'", path);
+	if (fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "cannot read '%s'", path);
+	if (S_ISDIR(st.st_mode))
+		return err_sys(err, -EISDIR, "cannot read '%s'", path);
+	text = malloc(CONFIG_BYTES_MAX + 1);
+	if (!text)
+		return err_sys(err, -ENOMEM, "cannot read '%s'", path);
+	for (;;) {
+		ssize_t n = read(fd, text + len, CONFIG_BYTES_MAX + 1 - len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return err_sys(err, -errno, "cannot read '%s'", path);
+		if (n == 0)
+			break;
+		len += (size_t)n;
+		if (len > CONFIG_BYTES_MAX)
+			return err_say(err, -E2BIG, "cannot read '%s': longer than %u KiB, no rules file", path,
+				       CONFIG_BYTES_MAX >> 10);
+	}
+	*ret_text = text;
+	*ret_len = len;
+	text = NULL;
+	return 0;
+}
+
+int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err)
+{
+	CLEAN(free) char *text = NULL;
+	size_t len = 0;
+	int code = read_all(path, &text, &len, err);
+
+	if (code < 0)
+		return code;
+	return config_parse(path, text, len, ret_rules, problems, err);
+}
+
+/* Double quotes, and everything spelled out that libconfuse would act on. */
+static void write_text(struct buf *out, const char *text)
+{
+	buf_adds(out, "\"");
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\' || c == '$')
+			buf_addf(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			buf_addf(out, "\\x%02x", c);
+		else
+			buf_add(out, text, 1);
+	}
+	buf_adds(out, "\"");
+}
+
+static void write_key(struct buf *out, const char *key)
+{
+	buf_addf(out, "    %-12s = ", key);
+}
+
+static void write_text_key(struct buf *out, const char *key, const char *text)
+{
+	if (!text)
+		return;
+	write_key(out, key);
+	write_text(out, text);
+	buf_adds(out, "\n");
+}
+
+static void write_duration_key(struct buf *out, const char *key, uint64_t ns)
+{
+	char text[32];
+
+	if (!ns)
+		return;
+	format_duration(ns, text, sizeof(text));
+	write_key(out, key);
+	buf_addf(out, "%s\n", text);
+}
+
+static void write_list(struct buf *out, const char *key, char *const *list)
+{
+	write_key(out, key);
+	buf_adds(out, "{");
+	for (size_t i = 0; list[i]; i++) {
+		buf_adds(out, i ? ", " : "");
+		write_text(out, list[i]);
+	}
+	buf_adds(out, "}\n");
+}
+
+static void write_rule(struct buf *out, const struct rule *rule)
+{
+	struct buf words;
+
+	buf_adds(out, "\nrule ");
+	write_text(out, rule->name);
+	buf_adds(out, " {\n");
+	write_text_key(out, "path", rule->path);
+	write_text_key(out, "method", rule->method);
+	write_text_key(out, "host", rule->host);
+	write_duration_key(out, "time-taken", rule->time_taken_ns);
+	buf_init(&words, 1024);
+	if (rule->status_count) {
+		format_status(rule, &words);
+		write_text_key(out, "status", words.data);
+	}
+	buf_done(&words);
+	if (rule->all)
+		buf_adds(out, "    all          = true\n");
+	format_capture(rule->capture, &words);
+	write_key(out, "capture");
+	buf_adds(out, "{");
+	for (char *save = NULL, *word = strtok_r(words.data, ",", &save), *comma = ""; word;
+	     word = strtok_r(NULL, ",", &save), comma = ", ")
+		buf_addf(out, "%s\"%s\"", comma, word);
+	buf_adds(out, "}\n");
+	buf_done(&words);
+	if (rule->samples > 1)
+		buf_addf(out, "    samples      = %u\n", rule->samples);
+	write_duration_key(out, "every", rule->every_ns);
+	buf_addf(out, "    limit        = %u\n", rule->limit);
+	write_duration_key(out, "limit-window", rule->limit_window_ns);
+	write_duration_key(out, "cool-down", rule->cool_down_ns);
+	if (rule->action)
+		write_list(out, "action", rule->action);
+	buf_adds(out, "}\n");
+}
+
+void config_write(const struct rules *rules, struct buf *out)
+{
+	if (rules->store) {
+		buf_adds(out, "store           = ");
+		write_text(out, rules->store);
+		buf_adds(out, "\n");
+	}
+	buf_addf(out, "actions-enabled = %s\n", rules->actions_enabled ? "true" : "false");
+	for (size_t i = 0; i < rules->count; i++)
+		write_rule(out, &rules->rule[i]);
+}
