@@ -1,0 +1,257 @@
+# SPDX-License-Identifier: MIT
+# shellcheck shell=bash
+# What the live tests share: servers in a folder of their own on free ports, a watch
+# that is waited for and ended in order, and checks that say what was there instead.
+# Everything that is started is ended by its id; nothing is looked for by name.
+
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+LIVE_TESTS=$ROOT/tests/live
+: "${REQTRAP:=$ROOT/build/reqtrap}"
+
+# ---- checks ----
+
+fail() {
+	printf 'FAILED: %s\n' "$*" >&2
+	local file
+	for file in "${WATCH_OUT:-}" "${WATCH_ERR:-}" "${LIVE:-}"/log.*; do
+		if [[ -s $file ]]; then
+			printf -- '--- %s\n' "${file##*/}" >&2
+			tail -n 15 "$file" | cut -c1-1500 >&2
+		fi
+	done
+	return 1
+}
+
+is() { # ACTUAL EXPECTED WHAT
+	[[ $1 == "$2" ]] || fail "$3: '$1', expected '$2'"
+}
+
+has() { # TEXT PART WHAT
+	[[ $1 == *"$2"* ]] || fail "$3: no '$2' in: ${1:0:3000}"
+}
+
+lacks() { # TEXT PART WHAT
+	[[ $1 != *"$2"* ]] || fail "$3: '$2' is in: ${1:0:3000}"
+}
+
+between() { # NUMBER LEAST MOST WHAT
+	awk -v n="$1" -v a="$2" -v b="$3" 'BEGIN { exit !(n != "" && n != "null" && n + 0 >= a && n + 0 <= b) }' ||
+		fail "$4: '$1' is not between $2 and $3"
+}
+
+one_line() { # TEXT WHAT
+	[[ -n $1 && $(printf '%s' "$1" | wc -l) -eq 0 ]] || fail "$2: not one line: '$1'"
+}
+
+wait_for() { # SECONDS COMMAND...: until the command succeeds
+	local end=$((SECONDS + $1 + 1))
+	shift
+	until "$@" 2>/dev/null; do
+		((SECONDS < end)) || return 1
+		read -rt 0.03 <> <(:) || :
+	done
+}
+
+gone() { # PID: ended, or only a zombie of ours
+	[[ ! -e /proc/$1 || $(awk '{ sub(/.*\) /, ""); print $1 }' "/proc/$1/stat" 2>/dev/null) == [ZX] ]]
+}
+
+# ---- what the tests need; a test that cannot run says why ----
+
+need_watch() {
+	[[ -x $REQTRAP ]] || fail "$REQTRAP is not built"
+	((EUID == 0)) || skip "needs root"
+}
+
+need() { # COMMAND...
+	local c
+	for c; do
+		command -v "$c" >/dev/null || skip "$c is not installed"
+	done
+}
+
+# ---- a folder and servers for one file of tests ----
+
+live_begin() {
+	LIVE=$(mktemp -d "${TMPDIR:-/tmp}/reqtrap-live.XXXXXX")
+	chmod 755 "$LIVE"
+	mkdir "$LIVE/www" "$LIVE/cgi" "$LIVE/php"
+	cp "$LIVE_TESTS"/servers/php/*.php "$LIVE/php/"
+	cp "$LIVE_TESTS"/servers/slow.cgi "$LIVE/cgi/"
+	printf 'a small page\n' >"$LIVE/www/small.txt"
+	head -c 1000000 /dev/urandom >"$LIVE/www/big.bin"
+	: >"$LIVE/pids"
+	export LIVE
+}
+
+live_end() {
+	local pid
+	[[ -n ${LIVE:-} && -d $LIVE ]] || return 0
+	while read -r pid; do
+		end_process "$pid"
+	done < <(tac "$LIVE/pids")
+	rm -rf "$LIVE"
+}
+
+end_process() { # PID: TERM, then KILL; all of its process group
+	kill -TERM "$1" 2>/dev/null || return 0
+	wait_for 5 gone "$1" || kill -KILL "$1" 2>/dev/null || :
+}
+
+free_port() {
+	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+}
+
+connects() { # PORT
+	(exec 4<>"/dev/tcp/127.0.0.1/$1")
+}
+
+start() { # NAME COMMAND...: in the background, its id in $STARTED
+	"${@:2}" >"$LIVE/log.$1" 2>&1 3>&- </dev/null &
+	STARTED=$!
+	echo "$STARTED" >>"$LIVE/pids"
+}
+
+start_on_port() { # NAME PORT COMMAND...
+	start "$1" "${@:3}"
+	wait_for 15 connects "$2" || fail "$1 does not listen on port $2"
+}
+
+fill() { # TEMPLATE KEY=VALUE...: prints it
+	local script="s|@DIR@|$LIVE|g;s|@USER@|www-data|g;s|@GROUP@|www-data|g" pair
+	for pair in "${@:2}"; do
+		script+=";s|@${pair%%=*}@|${pair#*=}|g"
+	done
+	sed "$script" "$LIVE_TESTS/servers/$1"
+}
+
+start_python() {
+	PYTHON_PORT=$(free_port)
+	start_on_port python "$PYTHON_PORT" python3 "$LIVE_TESTS/servers/server.py" "$PYTHON_PORT"
+	PYTHON=$STARTED
+	export PYTHON PYTHON_PORT
+}
+
+start_node() {
+	NODE_PORT=$(free_port)
+	start_on_port node "$NODE_PORT" node "$LIVE_TESTS/servers/server.js" "$NODE_PORT"
+	NODE=$STARTED
+	export NODE NODE_PORT
+}
+
+start_fpm() {
+	FPM_PORT=$(free_port)
+	fill php-fpm.conf.in FPM="$FPM_PORT" >"$LIVE/php-fpm.conf"
+	start_on_port fpm "$FPM_PORT" php-fpm8.2 -F -y "$LIVE/php-fpm.conf"
+	FPM=$STARTED
+	export FPM FPM_PORT
+}
+
+start_nginx() { # [WORKERS]
+	NGINX_PORT=$(free_port)
+	fill nginx.conf.in PORT="$NGINX_PORT" WORKERS="${1:-1}" PYTHON="${PYTHON_PORT:-1}" FPM="${FPM_PORT:-1}" \
+		>"$LIVE/nginx.conf"
+	start_on_port nginx "$NGINX_PORT" nginx -c "$LIVE/nginx.conf" -e "$LIVE/nginx.error.log"
+	NGINX=$STARTED
+	export NGINX NGINX_PORT
+}
+
+start_apache() {
+	APACHE_PORT=$(free_port)
+	fill apache.conf.in PORT="$APACHE_PORT" PYTHON="${PYTHON_PORT:-1}" >"$LIVE/apache.conf"
+	start_on_port apache "$APACHE_PORT" apache2 -f "$LIVE/apache.conf" -DFOREGROUND
+	APACHE=$STARTED
+	export APACHE APACHE_PORT
+}
+
+client() { # PORT COMMAND...
+	python3 "$LIVE_TESTS/client.py" "$@"
+}
+
+children() { # PID
+	cat "/proc/$1/task"/*/children 2>/dev/null | tr ' ' '\n' | grep . || :
+}
+
+# ---- a watch ----
+
+watch_ready() {
+	gone "$WATCH" || grep -q 'watching' "$WATCH_ERR"
+}
+
+# Its stdout in $WATCH_OUT, stderr in $WATCH_ERR, incidents in $STORE.
+watch_start() { # HOOKS OPTION-OR-TARGET...
+	WATCH_OUT=$BATS_TEST_TMPDIR/out WATCH_ERR=$BATS_TEST_TMPDIR/err STORE=$BATS_TEST_TMPDIR/store
+	chmod go-w "$BATS_TEST_TMPDIR"
+	: >"$WATCH_ERR"
+	env --default-signal=INT,TERM "$REQTRAP" watch --json --hooks "$1" -o "$STORE" "${@:2}" \
+		>"$WATCH_OUT" 2>"$WATCH_ERR" 3>&- </dev/null &
+	WATCH=$!
+	wait_for 15 watch_ready || fail "the watch does not say that it watches"
+	gone "$WATCH" && fail "the watch has ended at once"
+	return 0
+}
+
+# Ctrl-C; then $WATCH_STATUS and $TOTALS.
+watch_stop() {
+	kill -INT "$WATCH"
+	watch_wait "${1:-20}"
+}
+
+watch_wait() { # [SECONDS]: until it ends
+	wait_for "${1:-20}" gone "$WATCH" || fail "the watch does not end"
+	WATCH_STATUS=0
+	wait "$WATCH" || WATCH_STATUS=$?
+	WATCH=
+	TOTALS=$(events '.event == "totals"')
+}
+
+watch_kill() { # for teardown
+	[[ -n ${WATCH:-} ]] || return 0
+	kill -INT "$WATCH" 2>/dev/null || return 0
+	wait_for 15 gone "$WATCH" || kill -KILL "$WATCH" 2>/dev/null || :
+}
+
+events() { # FILTER: the lines that it is true for; a line being written is none yet
+	grep '}$' "$WATCH_OUT" | jq -c "select($1)"
+}
+
+count_events() { # FILTER
+	events "$1" | wc -l
+}
+
+at_least() { # COUNT FILTER
+	(($(count_events "$2") >= $1))
+}
+
+wait_events() { # COUNT FILTER [SECONDS]
+	wait_for "${3:-15}" at_least "$1" "$2" ||
+		fail "only $(count_events "$2") of $1 events '$2'"
+}
+
+total() { # FIELD is the number EXPECTED
+	is "$(jq ".$1" <<<"$TOTALS")" "$2" "totals.$1"
+}
+
+# The incident of the n-th trapped request (from 0), when it lies there whole.
+incident_of() { # [N]
+	INCIDENT=$(events '.event == "trapped"' | sed -n "$((${1:-0} + 1))p" | jq -r .incident)
+	[[ -n $INCIDENT ]] || fail "there is no trapped request number ${1:-0}"
+	wait_for 20 test -f "$INCIDENT/incident.json" || fail "the incident '$INCIDENT' is not there"
+}
+
+fact() { # JQ-PATH of the incident
+	jq -r "$1" "$INCIDENT/incident.json"
+}
+
+no_half_incident() {
+	[[ ! -d $STORE ]] || is "$(find "$STORE" -name '.new-*' | wc -l)" 0 "half incidents"
+}
+
+# Nothing was lost, and the watch has no complaint.
+watch_clean() {
+	is "$WATCH_STATUS" "${1:-0}" "exit code"
+	total lost_events 0
+	total refused 0
+	lacks "$(cat "$WATCH_ERR")" "warning" "the watch's messages"
+	no_half_incident
+}
