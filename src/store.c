@@ -40,6 +40,7 @@ struct store_entry {
 	char temp[sizeof(PREFIX) + INCIDENT_ID_LEN];
 	char name[TIME_LEN + INCIDENT_ID_LEN + 2 * SLUG_MAX + 40];
 	char *path;
+	bool published; /* has its final name: abort no longer removes it */
 };
 
 /* --- opening --- */
@@ -460,7 +461,7 @@ static int rename_new(int dir_fd, const char *from, const char *to)
 	return renameat(dir_fd, from, dir_fd, to) < 0 ? -errno : 0;
 }
 
-int store_commit(struct store_entry *entry, struct err *err)
+int store_publish(struct store_entry *entry, struct err *err)
 {
 	int dir_fd = entry->store->dir_fd, r = 0;
 
@@ -468,14 +469,22 @@ int store_commit(struct store_entry *entry, struct err *err)
 		r = -errno;
 	if (r == 0)
 		r = rename_new(dir_fd, entry->temp, entry->name);
-	if (r < 0) {
-		err_sys(err, r, "cannot keep incident '%s'", entry->path);
-		store_abort(entry);
-		return r;
-	}
+	if (r < 0)
+		return err_sys(err, r, "cannot keep incident '%s'", entry->path);
+	entry->published = true;
 	if (fsync(dir_fd) < 0)
-		r = err_sys(err, -errno, "incident '%s' is there, but may not outlive a power cut", entry->path);
-	entry_free(entry);
+		return err_sys(err, -errno, "incident '%s' is there, but may not outlive a power cut", entry->path);
+	return 0;
+}
+
+int store_commit(struct store_entry *entry, struct err *err)
+{
+	int r = entry->published ? 0 : store_publish(entry, err);
+
+	if (entry->published)
+		entry_free(entry);
+	else
+		store_abort(entry);
 	return r;
 }
 
@@ -483,7 +492,8 @@ void store_abort(struct store_entry *entry)
 {
 	if (!entry)
 		return;
-	remove_dir(entry->store->dir_fd, entry->temp, entry->dir_fd);
+	if (!entry->published)
+		remove_dir(entry->store->dir_fd, entry->temp, entry->dir_fd);
 	entry_free(entry);
 }
 

@@ -33,8 +33,12 @@ const char *store_entry_path(const struct store_entry *entry);
 /* Writes one file whole (temporary name, fsync, rename), 0600. */
 int store_write(struct store_entry *entry, const char *name, const void *data, size_t len, struct err *err);
 
-int store_commit(struct store_entry *entry, struct err *err); /* frees entry, also on failure */
-void store_abort(struct store_entry *entry);		      /* removes the folder, frees entry */
+/* Gives the folder its final name: from now on it is there for others, whole. It can
+ * still be written (the request's end, the action's output): each file is replaced as
+ * one. On failure the entry stays as it was. */
+int store_publish(struct store_entry *entry, struct err *err);
+int store_commit(struct store_entry *entry, struct err *err); /* publishes if need be; frees entry, also on failure */
+void store_abort(struct store_entry *entry); /* removes the folder unless published, frees entry */
 
 /* Newest first. Rows are owned by the list. */
 struct store_row {
