@@ -29,6 +29,10 @@ struct reader {
 	size_t count, left_out;
 	bool failed; /* at least one is no warning, or memory ran out */
 	bool scan_ok;
+	unsigned int *rule_line; /* of each rule's beginning, in the file's order */
+	size_t rule_count;
+	const cfg_opt_t *list; /* libconfuse asks at each element of a list: the last answer counts */
+	struct problem list_problem; /* text NULL: none */
 };
 
 static struct reader *reading;
@@ -66,6 +70,23 @@ static void on_scan_problem(void *arg, unsigned int line, const char *text)
 	add_problem(arg, line, false, text);
 }
 
+/* Sections that are understood and do nothing yet say so. */
+static void on_scan_section(void *arg, unsigned int line, const struct config_section *section)
+{
+	struct reader *reader = arg;
+	unsigned int *rule_line;
+
+	if (section == &keep_section)
+		add_problem(reader, line, true, "keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does");
+	if (section == &watch_section)
+		add_problem(reader, line, true, "watch: checked, but 'reqtrap watch' takes its targets from the command line");
+	if (section != &rule_section)
+		return;
+	rule_line = list_add(&reader->rule_line, &reader->rule_count, sizeof(*rule_line));
+	if (rule_line)
+		*rule_line = line;
+}
+
 static void on_confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
 {
 	char text[400];
@@ -80,12 +101,12 @@ static unsigned int line_of(cfg_t *cfg)
 	return (unsigned int)MAX(cfg->line, 1);
 }
 
-static void key_problem(cfg_t *cfg, const cfg_opt_t *opt, bool warning, const char *text)
+static void key_problem(cfg_t *cfg, const cfg_opt_t *opt, const char *text)
 {
 	char whole[600];
 
 	snprintf(whole, sizeof(whole), "%s: %s", opt->name, text);
-	add_problem(reading, line_of(cfg), warning, whole);
+	add_problem(reading, line_of(cfg), false, whole);
 }
 
 /* A list option's words with commas, as the command line has them. */
@@ -148,20 +169,38 @@ static void scratch_free(struct rule *scratch)
 	strings_free(scratch->action);
 }
 
+static void settle_list(struct reader *reader)
+{
+	if (reader->list_problem.text)
+		add_problem(reader, reader->list_problem.line, false, reader->list_problem.text);
+	text_set(&reader->list_problem.text, NULL);
+	reader->list = NULL;
+}
+
 static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct rule scratch = { .name = NULL };
 	struct err err;
+	int code;
 
-	if (set_key(opt, &scratch, &err) < 0)
-		key_problem(cfg, opt, false, err.text);
+	if (reading->list != opt)
+		settle_list(reading);
+	text_set(&reading->list_problem.text, NULL);
+	reading->list = opt->flags & CFGF_LIST ? opt : NULL;
+	code = set_key(opt, &scratch, &err);
 	scratch_free(&scratch);
+	if (code < 0 && reading->list) {
+		reading->list_problem.line = line_of(cfg);
+		text_setf(&reading->list_problem.text, "%s: %s", opt->name, err.text);
+	} else if (code < 0) {
+		key_problem(cfg, opt, err.text);
+	}
 	return 0; /* told; libconfuse goes on */
 }
 
 static int check_rule_watch(cfg_t *cfg, cfg_opt_t *opt)
 {
-	key_problem(cfg, opt, false, "a rule cannot choose among targets yet: it holds for all that are watched");
+	key_problem(cfg, opt, "a rule cannot choose among targets yet: it holds for all that are watched");
 	return 0;
 }
 
@@ -170,7 +209,7 @@ static int check_store(cfg_t *cfg, cfg_opt_t *opt)
 	const char *value = cfg_opt_getstr(opt);
 
 	if (value[0] != '/')
-		key_problem(cfg, opt, false, "it must be an absolute path (try \"/var/lib/reqtrap\")");
+		key_problem(cfg, opt, "it must be an absolute path (try \"/var/lib/reqtrap\")");
 	return 0;
 }
 
@@ -179,7 +218,7 @@ static int check_bool(cfg_t *cfg, cfg_opt_t *opt)
 	const char *value = cfg_opt_getstr(opt);
 
 	if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
-		key_problem(cfg, opt, false, "it is either true or false");
+		key_problem(cfg, opt, "it is either true or false");
 	return 0;
 }
 
@@ -206,7 +245,7 @@ static int check_keep(cfg_t *cfg, cfg_opt_t *opt)
 		code = parse_size(value, &n, &err);
 	}
 	if (code < 0)
-		key_problem(cfg, opt, false, err.text);
+		key_problem(cfg, opt, err.text);
 	return 0;
 }
 
@@ -217,19 +256,8 @@ static int check_port(cfg_t *cfg, cfg_opt_t *opt)
 
 	for (unsigned int i = 0; i < cfg_opt_size(opt); i++) {
 		if (parse_count(cfg_opt_getnstr(opt, i), 1, 65535, &n, &err) < 0)
-			key_problem(cfg, opt, false, err.text);
+			key_problem(cfg, opt, err.text);
 	}
-	return 0;
-}
-
-/* Sections that are understood and do nothing yet say so, each once. */
-static int warn_section(cfg_t *cfg, cfg_opt_t *opt)
-{
-	bool keep = strcmp(opt->name, "keep") == 0;
-
-	key_problem(cfg, opt, true,
-		    keep ? "checked, but nothing is removed by itself yet: 'reqtrap rm' does" :
-			   "checked, but 'reqtrap watch' takes its targets from the command line");
 	return 0;
 }
 
@@ -275,8 +303,6 @@ static cfg_t *open_grammar(void)
 	watch[1].validcb = check_port;
 	top[0].validcb = check_store;
 	top[1].validcb = check_bool;
-	top[2].validcb = warn_section;
-	top[3].validcb = warn_section;
 	return cfg_init(top, CFGF_NONE);
 }
 
@@ -308,12 +334,13 @@ static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
 	text_set(&rules->store, store);
 	rules->actions_enabled = enabled && strcmp(enabled, "true") == 0;
 	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++) {
-		cfg_t *section = cfg_getnsec(cfg, "rule", i);
+		unsigned int line = i < reader->rule_count ? reader->rule_line[i] : 1;
 
-		if (add_rule(rules, section, &err) < 0 || rule_check(&rules->rule[rules->count - 1], &err) < 0)
-			add_problem(reader, line_of(section), false, err.text);
+		if (add_rule(rules, cfg_getnsec(cfg, "rule", i), &err) < 0 ||
+		    rule_check(&rules->rule[rules->count - 1], &err) < 0)
+			add_problem(reader, line, false, err.text);
 		else if (rules->rule[rules->count - 1].action && !rules->actions_enabled)
-			add_problem(reader, line_of(section), true,
+			add_problem(reader, line, true,
 				    "the action of this rule will not run: 'actions-enabled = true' is missing at the top");
 	}
 	if (rules->count == 0)
@@ -347,6 +374,7 @@ static int report(struct reader *reader, struct buf *problems, struct err *err)
 	if (reader->left_out)
 		buf_addf(problems, "%s: %zu more problems\n", reader->name, reader->left_out);
 	free(reader->problem);
+	free(reader->rule_line);
 	return reader->failed ? -EINVAL : 0;
 }
 
@@ -354,6 +382,7 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 		 struct err *err)
 {
 	struct reader reader = { .name = name };
+	const struct config_scan_calls calls = { on_scan_problem, on_scan_section, &reader };
 	struct rules rules = { 0 };
 	const char *nul = memchr(text, '\0', len);
 	char *copy;
@@ -378,10 +407,11 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	}
 	memcpy(copy, text, len);
 	copy[len] = '\0';
-	reader.scan_ok = config_scan(&top_section, copy, len, on_scan_problem, &reader);
+	reader.scan_ok = config_scan(&top_section, copy, len, &calls);
 	cfg_set_error_function(cfg, on_confuse_error);
 	if (cfg_parse_buf(cfg, copy) != CFG_SUCCESS)
 		reader.failed = true;
+	settle_list(&reader);
 	if (!reader.failed)
 		build(&reader, cfg, &rules);
 	cfg_free(cfg);

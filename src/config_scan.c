@@ -29,8 +29,7 @@ struct scan {
 	size_t len, at;
 	unsigned int line;
 	bool broken;
-	void (*problem)(void *arg, unsigned int line, const char *text);
-	void *arg;
+	const struct config_scan_calls *calls;
 };
 
 static void complain(struct scan *s, unsigned int line, const char *fmt, ...) PRINTF(3, 4);
@@ -42,7 +41,7 @@ static void complain(struct scan *s, unsigned int line, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	s->problem(s->arg, line, text);
+	s->calls->problem(s->calls->arg, line, text);
 }
 
 static void complain_broken(struct scan *s, unsigned int line, const char *text)
@@ -336,6 +335,8 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 		snprintf(label, sizeof(label), titled ? "'%s \"%s\"'" : "'%s'", name, title);
 		told = is_double(s, seen, seen_count, label, name_token->line);
 	}
+	if (section && !told)
+		s->calls->section(s->calls->arg, name_token->line, section);
 	if (!scan_section(s, top, section, name_token->line, depth + 1))
 		return false;
 	if (told)
@@ -387,10 +388,9 @@ static bool scan_section(struct scan *s, const struct config_section *top, const
 	}
 }
 
-bool config_scan(const struct config_section *top, char *text, size_t len,
-		 void (*problem)(void *arg, unsigned int line, const char *text), void *arg)
+bool config_scan(const struct config_section *top, char *text, size_t len, const struct config_scan_calls *calls)
 {
-	struct scan s = { .text = text, .len = len, .line = 1, .problem = problem, .arg = arg };
+	struct scan s = { .text = text, .len = len, .line = 1, .calls = calls };
 
 	scan_section(&s, top, top, 1, 0);
 	return !s.broken;

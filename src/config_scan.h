@@ -16,10 +16,16 @@ struct config_section {
 	const struct config_section *const *sections; /* NULL-terminated, or NULL */
 };
 
-/* Calls problem(arg, line, text) for each. Blanks what it complained about in 'text'
- * (the newlines stay), so that libconfuse sees the rest. Returns false when the
- * structure itself is broken and was told: libconfuse has nothing to add then. */
-bool config_scan(const struct config_section *top, char *text, size_t len,
-		 void (*problem)(void *arg, unsigned int line, const char *text), void *arg);
+struct config_scan_calls {
+	void (*problem)(void *arg, unsigned int line, const char *text);
+	/* a section that is known and stays, by the line it begins at, in the file's order */
+	void (*section)(void *arg, unsigned int line, const struct config_section *section);
+	void *arg;
+};
+
+/* Blanks what it complained about in 'text' (NUL-terminated; the newlines stay), so
+ * that libconfuse sees the rest. Returns false when the structure itself is broken
+ * and was told: libconfuse has nothing to add then. */
+bool config_scan(const struct config_section *top, char *text, size_t len, const struct config_scan_calls *calls);
 
 #endif
