@@ -97,6 +97,15 @@ static const struct wait_row wait_rows[] = {
 	{ SYS_mq_timedreceive, WAIT_IPC, 0, 4, TIMESPEC_UNTIL },
 };
 
+enum wait_kind wait_kind_of(const char *call)
+{
+	for (size_t i = 0; i < ARRAY_LEN(wait_rows) && call; i++) {
+		if (!strcmp(syscall_name(wait_rows[i].nr), call))
+			return wait_rows[i].kind;
+	}
+	return WAIT_NONE;
+}
+
 /* A struct timespec or timeval is two signed 64-bit words here. */
 static uint64_t read_time(const struct memory *mem, uint64_t addr, uint64_t ns_per_unit)
 {

@@ -37,6 +37,9 @@ struct wait {
 	char text[160];	     /* 'sleeps for 0.5 s', 'fd 7', 'fds 3 4 9'; '' if nothing is known */
 };
 
+/* The kind of wait that a call of this name is; WAIT_NONE for NULL and all others. */
+enum wait_kind wait_kind_of(const char *call);
+
 /* Pure but for reads of 'mem' (NULL allowed: less is known then). */
 void wait_describe(const struct memory *mem, long nr, const uint64_t arg[6], struct wait *ret);
 
