@@ -14,8 +14,8 @@
 #define FD_STAGE 512 /* named fds are first moved above all targets */
 #define FD_MAX 16    /* fds a child can be given */
 
-static char *const clean_env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
-				   "LANG=C.UTF-8", NULL };
+static char *const clean_env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
+				   NULL };
 extern char **environ;
 
 static int place_fds(const struct child_spec *spec, int *error_fd)

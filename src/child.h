@@ -15,9 +15,9 @@ struct child_fd {
 };
 
 struct child_spec {
-	const char *path;	  /* program; NULL: this very binary (/proc/self/exe) */
-	char *const *argv;	  /* NULL-terminated */
-	char *const *envp;	  /* NULL: a clean one: PATH and LANG=C.UTF-8 only */
+	const char *path;	    /* program; NULL: this very binary (/proc/self/exe) */
+	char *const *argv;	    /* NULL-terminated */
+	char *const *envp;	    /* NULL: a clean one: PATH and LANG=C.UTF-8 only */
 	const struct child_fd *fds; /* 0, 1, 2 not named here become /dev/null */
 	size_t fd_count;
 	bool own_session; /* setsid, so that the whole group can be killed */

@@ -44,14 +44,16 @@ static json_t *problems_json(const struct buf *problems, size_t name_len)
 		text += *text == ':';
 		warning = strncmp(text, mark, sizeof(mark) - 1) == 0;
 		text += warning ? sizeof(mark) - 1 : *text == ' ';
-		json_array_append_new(list, json_pack("{s:i, s:b, s:s+}", "line", (int)number, "warning", warning, "text", text, ""));
+		json_array_append_new(list, json_pack("{s:i, s:b, s:s+}", "line", (int)number, "warning", warning,
+						      "text", text, ""));
 	}
 	return list;
 }
 
 static int print_json(json_t *object)
 {
-	int code = object && json_dumpf(object, stdout, JSON_COMPACT) == 0 && puts("") != EOF ? EXIT_DONE : EXIT_REFUSED;
+	int code =
+		object && json_dumpf(object, stdout, JSON_COMPACT) == 0 && puts("") != EOF ? EXIT_DONE : EXIT_REFUSED;
 
 	if (code != EXIT_DONE)
 		log_error("cannot print JSON: out of memory, or the output is closed");
@@ -76,8 +78,9 @@ static int check_json(const char *path)
 	}
 	if (code == 0)
 		config_write(&rules, &text);
-	printed = print_json(json_pack("{s:b, s:o, s:s}", "ok", code == 0, "problems", problems_json(&problems, strlen(path)),
-				       "effective", text.data ? text.data : ""));
+	printed =
+		print_json(json_pack("{s:b, s:o, s:s}", "ok", code == 0, "problems",
+				     problems_json(&problems, strlen(path)), "effective", text.data ? text.data : ""));
 	rules_free(&rules);
 	buf_done(&problems);
 	buf_done(&text);
@@ -152,12 +155,13 @@ static int test_json(const struct rules *rules, const struct rule_input *input, 
 		json_t *name = json_string(rule->name), *text = json_string(why);
 
 		/* bytes that are no UTF-8 have no place in JSON: '?' says that there was something */
-		json_array_append_new(list, json_pack("{s:o, s:b, s:b, s:s?, s:o}", "rule", name ? name : json_string("?"), "matches",
-						      verdict != RULE_NO, "fires", rule == first, "reason",
-						      verdict == RULE_NO   ? NULL :
-						      verdict == RULE_TIME ? reason_name(REASON_TIME_TAKEN) :
-									     reason_name(REASON_STATUS_CODE),
-						      "why", text ? text : json_string("?")));
+		json_array_append_new(list,
+				      json_pack("{s:o, s:b, s:b, s:s?, s:o}", "rule", name ? name : json_string("?"),
+						"matches", verdict != RULE_NO, "fires", rule == first, "reason",
+						verdict == RULE_NO     ? NULL
+						: verdict == RULE_TIME ? reason_name(REASON_TIME_TAKEN)
+								       : reason_name(REASON_STATUS_CODE),
+						"why", text ? text : json_string("?")));
 	}
 	return print_json(list);
 }

@@ -31,7 +31,7 @@ struct reader {
 	bool scan_ok;
 	unsigned int *rule_line; /* of each rule's beginning, in the file's order */
 	size_t rule_count;
-	const cfg_opt_t *list; /* libconfuse asks at each element of a list: the last answer counts */
+	const cfg_opt_t *list;	     /* libconfuse asks at each element of a list: the last answer counts */
 	struct problem list_problem; /* text NULL: none */
 };
 
@@ -77,9 +77,11 @@ static void on_scan_section(void *arg, unsigned int line, const struct config_se
 	unsigned int *rule_line;
 
 	if (section == &keep_section)
-		add_problem(reader, line, true, "keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does");
+		add_problem(reader, line, true,
+			    "keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does");
 	if (section == &watch_section)
-		add_problem(reader, line, true, "watch: checked, but 'reqtrap watch' takes its targets from the command line");
+		add_problem(reader, line, true,
+			    "watch: checked, but 'reqtrap watch' takes its targets from the command line");
 	if (section != &rule_section)
 		return;
 	rule_line = list_add(&reader->rule_line, &reader->rule_count, sizeof(*rule_line));
@@ -273,7 +275,9 @@ static void fill_rule_keys(cfg_opt_t *opts)
 
 		if ((in_table && !option_rows[i].config_key) || n + 1 >= KEYS_MAX)
 			continue;
-		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "action") == 0 || strcmp(name, "watch") == 0 ? list : text;
+		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "action") == 0 || strcmp(name, "watch") == 0
+				  ? list
+				  : text;
 		opts[n].name = name;
 		opts[n].validcb = strcmp(name, "watch") == 0 ? check_rule_watch : check_rule_key;
 		rule_keys[n++] = name;
@@ -286,8 +290,8 @@ static cfg_t *open_grammar(void)
 {
 	static cfg_opt_t rule[KEYS_MAX];
 	static cfg_opt_t keep[] = { CFG_STR("files", NULL, CFGF_NODEFAULT), CFG_STR("max-size", NULL, CFGF_NODEFAULT),
-				    CFG_STR("free-space", NULL, CFGF_NODEFAULT), CFG_STR("max-age", NULL, CFGF_NODEFAULT),
-				    CFG_END() };
+				    CFG_STR("free-space", NULL, CFGF_NODEFAULT),
+				    CFG_STR("max-age", NULL, CFGF_NODEFAULT), CFG_END() };
 	static cfg_opt_t watch[] = { CFG_STR_LIST("process", NULL, CFGF_NODEFAULT),
 				     CFG_STR_LIST("port", NULL, CFGF_NODEFAULT), CFG_END() };
 	cfg_opt_t top[] = { CFG_STR("store", NULL, CFGF_NODEFAULT),
@@ -340,8 +344,9 @@ static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
 		    rule_check(&rules->rule[rules->count - 1], &err) < 0)
 			add_problem(reader, line, false, err.text);
 		else if (rules->rule[rules->count - 1].action && !rules->actions_enabled)
-			add_problem(reader, line, true,
-				    "the action of this rule will not run: 'actions-enabled = true' is missing at the top");
+			add_problem(
+				reader, line, true,
+				"the action of this rule will not run: 'actions-enabled = true' is missing at the top");
 	}
 	if (rules->count == 0)
 		add_problem(reader, 1, false, "there is no rule in it (try rule \"slow\" { time-taken = 2s })");
@@ -364,7 +369,8 @@ static int report(struct reader *reader, struct buf *problems, struct err *err)
 	for (size_t i = 0; i < reader->count; i++) {
 		struct problem *p = &reader->problem[i];
 
-		buf_addf(problems, "%s:%u: %s%s\n", reader->name, p->line, p->warning ? "warning: " : "", p->text ? p->text : "");
+		buf_addf(problems, "%s:%u: %s%s\n", reader->name, p->line, p->warning ? "warning: " : "",
+			 p->text ? p->text : "");
 		if (first && !p->warning) {
 			err_say(err, -EINVAL, "%s:%u: %s", reader->name, p->line, p->text ? p->text : "");
 			first = false;

@@ -18,7 +18,7 @@ enum token_type { TOKEN_END, TOKEN_WORD, TOKEN_STRING, TOKEN_SIGN, TOKEN_BROKEN 
 
 struct token {
 	enum token_type type;
-	char sign; /* '=' also for '+=' */
+	char sign;   /* '=' also for '+=' */
 	bool append; /* '+=' */
 	size_t start, end;
 	unsigned int line;
@@ -76,8 +76,9 @@ static bool skip_space(struct scan *s)
 			const char *end = memmem(p + 2, left - 2, "*/", 2);
 
 			if (!end) {
-				complain_broken(s, opened, "a comment begins here and never ends (a path with '*' needs "
-							   "quotes: \"/*\")");
+				complain_broken(s, opened,
+						"a comment begins here and never ends (a path with '*' needs "
+						"quotes: \"/*\")");
 				return false;
 			}
 			for (; p < end + 2; p++, s->at++)
@@ -99,7 +100,8 @@ static void check_escape(struct scan *s)
 		complain(s, s->line, "'${' is not replaced by anything here: write '\\$%s'", "{");
 		s->text[s->at] = ' ';
 	}
-	if (left > 2 && p[0] == '\\' && p[1] == 'x' && p[2] == '0' && !(left > 3 && isxdigit((unsigned char)p[3]) && p[3] != '0')) {
+	if (left > 2 && p[0] == '\\' && p[1] == 'x' && p[2] == '0' &&
+	    !(left > 3 && isxdigit((unsigned char)p[3]) && p[3] != '0')) {
 		complain(s, s->line, "a text cannot hold a NUL byte ('\\x00')");
 		s->text[s->at + 2] = '1';
 	} else if (left > 1 && p[0] == '\\' && p[1] == '0') {
@@ -250,7 +252,8 @@ static void complain_unknown(struct scan *s, const struct config_section *top, c
 		names[count++] = in->sections[i]->name;
 	near = did_you_mean(plain, names, count);
 	if (near) {
-		complain(s, t->line, "no such %s '%s' (did you mean '%s'?)", is_section ? "section" : "option", name, near);
+		complain(s, t->line, "no such %s '%s' (did you mean '%s'?)", is_section ? "section" : "option", name,
+			 near);
 		return;
 	}
 	for (size_t i = 0; !is_section && top->sections[i]; i++) {
@@ -328,8 +331,9 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 		complain_unknown(s, top, in, name_token, name, true);
 		told = true;
 	} else if (section && section->titled != titled) {
-		complain(s, name_token->line, section->titled ? "a '%s' needs a name: %s \"name\" {" : "'%s' takes no name: %s {",
-			 name, name);
+		complain(s, name_token->line,
+			 section->titled ? "a '%s' needs a name: %s \"name\" {" : "'%s' takes no name: %s {", name,
+			 name);
 		told = true;
 	} else if (section) {
 		snprintf(label, sizeof(label), titled ? "'%s \"%s\"'" : "'%s'", name, title);

@@ -12,7 +12,7 @@
 struct config_section {
 	const char *name; /* NULL: the top of the file */
 	bool titled;
-	const char *const *keys; /* NULL-terminated; sections are named apart */
+	const char *const *keys;		      /* NULL-terminated; sections are named apart */
 	const struct config_section *const *sections; /* NULL-terminated, or NULL */
 };
 

@@ -63,8 +63,8 @@ void loop_free(struct loop *loop)
 	free(loop);
 }
 
-static int add(struct loop *loop, int fd, bool timer, uint32_t events,
-	       void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source)
+static int add(struct loop *loop, int fd, bool timer, uint32_t events, void (*fn)(void *arg, uint32_t events),
+	       void *arg, struct source **ret_source)
 {
 	struct source *s = calloc(1, sizeof(*s));
 	struct epoll_event ev = { .events = events, .data.ptr = s };
@@ -84,14 +84,14 @@ static int add(struct loop *loop, int fd, bool timer, uint32_t events,
 	return 0;
 }
 
-int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events),
-		void *arg, struct source **ret_source)
+int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events), void *arg,
+		struct source **ret_source)
 {
 	return add(loop, fd, false, events, fn, arg, ret_source);
 }
 
-int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns,
-		   void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source)
+int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void (*fn)(void *arg, uint32_t events),
+		   void *arg, struct source **ret_source)
 {
 	CLEAN(fd) int fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
 	struct itimerspec it = {

@@ -13,13 +13,13 @@ int loop_new(struct loop **ret_loop, struct err *err);
 void loop_free(struct loop *loop); /* frees all sources; closes none of the callers' fds */
 
 /* Calls fn(arg, events) when fd has 'events' (EPOLLIN ...). The fd stays the caller's. */
-int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events),
-		void *arg, struct source **ret_source);
+int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events), void *arg,
+		struct source **ret_source);
 
 /* Calls fn(arg, 0) at 'when_ns' (CLOCK_MONOTONIC), then every 'every_ns' if not 0.
  * A one-shot timer source stays allocated until loop_remove. */
-int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns,
-		   void (*fn)(void *arg, uint32_t events), void *arg, struct source **ret_source);
+int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void (*fn)(void *arg, uint32_t events),
+		   void *arg, struct source **ret_source);
 
 void loop_remove(struct loop *loop, struct source *source); /* NULL is fine */
 

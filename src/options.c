@@ -16,8 +16,8 @@
 #define HELP_CODE 255
 
 #define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM | VERB_DEMO)
-#define JSON_VERBS                                                                                                     \
-	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK |          \
+#define JSON_VERBS                                                                                           \
+	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK | \
 	 VERB_TEST | VERB_DOCTOR | VERB_DEMO)
 
 const struct option_row option_rows[] = {
@@ -71,7 +71,8 @@ const struct option_row option_rows[] = {
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
 	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT, false,
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
-	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false, "stop waiting for slow requests after N seconds (default 20)" },
+	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false,
+	  "stop waiting for slow requests after N seconds (default 20)" },
 	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
 	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },
 	{ "man", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false, "print the manual page (mdoc)" },
@@ -200,7 +201,8 @@ static int unknown_option(const struct verb *verb, const char *word, struct err 
 	}
 	near = did_you_mean(bare, names, count);
 	if (near)
-		return err_say(err, -EINVAL, "%s: no such option '--%s' (did you mean '--%s'?)", verb->name, bare, near);
+		return err_say(err, -EINVAL, "%s: no such option '--%s' (did you mean '--%s'?)", verb->name, bare,
+			       near);
 	for (size_t i = 0; i < option_row_count; i++) {
 		if (strcmp(option_rows[i].name, bare) == 0)
 			return err_say(err, -EINVAL, "%s: '--%s' belongs to another verb", verb->name, bare);
@@ -388,7 +390,8 @@ void options_help(const struct verb *verb, struct buf *out)
 
 	for (size_t i = 0; i < option_row_count; i++)
 		any |= (option_rows[i].verbs & verb->bit) != 0;
-	buf_addf(out, "Usage: reqtrap %s%s%s%s\n\n", verb->name, *verb->args ? " " : "", verb->args, any ? " [OPTIONS]" : "");
+	buf_addf(out, "Usage: reqtrap %s%s%s%s\n\n", verb->name, *verb->args ? " " : "", verb->args,
+		 any ? " [OPTIONS]" : "");
 	add_wrapped(out, verb->summary, 0, 0);
 	if (verb->details)
 		buf_addf(out, "\n%s", verb->details);

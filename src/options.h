@@ -34,12 +34,12 @@ enum verb_bits {
 
 struct verb {
 	const char *name;
-	const char *args;    /* for the usage line: 'TARGET...' */
-	const char *summary; /* one line */
-	uint32_t bit;	     /* which options it takes: struct option_row.verbs */
+	const char *args;		   /* for the usage line: 'TARGET...' */
+	const char *summary;		   /* one line */
+	uint32_t bit;			   /* which options it takes: struct option_row.verbs */
 	int (*run)(int argc, char **argv); /* argv[0] is the verb */
-	const char *details;  /* paragraphs for '--help', lines ended by \n; NULL none */
-	const char *examples; /* worked examples for '--help', lines ended by \n */
+	const char *details;		   /* paragraphs for '--help', lines ended by \n; NULL none */
+	const char *examples;		   /* worked examples for '--help', lines ended by \n */
 };
 
 enum option_type {
@@ -55,13 +55,13 @@ enum option_type {
 };
 
 struct option_row {
-	const char *name;	/* long option, and the key in the rules file */
-	char letter;		/* 0 none */
+	const char *name; /* long option, and the key in the rules file */
+	char letter;	  /* 0 none */
 	enum option_type type;
-	const char *arg;	/* 'D', 'FILE' ...; NULL for flags */
-	const char *choices;	/* TYPE_CHOICE: 'a|b' */
-	uint32_t verbs;		/* bits of the verbs that take it */
-	bool config_key;	/* also a key of a 'rule' section */
+	const char *arg;     /* 'D', 'FILE' ...; NULL for flags */
+	const char *choices; /* TYPE_CHOICE: 'a|b' */
+	uint32_t verbs;	     /* bits of the verbs that take it */
+	bool config_key;     /* also a key of a 'rule' section */
 	const char *help;
 };
 
@@ -78,9 +78,9 @@ struct option_use {
 struct command_line {
 	struct option_use use[64];
 	size_t use_count;
-	char **rest;	 /* into argv, whose order is changed */
+	char **rest; /* into argv, whose order is changed */
 	int rest_count;
-	char **command;	 /* after '--', into argv, NULL-terminated; NULL none */
+	char **command; /* after '--', into argv, NULL-terminated; NULL none */
 };
 
 /* Parses for one verb; unknown options get 'did you mean'. Values are checked by

@@ -119,8 +119,9 @@ static int parse_map_line(const char *line, size_t len, struct proc_map *ret)
 		return -EINVAL;
 	while ((size_t)name_at < len && line[name_at] == ' ')
 		name_at++;
-	*ret = (struct proc_map){ .start = start, .end = end, .offset = offset, .inode = inode,
-				  .dev_major = major, .dev_minor = minor };
+	*ret = (struct proc_map){
+		.start = start, .end = end, .offset = offset, .inode = inode, .dev_major = major, .dev_minor = minor
+	};
 	memcpy(ret->perms, perms, sizeof(perms));
 	ret->name = strndup(line + name_at, len - (size_t)name_at);
 	return ret->name ? 0 : -ENOMEM;
@@ -299,8 +300,8 @@ int proc_syscall_read(int dir_fd, const char *path, struct proc_syscall *ret_sys
 		if (sscanf(text, "%*d %llx %llx", &sp, &pc) != 2)
 			return -EINVAL;
 	} else {
-		if (sscanf(text, "%*d %llx %llx %llx %llx %llx %llx %llx %llx", &a[0], &a[1], &a[2], &a[3],
-			   &a[4], &a[5], &sp, &pc) != 8)
+		if (sscanf(text, "%*d %llx %llx %llx %llx %llx %llx %llx %llx", &a[0], &a[1], &a[2], &a[3], &a[4],
+			   &a[5], &sp, &pc) != 8)
 			return -EINVAL;
 		for (size_t i = 0; i < 6; i++)
 			sc.arg[i] = a[i];

@@ -12,8 +12,8 @@
 /* A process that cannot be mistaken for a later one with the same number. */
 struct proc {
 	pid_t pid;
-	int pidfd;	    /* owned */
-	int dir_fd;	    /* /proc/PID, owned: openat on it reaches this process or nothing */
+	int pidfd;	      /* owned */
+	int dir_fd;	      /* /proc/PID, owned: openat on it reaches this process or nothing */
 	uint64_t start_ticks; /* stat field 22 */
 };
 
@@ -26,7 +26,7 @@ struct proc_map {
 	uint64_t start, end, offset, inode;
 	uint32_t dev_major, dev_minor;
 	char perms[5];
-	char *name; /* '' for anonymous; owned */
+	char *name;				   /* '' for anonymous; owned */
 	bool dontdump, dontfork, wipeonfork, huge; /* VmFlags dd, dc, wf, ht; by proc_maps_flags only */
 };
 

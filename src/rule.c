@@ -109,7 +109,8 @@ int parse_duration(const char *text, uint64_t *ret_ns, struct err *err)
 	if (parse_clock(text, ret_ns) || parse_with_unit(text, ret_ns))
 		return 0;
 	if (take_number(&p, &n) && !*p)
-		return err_say(err, -EINVAL, "'%s' is not a duration: it needs a unit (try %ss or %sms)", text, text, text);
+		return err_say(err, -EINVAL, "'%s' is not a duration: it needs a unit (try %ss or %sms)", text, text,
+			       text);
 	return err_say(err, -EINVAL, "'%s' is not a duration (try 500ms, 2s, 1m or 00:01:30; at most 366d)", text);
 }
 
@@ -148,8 +149,8 @@ int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, str
 static int bad_status(const char *text, const char *item, size_t len, struct err *err)
 {
 	if (memchr(item, '.', len))
-		return err_say(err, -EINVAL, "'%.*s' is not a status: sub-statuses are IIS's own (try %.*s)", (int)len, item,
-			       (int)((const char *)memchr(item, '.', len) - item), item);
+		return err_say(err, -EINVAL, "'%.*s' is not a status: sub-statuses are IIS's own (try %.*s)", (int)len,
+			       item, (int)((const char *)memchr(item, '.', len) - item), item);
 	return err_say(err, -EINVAL, "'%s' is not a list of statuses (try 500-599 or 404,500-599; 100 to 999)", text);
 }
 
@@ -209,8 +210,9 @@ int parse_capture(const char *text, uint32_t *ret_bits, struct err *err)
 		if (i == ARRAY_LEN(capture_names)) {
 			if (len == 4 && strncmp(p, "mini", len) == 0)
 				return err_say(err, -EINVAL, "'mini' is not there yet: take 'stacks' or 'full'");
-			return err_say(err, -EINVAL, "'%.*s' is nothing to capture (try trace,stacks or trace,stacks,full)",
-				       (int)len, p);
+			return err_say(err, -EINVAL,
+				       "'%.*s' is nothing to capture (try trace,stacks or trace,stacks,full)", (int)len,
+				       p);
 		}
 		bits |= capture_names[i].bit;
 		p += len;
@@ -231,8 +233,8 @@ int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, 
 	int code;
 
 	if (!take_number(&p, &n) || (*p && *p != '/') || n > RULE_LIMIT_MAX)
-		return err_say(err, -EINVAL, "'%s' is not a limit (try 50, or 10/1h for ten in an hour; at most %u)", text,
-			       RULE_LIMIT_MAX);
+		return err_say(err, -EINVAL, "'%s' is not a limit (try 50, or 10/1h for ten in an hour; at most %u)",
+			       text, RULE_LIMIT_MAX);
 	if (*p == '/') {
 		code = parse_duration(p + 1, &window, err);
 		if (code < 0)
@@ -409,8 +411,8 @@ static void say_conditions(const struct rule *rule, const struct rule_input *inp
 	if (rule->time_taken_ns) {
 		format_duration(input->elapsed_ns, elapsed, sizeof(elapsed));
 		format_duration(rule->time_taken_ns, limit, sizeof(limit));
-		snprintf(time_text, sizeof(time_text), time ? "%s reached the limit of %s" : "%s is below the limit of %s",
-			 elapsed, limit);
+		snprintf(time_text, sizeof(time_text),
+			 time ? "%s reached the limit of %s" : "%s is below the limit of %s", elapsed, limit);
 	}
 	if (rule->status_count) {
 		struct buf list;
@@ -418,8 +420,8 @@ static void say_conditions(const struct rule *rule, const struct rule_input *inp
 		buf_init(&list, 512);
 		format_status(rule, &list);
 		if (input->status)
-			snprintf(status_text, sizeof(status_text), "status %d is %sin %s", input->status, status ? "" : "not ",
-				 list.data ? list.data : "");
+			snprintf(status_text, sizeof(status_text), "status %d is %sin %s", input->status,
+				 status ? "" : "not ", list.data ? list.data : "");
 		else
 			snprintf(status_text, sizeof(status_text), "no status was sent yet");
 		buf_done(&list);
@@ -443,7 +445,8 @@ enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *i
 	return time ? RULE_TIME : status ? RULE_STATUS : RULE_NO;
 }
 
-const struct rule *rules_match(const struct rules *rules, const struct rule_input *input, enum rule_verdict *ret_verdict)
+const struct rule *rules_match(const struct rules *rules, const struct rule_input *input,
+			       enum rule_verdict *ret_verdict)
 {
 	for (size_t i = 0; i < rules->count; i++) {
 		enum rule_verdict verdict = rule_match(&rules->rule[i], input, NULL, 0);
@@ -502,8 +505,8 @@ static int set_text(char **at, const char *value, struct err *err)
 static int set_path(struct rule *rule, const char *value, struct err *err)
 {
 	if (value[0] != '/' && value[0] != '*' && value[0] != '?')
-		return err_say(err, -EINVAL, "'%s' can match no path: a path begins with '/' (try '/%s' or '*%s')", value,
-			       value, value);
+		return err_say(err, -EINVAL, "'%s' can match no path: a path begins with '/' (try '/%s' or '*%s')",
+			       value, value, value);
 	if (strpbrk(value, "?#") && strchr(value, '='))
 		return err_say(err, -EINVAL, "'%s' can match no path: the query is not part of it (try '%.*s')", value,
 			       (int)strcspn(value, "?#"), value);
@@ -526,7 +529,8 @@ static int set_method(struct rule *rule, const char *value, struct err *err)
 static int set_host(struct rule *rule, const char *value, struct err *err)
 {
 	if (!*value || strpbrk(value, "/ "))
-		return err_say(err, -EINVAL, "'%s' is not a host (try shop.example or *.example, without a port)", value);
+		return err_say(err, -EINVAL, "'%s' is not a host (try shop.example or *.example, without a port)",
+			       value);
 	if (host_len(value) != strlen(value))
 		return err_say(err, -EINVAL, "'%s': the host is compared without its port (try '%.*s')", value,
 			       (int)host_len(value), value);
@@ -541,7 +545,8 @@ static int set_time_taken(struct rule *rule, const char *value, struct err *err)
 	if (code < 0)
 		return code;
 	if (ns < TIME_TAKEN_MIN_NS)
-		return err_say(err, -EINVAL, "'%s' is too short for a time limit (at least 1ms; try 500ms or 2s)", value);
+		return err_say(err, -EINVAL, "'%s' is too short for a time limit (at least 1ms; try 500ms or 2s)",
+			       value);
 	rule->time_taken_ns = ns;
 	return 0;
 }
@@ -632,10 +637,18 @@ static const struct rule_key {
 	const char *name;
 	int (*set)(struct rule *rule, const char *value, struct err *err);
 } keys[] = {
-	{ "path", set_path },	  { "method", set_method },	{ "host", set_host },
-	{ "time-taken", set_time_taken }, { "status", set_status },	{ "all", set_all },
-	{ "capture", set_capture }, { "samples", set_samples },	{ "every", set_every },
-	{ "limit", set_limit },	  { "limit-window", set_limit_window }, { "cool-down", set_cool_down },
+	{ "path", set_path },
+	{ "method", set_method },
+	{ "host", set_host },
+	{ "time-taken", set_time_taken },
+	{ "status", set_status },
+	{ "all", set_all },
+	{ "capture", set_capture },
+	{ "samples", set_samples },
+	{ "every", set_every },
+	{ "limit", set_limit },
+	{ "limit-window", set_limit_window },
+	{ "cool-down", set_cool_down },
 	{ "action", set_action },
 };
 
@@ -654,12 +667,14 @@ int rule_set(struct rule *rule, const char *key, const char *value, struct err *
 int rule_check(const struct rule *rule, struct err *err)
 {
 	if (!rule->time_taken_ns && !rule->status_count)
-		return err_say(err, -EINVAL, "rule '%s' can never fire: give it time-taken (2s) or status (500-599)", rule->name);
+		return err_say(err, -EINVAL, "rule '%s' can never fire: give it time-taken (2s) or status (500-599)",
+			       rule->name);
 	if (rule->all && (!rule->time_taken_ns || !rule->status_count))
-		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given", rule->name,
-			       rule->time_taken_ns ? "time-taken" : "status");
+		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given",
+			       rule->name, rule->time_taken_ns ? "time-taken" : "status");
 	if (rule->every_ns && rule->samples < 2)
-		return err_say(err, -EINVAL, "rule '%s': 'every' means nothing without 'samples' (try samples 3)", rule->name);
+		return err_say(err, -EINVAL, "rule '%s': 'every' means nothing without 'samples' (try samples 3)",
+			       rule->name);
 	if (rule->samples > 1 && !(rule->capture & CAPTURE_STACKS))
 		return err_say(err, -EINVAL, "rule '%s': 'samples' are of stacks, but 'capture' has none", rule->name);
 	return 0;

@@ -22,21 +22,21 @@ struct status_range {
 
 struct rule {
 	char *name;
-	char *path;	/* glob: '*' any run of bytes, '?' one; NULL: any. On the URL's path
+	char *path;		/* glob: '*' any run of bytes, '?' one; NULL: any. On the URL's path
 			 * without its query */
-	char *method;	/* compared as it stands; NULL: any */
-	char *host;	/* glob, case folded, without the port; NULL: any */
+	char *method;		/* compared as it stands; NULL: any */
+	char *host;		/* glob, case folded, without the port; NULL: any */
 	uint64_t time_taken_ns; /* 0: no such condition */
 	struct status_range status[RULE_STATUS_MAX];
 	size_t status_count;
-	bool all;	/* conditions AND; default OR, as in FREB */
-	uint32_t capture; /* enum capture_bits */
-	uint32_t limit;	  /* captures and actions per life of the process */
+	bool all;		  /* conditions AND; default OR, as in FREB */
+	uint32_t capture;	  /* enum capture_bits */
+	uint32_t limit;		  /* captures and actions per life of the process */
 	uint64_t limit_window_ns; /* 0: none */
 	uint64_t cool_down_ns;
 	unsigned int samples; /* stack samples, 1 */
 	uint64_t every_ns;
-	char **action;	  /* argv with tokens, NULL none */
+	char **action; /* argv with tokens, NULL none */
 };
 
 struct rules {
@@ -49,7 +49,7 @@ struct rules {
 /* What is known of a request at the moment of asking. */
 struct rule_input {
 	const char *method, *url, *host; /* NULL: unknown, matches only rules that do not ask */
-	int status;		/* 0: none yet */
+	int status;			 /* 0: none yet */
 	uint64_t elapsed_ns;
 };
 
@@ -88,8 +88,8 @@ int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'tr
 int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */
 int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
 bool glob_match(const char *pattern, const char *text, bool fold_case);
-void format_duration(uint64_t ns, char *buf, size_t size); /* the shortest that parses back */
-void format_status(const struct rule *rule, struct buf *out);	 /* '404,500-599' */
-void format_capture(uint32_t bits, struct buf *out);		 /* 'trace,stacks' */
+void format_duration(uint64_t ns, char *buf, size_t size);    /* the shortest that parses back */
+void format_status(const struct rule *rule, struct buf *out); /* '404,500-599' */
+void format_capture(uint32_t bits, struct buf *out);	      /* 'trace,stacks' */
 
 #endif

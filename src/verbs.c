@@ -9,24 +9,24 @@
 
 #define ID_DETAILS "ID is any unique beginning of an incident's id, or 'last'.\n"
 
-#define PROCESS_DETAILS                                                                                                \
-	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), or\n"                                       \
+#define PROCESS_DETAILS                                                          \
+	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), or\n" \
 	"'-- CMD ARGS' (start it). Workers that it forks later belong to it.\n"
 
 const struct verb verbs[] = {
 #ifdef HAVE_CMD_WATCH
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
-	  PROCESS_DETAILS
-	  "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
-	  "is one line; its page, trace and core lie in a folder of their own.\n"
-	  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
+	  PROCESS_DETAILS "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
+			  "is one line; its page, trace and core lie in a folder of their own.\n"
+			  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap watch nginx php-fpm --time-taken 2s\n"
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,full -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
 #endif
 #ifdef HAVE_CMD_DUMP
-	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP, cmd_dump,
+	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP,
+	  cmd_dump,
 	  "PATH is a file or a directory. gdb, lldb and eu-stack read the core\n"
 	  "('zstd -d' first, where it ends in .zst).\n",
 	  "  reqtrap dump 4711\n"
@@ -38,8 +38,8 @@ const struct verb verbs[] = {
 	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
 #endif
 #ifdef HAVE_CMD_STACKS
-	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS, cmd_stacks,
-	  NULL, "  reqtrap stacks 4711\n  reqtrap stacks php-fpm --json\n" },
+	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
+	  cmd_stacks, NULL, "  reqtrap stacks 4711\n  reqtrap stacks php-fpm --json\n" },
 #endif
 #ifdef HAVE_CMD_SHOW
 	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
@@ -54,14 +54,14 @@ const struct verb verbs[] = {
 #ifdef HAVE_CMD_RULES
 	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
 	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
-	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST, cmd_test,
-	  "Exit code: 0 a rule would fire, 1 none.\n",
+	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST,
+	  cmd_test, "Exit code: 0 a rule would fire, 1 none.\n",
 	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
 	  "  reqtrap test shop.conf POST /pay --status 503\n" },
 #endif
 #ifdef HAVE_CMD_DOCTOR
-	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor, NULL,
-	  "  reqtrap doctor\n" },
+	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor,
+	  NULL, "  reqtrap doctor\n" },
 #endif
 #ifdef HAVE_CMD_DEMO
 	{ "demo", "", "Trap a slow request in a small server of its own, under load.", VERB_DEMO, cmd_demo, NULL,
