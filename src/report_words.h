@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* Numbers and moments in the words of the pages, and threads that do the same thing
+ * put together. Pure. A 'struct word' is a value: use it inside one expression. */
+#ifndef REQTRAP_REPORT_WORDS_H
+#define REQTRAP_REPORT_WORDS_H
+
+#include "buf.h"
+#include "incident.h"
+
+struct word {
+	char s[64];
+};
+
+struct word word_duration(uint64_t ns);	 /* '12.4 s' '501 ms' '3.20 ms' '340 us' */
+struct word word_ms(uint64_t ns);	 /* '501.250', milliseconds to the microsecond */
+struct word word_bytes(uint64_t bytes);	 /* '700 B' '1.2 KiB' */
+struct word word_count(uint64_t count);	 /* '1,234,567' */
+struct word word_percent(unsigned int permille);
+struct word word_wall(uint64_t wall_ns); /* '2026-11-22 15:15:46.600 UTC' */
+const char *word_plural(uint64_t count); /* '' or 's' */
+
+/* 'SLOW REQUEST', 'FAILED REQUEST 503' ... */
+struct word word_title(const struct incident *incident);
+
+/* The request's thread; NULL: none was captured. */
+const struct thread *holder_thread(const struct incident *incident);
+const char *frame_function(const struct frame *frame); /* never NULL */
+
+struct thread_group {
+	size_t *member; /* indexes into analysis.thread, ascending */
+	size_t count;
+};
+
+/* All threads but the holder, by state, call, what they wait for and stack; the
+ * largest group first. -ENOMEM. */
+int threads_group(const struct incident *incident, struct thread_group **ret_groups, size_t *ret_count);
+void thread_groups_free(struct thread_group *groups, size_t count);
+
+/* Adds text from outside: buf_add_escaped, but a '\' stays one where that cannot be
+ * mistaken (PHP's 'App\Cart'): only in front of 'xHH' it becomes '\x5c'. */
+void add_clean(struct buf *out, const char *text, size_t len);
+void add_html(struct buf *out, const char *text, size_t len); /* and for a text node or attribute */
+
+/* Display columns of the UTF-8 text: wide characters are 2, combining ones 0. */
+size_t text_columns(const char *text, size_t len);
+
+/* Bytes of the first character at p, and its columns. Broken bytes are one each. */
+size_t char_columns(const char *p, size_t left, size_t *ret_columns);
+
+#endif
