@@ -85,15 +85,23 @@ live_begin() {
 }
 
 live_end() {
-	local pid
+	local pid born
 	[[ -n ${LIVE:-} && -d $LIVE ]] || return 0
-	while read -r pid; do
-		end_process "$pid"
+	while read -r pid born; do
+		[[ $(birth_of "$pid") != "$born" ]] || end_process "$pid"
 	done < <(tac "$LIVE/pids")
 	rm -rf "$LIVE"
 }
 
-end_process() { # PID: TERM, then KILL; all of its process group
+birth_of() { # PID: its start time, so that its number given to another is noticed
+	sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20
+}
+
+remember() { # PID: to be ended with the file of tests at the latest
+	echo "$1 $(birth_of "$1")" >>"$LIVE/pids"
+}
+
+end_process() { # PID: TERM, then KILL
 	kill -TERM "$1" 2>/dev/null || return 0
 	wait_for 5 gone "$1" || kill -KILL "$1" 2>/dev/null || :
 }
@@ -109,7 +117,7 @@ connects() { # PORT
 start() { # NAME COMMAND...: in the background, its id in $STARTED
 	"${@:2}" >"$LIVE/log.$1" 2>&1 3>&- </dev/null &
 	STARTED=$!
-	echo "$STARTED" >>"$LIVE/pids"
+	remember "$STARTED"
 }
 
 start_on_port() { # NAME PORT COMMAND...
@@ -186,6 +194,7 @@ watch_start() { # HOOKS OPTION-OR-TARGET...
 	env --default-signal=INT,TERM "$REQTRAP" watch --json --hooks "$1" -o "$STORE" "${@:2}" \
 		>"$WATCH_OUT" 2>"$WATCH_ERR" 3>&- </dev/null &
 	WATCH=$!
+	remember "$WATCH"
 	wait_for 15 watch_ready || fail "the watch does not say that it watches"
 	gone "$WATCH" && fail "the watch has ended at once"
 	return 0
