@@ -143,6 +143,23 @@ int child_reap(struct child *child, bool block)
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
 
+int child_find(const char *word, char *ret_path, size_t size)
+{
+	const char *dirs = getenv("PATH");
+
+	if (strchr(word, '/'))
+		return snprintf(ret_path, size, "%s", word) < (int)size ? 0 : -ENAMETOOLONG;
+	for (const char *p = dirs ? dirs : "/usr/bin:/bin"; *p;) {
+		int n = (int)strcspn(p, ":");
+
+		if (n > 0 && snprintf(ret_path, size, "%.*s/%s", n, p, word) < (int)size &&
+		    access(ret_path, X_OK) == 0)
+			return 0;
+		p += n + (p[n] == ':');
+	}
+	return -ENOENT;
+}
+
 void child_kill(struct child *child)
 {
 	if (child->pid <= 0)

@@ -38,6 +38,10 @@ int child_start(const struct child_spec *spec, struct child *ret_child, struct e
  * block false). Closes pidfd and clears the struct. */
 int child_reap(struct child *child, bool block);
 
+/* The program a command word means: as it stands if it has a '/', else the first
+ * executable file of that name on PATH. -ENOENT. */
+int child_find(const char *word, char *ret_path, size_t size);
+
 /* SIGKILL to the child, and to its session where it has one of its own. Does not reap. */
 void child_kill(struct child *child);
 

@@ -135,7 +135,6 @@ enum record_kind {
 	RECORD_LIMIT = 1, /* slot, gen; value = limit in ns */
 	RECORD_STATUS,	  /* slot, gen; value = status; inner = the slot that sent it */
 	RECORD_ENDED,	  /* slot, gen: a held slot ended */
-	RECORD_EXIT,	  /* pid: a watched process ended */
 	RECORD_FORK,	  /* pid: it now belongs to the watched ones; value = parent */
 	RECORD_ADOPTED,	  /* pid: it answers calls of watched requests */
 };

@@ -118,7 +118,23 @@ static void event_words(const struct slot *slot, const struct slot_event *e, con
 	}
 }
 
-void request_trace(const struct slot *slot, uint64_t origin_ns, const struct wording *wording,
+static void trace_add(const struct slot *slot, const struct slot_event *e, uint64_t origin_ns,
+		      const struct wording *wording, struct incident *incident)
+{
+	struct trace_event *t = list_add(&incident->trace, &incident->trace_count, sizeof(*t));
+
+	if (!t)
+		return;
+	t->at_ns = e->at_ns > origin_ns ? e->at_ns - origin_ns : 0;
+	t->dur_ns = e->dur_ns;
+	t->pid = (pid_t)slot->pid;
+	t->tid = (pid_t)e->tid;
+	t->count = e->count ? e->count : 1;
+	t->waker = (pid_t)e->waker;
+	event_words(slot, e, wording, t);
+}
+
+void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_ns, const struct wording *wording,
 		   struct incident *incident)
 {
 	uint32_t total = slot->event_count, kept = MIN(total, (uint32_t)SLOT_EVENTS);
@@ -126,21 +142,15 @@ void request_trace(const struct slot *slot, uint64_t origin_ns, const struct wor
 	if (total > SLOT_EVENTS)
 		incident->losses.events_overwritten += total - SLOT_EVENTS;
 	for (uint32_t i = 0; i < kept; i++) {
-		const struct slot_event *e = &slot->event[i];
-		struct trace_event *t;
+		if (slot->event[i].kind != EVENT_NONE)
+			trace_add(slot, &slot->event[i], origin_ns, wording, incident);
+	}
+	if ((slot->seg_kind & 3) == SEGMENT_WAIT && !slot->end_ns && copied_ns > slot->seg_since_ns) {
+		struct slot_event going_on = { .at_ns = slot->seg_since_ns, .dur_ns = copied_ns - slot->seg_since_ns,
+					       .a = slot->wait_a, .tid = slot->tid, .count = 1, .nr = slot->wait_nr,
+					       .kind = EVENT_WAIT, .state = slot->wait_state };
 
-		if (e->kind == EVENT_NONE)
-			continue;
-		t = list_add(&incident->trace, &incident->trace_count, sizeof(*t));
-		if (!t)
-			return;
-		t->at_ns = e->at_ns > origin_ns ? e->at_ns - origin_ns : 0;
-		t->dur_ns = e->dur_ns;
-		t->pid = (pid_t)slot->pid;
-		t->tid = (pid_t)e->tid;
-		t->count = e->count ? e->count : 1;
-		t->waker = (pid_t)e->waker;
-		event_words(slot, e, wording, t);
+		trace_add(slot, &going_on, origin_ns, wording, incident);
 	}
 }
 

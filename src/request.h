@@ -20,9 +20,10 @@ struct wording {
 void request_describe(const struct slot *slot, struct request_info *ret_info);
 
 /* The slot's events onto the incident's trace, at_ns counted from origin_ns (events
- * before it are at 0). Call for each slot of the chain, then request_trace_sort.
- * Counts what the ring overwrote into losses. */
-void request_trace(const struct slot *slot, uint64_t origin_ns, const struct wording *wording,
+ * before it are at 0). copied_ns: when the copy of the slot was made; a wait that was
+ * going on then is shown up to it. Call for each slot of the chain, then
+ * request_trace_sort. Counts what the ring overwrote into losses. */
+void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_ns, const struct wording *wording,
 		   struct incident *incident);
 void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *kind, const char *name,
 			const char *detail, pid_t pid);

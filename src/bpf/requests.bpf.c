@@ -1629,15 +1629,3 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 		send_record(RECORD_FORK, NULL, from, NULL, to);
 	return 0;
 }
-
-SEC("tp_btf/sched_process_exit")
-int BPF_PROG(exited, struct task_struct *task)
-{
-	u32 tgid = task->tgid;
-
-	/* A worker that is killed all at once ends with its leader or after it; user
-	 * space looks whether the process is really gone. */
-	if (task->pid == task->tgid && target_known(tgid))
-		send_record(RECORD_EXIT, NULL, 0, NULL, tgid);
-	return 0;
-}

@@ -1,0 +1,522 @@
+// SPDX-License-Identifier: MIT
+/* 'watch': rules from the command line or a file, targets, one line per trapped
+ * request, totals at the end. The first Ctrl-C ends trapping and lets captures under
+ * way finish; the second gives them up. Either way the targets run on. */
+#include "action.h"
+#include "child.h"
+#include "cmd.h"
+#include "config.h"
+#include "engine.h"
+#include "facts.h"
+#include "ktime.h"
+#include "log.h"
+#include "proc.h"
+#include "target.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <limits.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+
+#define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC)
+#define FINISH_NS (30 * NSEC_PER_SEC)
+
+struct watch {
+	struct loop *loop;
+	struct engine *engine;
+	struct rules rules;
+	struct child command; /* started by us */
+	bool json, quiet, finishing, over;
+	uint64_t most;	 /* stop after so many captures, 0 never */
+	uint64_t trapped, captured;
+	int signal_fd;
+	int signals;
+};
+
+/* ---- telling ---- */
+
+static json_t *text_json(const char *text)
+{
+	CLEAN(free) char *clean = text ? facts_utf8(text) : NULL;
+
+	return clean ? json_string(clean) : json_null();
+}
+
+static json_t *ms_json(uint64_t ns)
+{
+	return json_real((double)(ns / 1000) / 1e3);
+}
+
+static void print_json(json_t *json)
+{
+	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
+	putchar('\n');
+	fflush(stdout);
+	json_decref(json);
+}
+
+static json_t *file_json(const struct incident *in, const char *path, const char *name)
+{
+	char full[PATH_MAX];
+
+	(void)in;
+	if (!name || !*path)
+		return json_null();
+	snprintf(full, sizeof(full), "%s/%s", path, name);
+	return text_json(full);
+}
+
+static json_t *capture_json(const struct incident *in, const char *path)
+{
+	const struct capture_facts *c = &in->capture;
+	bool stacks = in->analysis.thread_count > 0;
+	json_t *json = json_object();
+
+	json_object_set_new(json, "stacks", file_json(in, path, stacks ? "stacks.txt" : NULL));
+	json_object_set_new(json, "core", file_json(in, path, c->core_file));
+	json_object_set_new(json, "pause_ms", ms_json(c->pause_ns));
+	json_object_set_new(json, "method", json_string(capture_method_name(c->method)));
+	json_object_set_new(json, "failed", text_json(c->failed));
+	return json;
+}
+
+static json_t *chain_json(const struct incident *in)
+{
+	json_t *chain = json_array();
+
+	for (size_t i = 0; i < in->chain_count; i++) {
+		json_t *hop = json_object();
+
+		json_object_set_new(hop, "pid", json_integer(in->chain[i].pid));
+		json_object_set_new(hop, "process", text_json(in->chain[i].process));
+		json_object_set_new(hop, "via", text_json(in->chain[i].via));
+		json_array_append_new(chain, hop);
+	}
+	return chain;
+}
+
+static void trapped_json(const struct incident *in, const char *path)
+{
+	json_t *json = json_object();
+
+	json_object_set_new(json, "event", json_string("trapped"));
+	json_object_set_new(json, "id", json_string(in->id));
+	json_object_set_new(json, "rule", text_json(in->rule));
+	json_object_set_new(json, "reason", json_string(reason_name(in->reason)));
+	json_object_set_new(json, "method", text_json(in->request.method));
+	json_object_set_new(json, "url", text_json(in->request.url));
+	json_object_set_new(json, "host", text_json(in->request.host));
+	json_object_set_new(json, "status", json_integer(in->status));
+	json_object_set_new(json, "pid", json_integer(in->holder_pid));
+	json_object_set_new(json, "tid", json_integer(in->holder_tid));
+	json_object_set_new(json, "process", text_json(in->chain_count ? in->chain[in->chain_count - 1].process : NULL));
+	json_object_set_new(json, "chain", chain_json(in));
+	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(in->limit_ns / NSEC_PER_MSEC)));
+	json_object_set_new(json, "elapsed_ms", ms_json(in->elapsed_ns));
+	json_object_set_new(json, "fired_after_ms", ms_json(in->fired_after_ns));
+	json_object_set_new(json, "running_at_snapshot", json_boolean(in->capture.running_at_snapshot));
+	json_object_set_new(json, "capture", capture_json(in, path));
+	json_object_set_new(json, "suppressed", text_json(in->suppressed));
+	json_object_set_new(json, "verdict", text_json(in->verdict));
+	json_object_set_new(json, "incident", text_json(path));
+	print_json(json);
+}
+
+static void trapped_text(const struct incident *in, const char *path)
+{
+	time_t when = (time_t)(in->trapped_wall_ns / NSEC_PER_SEC);
+	const char *process = in->chain_count ? in->chain[in->chain_count - 1].process : NULL;
+	struct tm tm;
+	struct buf out;
+
+	localtime_r(&when, &tm);
+	buf_init(&out, 65536);
+	buf_addf(&out, "%02d:%02d:%02d  ", tm.tm_hour, tm.tm_min, tm.tm_sec);
+	if (in->reason == REASON_STATUS_CODE)
+		buf_addf(&out, "status %d", in->status);
+	else
+		buf_addf(&out, "%.0f ms, running", ns_to_ms(in->elapsed_ns));
+	buf_adds(&out, "  ");
+	buf_add_escaped(&out, in->request.method ? in->request.method : "?",
+			strlen(in->request.method ? in->request.method : "?"));
+	buf_adds(&out, " ");
+	buf_add_escaped(&out, in->request.url ? in->request.url : "?", strlen(in->request.url ? in->request.url : "?"));
+	buf_addf(&out, "  held by %s %d", process ? process : "?", in->holder_pid);
+	if (in->holder_tid != in->holder_pid)
+		buf_addf(&out, " thread %d", in->holder_tid);
+	buf_addf(&out, "  (rule '%s')\n", in->rule ? in->rule : "?");
+	if (in->verdict) {
+		buf_adds(&out, "          ");
+		buf_add_escaped(&out, in->verdict, strlen(in->verdict));
+		buf_adds(&out, "\n");
+	}
+	if (in->suppressed || in->capture.failed)
+		buf_addf(&out, "          not captured: %s\n", in->suppressed ? in->suppressed : in->capture.failed);
+	else if (in->capture.method != METHOD_NONE || in->capture.pause_ns)
+		buf_addf(&out, "          the process stood still for %.1f ms\n", ns_to_ms(in->capture.pause_ns));
+	if (*path)
+		buf_addf(&out, "          %s\n", path);
+	fputs(out.data ? out.data : "", stdout);
+	fflush(stdout);
+	buf_done(&out);
+}
+
+static void totals_text(const struct engine_totals *t)
+{
+	printf("%" PRIu64 " requests seen, %" PRIu64 " trapped", t->requests, t->trapped);
+	if (t->inner)
+		printf(", %" PRIu64 " calls between the watched", t->inner);
+	printf("; lost events %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " ns of BPF time a request\n",
+	       t->lost_ring + t->lost_map, t->refused, t->cpu_ns_per_request);
+	if (t->lost_ring || t->lost_map)
+		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n", t->lost_ring,
+		       t->lost_map);
+	if (t->refused)
+		printf("  refused: new requests found no free slot or connection entry (see --slots)\n");
+	if (t->blind)
+		printf("  blind: the bytes of %" PRIu64 " socket calls could not be read\n", t->blind);
+	if (t->head_cut)
+		printf("  cut: %" PRIu64 " heads were longer than what is kept; their end is inferred\n", t->head_cut);
+	if (t->suppressed)
+		printf("  not captured: %" PRIu64 " of the trapped, by a limit or another capture\n", t->suppressed);
+	fflush(stdout);
+}
+
+static void totals_json(const struct engine_totals *t, const char *hooks)
+{
+	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "totals",
+			     "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped, "lost_events",
+			     (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
+			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
+			     "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
+			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
+			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "hooks", hooks));
+}
+
+/* ---- what happens ---- */
+
+static void on_done(void *arg)
+{
+	struct watch *watch = arg;
+
+	loop_stop(watch->loop, 0);
+}
+
+static void finish(struct watch *watch)
+{
+	if (watch->finishing)
+		return;
+	watch->finishing = true;
+	engine_finish(watch->engine, now_ns() + FINISH_NS, on_done, watch);
+}
+
+static void on_trapped(void *arg, const struct incident *in, const char *path)
+{
+	struct watch *watch = arg;
+
+	watch->trapped++;
+	if (watch->json)
+		trapped_json(in, path);
+	else
+		trapped_text(in, path);
+	watch->captured += !in->suppressed;
+	if (watch->most && watch->captured >= watch->most)
+		finish(watch);
+}
+
+static void on_ended(void *arg, const struct incident *in, const char *path)
+{
+	struct watch *watch = arg;
+	json_t *json;
+
+	(void)path;
+	if (!watch->json)
+		return;
+	json = json_object();
+	json_object_set_new(json, "event", json_string("ended"));
+	json_object_set_new(json, "id", json_string(in->id));
+	json_object_set_new(json, "status", json_integer(in->status));
+	json_object_set_new(json, "time_taken_ms", ms_json(in->time_taken_ns));
+	print_json(json);
+}
+
+static void on_failed(void *arg, const char *text)
+{
+	(void)arg;
+	log_warn("%s", text);
+}
+
+static void on_targets_gone(void *arg)
+{
+	struct watch *watch = arg;
+
+	log_note("the last watched process has ended");
+	finish(watch);
+}
+
+static void on_signal(void *arg, uint32_t events UNUSED)
+{
+	struct watch *watch = arg;
+	struct signalfd_siginfo info;
+
+	if (read(watch->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	if (watch->signals++)
+		loop_stop(watch->loop, 0);
+	else
+		finish(watch);
+}
+
+/* ---- setting up ---- */
+
+static int rules_of_options(const struct command_line *line, struct rules *rules, struct err *err)
+{
+	struct rule *rule = rules_add(rules, "command line");
+	int r;
+
+	if (!rule)
+		return err_sys(err, -ENOMEM, "cannot make the rule");
+	for (size_t i = 0; i < line->use_count; i++) {
+		const struct option_use *use = &line->use[i];
+
+		if (!use->row->config_key)
+			continue;
+		r = rule_set(rule, use->row->name, use->value, err);
+		if (r < 0)
+			return r;
+	}
+	if (!rule->time_taken_ns && !rule->status_count)
+		return err_say(err, -EINVAL, "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
+					     "--status (try '--status 500-599') or --config");
+	rules->actions_enabled = true; /* whoever types a command means it */
+	return rule_check(rule, err);
+}
+
+static int rules_of_file(const char *path, struct rules *rules, struct err *err)
+{
+	struct buf problems;
+	int r;
+
+	buf_init(&problems, 1 << 20);
+	r = config_read(path, rules, &problems, err);
+	if (r < 0 && problems.len) {
+		fputs(problems.data, stderr);
+		err_say(err, r, "the rules file '%s' has mistakes; 'reqtrap check' shows them too", path);
+	}
+	buf_done(&problems);
+	return r;
+}
+
+static int check_later(const struct rules *rules, struct err *err)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		const struct rule *rule = &rules->rule[i];
+
+		if (rule->samples > 1 || rule->every_ns)
+			return err_say(err, -EINVAL,
+				       "rule '%s': 'samples' and 'every' are not there yet; one sample is taken", rule->name);
+		if (rule->action && action_check(rule->action, err) < 0)
+			return err_wrap(err, -EINVAL, "rule '%s'", rule->name);
+	}
+	return 0;
+}
+
+static int make_rules(const struct command_line *line, struct rules *rules, struct err *err)
+{
+	const char *config = option_value(line, "config");
+	int r;
+
+	if (!config) {
+		r = rules_of_options(line, rules, err);
+		return r < 0 ? r : check_later(rules, err);
+	}
+	for (size_t i = 0; i < line->use_count; i++) {
+		if (line->use[i].row->config_key)
+			return err_say(err, -EINVAL, "--%s and --config do not go together: put it into a rule of '%s'",
+				       line->use[i].row->name, config);
+	}
+	r = rules_of_file(config, rules, err);
+	if (r == 0 && !rules->count)
+		return err_say(err, -EINVAL, "the rules file '%s' has no rule", config);
+	return r < 0 ? r : check_later(rules, err);
+}
+
+static bool same_exe(pid_t a, pid_t b)
+{
+	char path[2][32];
+	struct stat st[2];
+
+	snprintf(path[0], sizeof(path[0]), "/proc/%d/exe", a);
+	snprintf(path[1], sizeof(path[1]), "/proc/%d/exe", b);
+	return stat(path[0], &st[0]) == 0 && stat(path[1], &st[1]) == 0 && st[0].st_dev == st[1].st_dev &&
+	       st[0].st_ino == st[1].st_ino;
+}
+
+struct workers {
+	struct targets *targets;
+	pid_t parent;
+};
+
+static int add_worker(pid_t pid, void *arg)
+{
+	struct workers *workers = arg;
+	struct err err;
+	char path[32], word[16];
+	struct proc_stat stat;
+	CLEAN(fd) int dir_fd = -1;
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0 || stat.ppid != workers->parent ||
+	    !same_exe(pid, workers->parent))
+		return 0;
+	snprintf(word, sizeof(word), "%d", pid);
+	target_find(workers->targets, word, &err);
+	return 0;
+}
+
+/* Workers that a named process has forked already belong to it as later ones do. */
+static void add_workers(struct targets *targets)
+{
+	for (size_t i = 0; i < targets->count; i++) {
+		struct workers workers = { targets, targets->pid[i] };
+
+		proc_each(add_worker, &workers);
+	}
+}
+
+static int add_targets(struct watch *watch, const struct command_line *line, struct err *err)
+{
+	struct targets targets = { 0 };
+	int r = 0;
+
+	for (int i = 0; i < line->rest_count && r == 0; i++)
+		r = target_find(&targets, line->rest[i], err);
+	if (r == 0 && line->command) {
+		struct child_spec spec = { .argv = line->command, .inherit_env = true, .keep_stdio = true };
+		char path[PATH_MAX];
+
+		if (child_find(line->command[0], path, sizeof(path)) < 0)
+			r = err_say(err, -ENOENT, "cannot start '%s': no such program", line->command[0]);
+		spec.path = path;
+		if (r == 0)
+			r = child_start(&spec, &watch->command, err);
+		if (r == 0)
+			*(pid_t *)list_add(&targets.pid, &targets.count, sizeof(pid_t)) = watch->command.pid;
+	}
+	add_workers(&targets);
+	for (size_t i = 0; i < targets.count && r == 0; i++) {
+		if (targets.pid[i] == getpid())
+			r = err_say(err, -EINVAL, "reqtrap cannot watch itself (process %d)", getpid());
+		else
+			r = engine_add_process(watch->engine, targets.pid[i], err);
+	}
+	if (r == 0 && !watch->json)
+		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", targets.count,
+			 targets.count == 1 ? "" : "es", engine_hooks_name(watch->engine));
+	targets_done(&targets);
+	return r;
+}
+
+static int set_up(struct watch *watch, const struct command_line *line, struct err *err)
+{
+	static const char *const hooks_words[] = { "auto", "sock", "syscalls" };
+	const char *hooks = option_value(line, "hooks"), *compress = option_value(line, "compress");
+	struct engine_config config = {
+		.rules = &watch->rules,
+		.store_dir = option_value(line, "store") ? option_value(line, "store") : watch->rules.store,
+		.pause_budget_ns = PAUSE_BUDGET_NS,
+		.compress = !compress || !strcmp(compress, "zstd"),
+		.trapped = on_trapped,
+		.ended = on_ended,
+		.failed = on_failed,
+		.targets_gone = on_targets_gone,
+		.arg = watch,
+	};
+	uint64_t number;
+	sigset_t set;
+	int r;
+
+	for (size_t i = 0; hooks && i < ARRAY_LEN(hooks_words); i++) {
+		if (!strcmp(hooks, hooks_words[i]))
+			config.hooks = (enum engine_hooks)i;
+	}
+	if (option_given(line, "slots")) {
+		r = parse_count(option_value(line, "slots"), 1, 65536, &number, err);
+		if (r < 0)
+			return err_wrap(err, r, "--slots");
+		config.slots = (unsigned int)number;
+	}
+	if (option_given(line, "pause-budget"))
+		parse_duration(option_value(line, "pause-budget"), &config.pause_budget_ns, NULL);
+	if (option_given(line, "count"))
+		parse_count(option_value(line, "count"), 1, UINT32_MAX, &watch->most, NULL);
+	r = loop_new(&watch->loop, err);
+	if (r < 0)
+		return r;
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigaddset(&set, SIGHUP);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	watch->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (watch->signal_fd < 0)
+		return err_sys(err, -errno, "cannot wait for signals");
+	r = loop_add_fd(watch->loop, watch->signal_fd, EPOLLIN, on_signal, watch, NULL);
+	if (r == 0)
+		r = engine_new(watch->loop, &config, &watch->engine, err);
+	return r < 0 ? r : add_targets(watch, line, err);
+}
+
+static void tear_down(struct watch *watch)
+{
+	engine_free(watch->engine);
+	/* What we started ends with us; what we only watched runs on. */
+	if (watch->command.pid > 0) {
+		kill(watch->command.pid, SIGTERM);
+		child_reap(&watch->command, true);
+	}
+	if (watch->signal_fd >= 0)
+		close(watch->signal_fd);
+	loop_free(watch->loop);
+	rules_free(&watch->rules);
+}
+
+int cmd_watch(int argc, char **argv)
+{
+	struct watch watch = { .signal_fd = -1, .command = { .pidfd = -1 } };
+	struct engine_totals totals;
+	struct command_line line;
+	struct err err = { "" };
+	int r = verb_begin("watch", argc, argv, &line);
+
+	if (r != VERB_GO_ON)
+		return r;
+	watch.json = option_given(&line, "json");
+	log_quiet(option_given(&line, "quiet"));
+	r = line.rest_count || line.command ? 0 : err_say(&err, -EINVAL, "which process? Give a PID, a NAME, ':PORT' or "
+									   "'-- CMD'");
+	if (r == 0)
+		r = make_rules(&line, &watch.rules, &err);
+	if (r == 0)
+		r = set_up(&watch, &line, &err);
+	if (r == 0)
+		r = loop_run(watch.loop);
+	if (r < 0) {
+		log_error("%s", err.text[0] ? err.text : strerror(-r));
+		tear_down(&watch);
+		return exit_code_of(r);
+	}
+	engine_totals(watch.engine, &totals);
+	if (watch.json)
+		totals_json(&totals, engine_hooks_name(watch.engine));
+	else
+		totals_text(&totals);
+	tear_down(&watch);
+	return watch.trapped ? EXIT_DONE : EXIT_NOTHING;
+}

@@ -1,0 +1,617 @@
+// SPDX-License-Identifier: MIT
+/* Who is told what, and when. Rejected: a thread or a process per trap (one loop
+ * keeps the order of events). Trap: a rule's limit counts per life of the process
+ * that held the request, so it is keyed by pid and start time. */
+#include "engine.h"
+
+#include "ktime.h"
+#include "log.h"
+#include "proc.h"
+#include "request.h"
+#include "trap.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/resource.h>
+
+#define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
+
+/* How often a rule was used up by one life of a process. */
+struct use {
+	const struct rule *rule;
+	pid_t pid;
+	uint64_t start_ticks;
+	uint64_t window_ns; /* when the counting began */
+	uint64_t last_ns;
+	uint32_t count;
+};
+
+struct watched {
+	struct watched *next;
+	struct engine *engine;
+	struct proc proc;
+	struct source *source;
+	bool adopted; /* answers calls only: the watch does not live by it */
+};
+
+struct engine {
+	struct loop *loop;
+	struct engine_config config;
+	struct tracer *tracer;
+	struct store *store;
+	struct source *ring_source, *warm_source, *settle_source, *deadline_source;
+	struct trap_world world;
+	struct pair warm;
+	struct trap *traps;
+	size_t trap_count;
+	struct use *uses;
+	size_t use_count;
+	struct watched *watched;
+	struct engine_totals totals;
+	void (*done)(void *arg);
+	void *done_arg;
+	bool finishing, gone_told;
+};
+
+static void settle(void *arg);
+
+/* ---- limits ---- */
+
+static struct use *use_of(struct engine *engine, const struct rule *rule, pid_t pid, uint64_t start_ticks)
+{
+	struct use *use;
+
+	for (size_t i = 0; i < engine->use_count; i++) {
+		use = &engine->uses[i];
+		if (use->rule == rule && use->pid == pid && use->start_ticks == start_ticks)
+			return use;
+	}
+	use = list_add(&engine->uses, &engine->use_count, sizeof(*use));
+	if (use)
+		*use = (struct use){ .rule = rule, .pid = pid, .start_ticks = start_ticks, .window_ns = now_ns() };
+	return use;
+}
+
+/* NULL: go ahead (and it is counted). Otherwise why not. */
+static const char *limit_check(struct engine *engine, struct trap *trap, char *buf, size_t size)
+{
+	const struct rule *rule = trap->rule;
+	uint64_t now = now_ns(), ticks = 0;
+	struct proc proc;
+	struct use *use;
+
+	if (proc_open(&proc, trap->incident->holder_pid, NULL) == 0) {
+		ticks = proc.start_ticks;
+		proc_close(&proc);
+	}
+	use = use_of(engine, rule, trap->incident->holder_pid, ticks);
+	if (!use)
+		return "no memory to count its limit";
+	if (rule->limit_window_ns && now - use->window_ns >= rule->limit_window_ns) {
+		use->window_ns = now;
+		use->count = 0;
+	}
+	if (use->count >= rule->limit) {
+		trap->incident->limit_reached = true;
+		snprintf(buf, size, "the rule's limit of %u per life of the process is reached (pid %d)", rule->limit,
+			 trap->incident->holder_pid);
+		return buf;
+	}
+	if (rule->cool_down_ns && use->last_ns && now - use->last_ns < rule->cool_down_ns) {
+		snprintf(buf, size, "the rule cools down for another %.1f s",
+			 (double)(rule->cool_down_ns - (now - use->last_ns)) / 1e9);
+		return buf;
+	}
+	use->count++;
+	use->last_ns = now;
+	return NULL;
+}
+
+/* ---- traps ---- */
+
+static void warm_up(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+	struct err err;
+
+	loop_remove(engine->loop, engine->warm_source);
+	engine->warm_source = NULL;
+	if (!engine->warm.job && !engine->finishing && pair_start(&engine->warm, &err) < 0)
+		engine->config.failed(engine->config.arg, err.text);
+}
+
+/* Not at once: the processes just used are still at work. */
+static void warm_up_later(struct engine *engine)
+{
+	if (!engine->warm_source && !engine->warm.job)
+		loop_add_timer(engine->loop, now_ns() + 50 * NSEC_PER_MSEC, 0, warm_up, engine,
+			       &engine->warm_source);
+}
+
+static void capture_next(struct engine *engine)
+{
+	struct trap *next = NULL;
+
+	for (struct trap *t = engine->traps; t; t = t->next) {
+		if (t->stage == TRAP_CAPTURING)
+			return; /* one at a time on a host */
+		if (t->stage == TRAP_QUEUED)
+			next = t; /* the list is newest first */
+	}
+	if (!next)
+		return;
+	if (trap_request_over(next)) {
+		trap_capture_skip(next, "the request ended while another capture was under way");
+		return;
+	}
+	trap_capture(next);
+	warm_up_later(engine);
+}
+
+static void trap_tell(struct engine *engine, struct trap *trap)
+{
+	char path[4096];
+
+	trap->told = true;
+	engine->totals.trapped++;
+	if (trap->incident->capture.failed)
+		engine->totals.capture_failed++;
+	snprintf(path, sizeof(path), "%s", trap->entry ? store_entry_path(trap->entry) : "");
+	engine->config.trapped(engine->config.arg, trap->incident, path);
+}
+
+/* The page that the caller names must be there: so first to disk, then told. */
+static void trap_advance(struct engine *engine, struct trap *trap)
+{
+	if (trap->stage == TRAP_CAPTURED || (trap->stage == TRAP_STORED && trap->dirty))
+		trap_store(trap);
+	if (!trap->told && (trap->stage == TRAP_STORED || trap->stage == TRAP_GONE))
+		trap_tell(engine, trap);
+}
+
+static void traps_sweep(struct engine *engine)
+{
+	for (struct trap **at = &engine->traps; *at;) {
+		struct trap *trap = *at;
+
+		if (!trap_done(trap)) {
+			at = &trap->next;
+			continue;
+		}
+		if (trap->incident->ended && engine->config.ended) {
+			engine->totals.ended++;
+			engine->config.ended(engine->config.arg, trap->incident,
+					     trap->entry ? store_entry_path(trap->entry) : "");
+		}
+		*at = trap->next;
+		engine->trap_count--;
+		if (trap->entry) {
+			store_commit(trap->entry, NULL);
+			trap->entry = NULL;
+		}
+		trap_free(trap);
+	}
+}
+
+static bool captures_under_way(const struct engine *engine)
+{
+	for (const struct trap *t = engine->traps; t; t = t->next) {
+		if (t->stage != TRAP_STORED || !t->action_over || t->dirty)
+			return true;
+	}
+	return false;
+}
+
+/* Looks at all traps; runs from the loop, never from inside one of their callbacks. */
+static void settle(void *arg)
+{
+	struct engine *engine = arg;
+	void (*done)(void *done_arg);
+
+	capture_next(engine);
+	for (struct trap *t = engine->traps; t; t = t->next)
+		trap_advance(engine, t);
+	traps_sweep(engine);
+	capture_next(engine);
+	if (engine->finishing && engine->done && !captures_under_way(engine)) {
+		done = engine->done;
+		engine->done = NULL;
+		done(engine->done_arg);
+	}
+}
+
+static void on_settle(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+
+	loop_remove(engine->loop, engine->settle_source);
+	engine->settle_source = NULL;
+	settle(engine);
+}
+
+static void settle_soon(void *arg)
+{
+	struct engine *engine = arg;
+
+	if (!engine->settle_source)
+		loop_add_timer(engine->loop, 1, 0, on_settle, engine, &engine->settle_source);
+}
+
+/* ---- records ---- */
+
+
+static void other_rules(struct engine *engine, struct trap *trap, const struct rule_input *input)
+{
+	for (size_t i = 0; i < engine->config.rules->count; i++) {
+		const struct rule *rule = &engine->config.rules->rule[i];
+
+		if (rule != trap->rule && rule_match(rule, input, NULL, 0) != RULE_NO)
+			strings_add(&trap->incident->also_matched, rule->name);
+	}
+}
+
+static void losses(struct engine *engine, struct incident *incident)
+{
+	struct tracer_totals totals;
+
+	tracer_totals(engine->tracer, &totals);
+	incident->losses.ring_lost = totals.counters.lost_ring;
+	incident->losses.refused = totals.counters.refused + totals.counters.refused_conn +
+				   totals.counters.refused_queue;
+	incident->losses.blind_io = totals.counters.blind;
+}
+
+static void trap_begin(struct engine *engine, const struct rule *rule, enum rule_verdict why,
+		       const struct record *record, const struct rule_input *input)
+{
+	struct trap *trap = trap_new(&engine->world, rule, why, record);
+	const char *not_now;
+	char text[160];
+
+	if (!trap) {
+		tracer_release(engine->tracer, record->slot, record->gen);
+		return;
+	}
+	trap->next = engine->traps;
+	engine->traps = trap;
+	engine->trap_count++;
+	not_now = limit_check(engine, trap, text, sizeof(text));
+	trap->wants_capture = !not_now && rule->capture & (CAPTURE_STACKS | CAPTURE_FULL);
+	trap->wants_action = !not_now && rule->action && engine->config.rules->actions_enabled;
+	if (rule->action && !trap->wants_action) {
+		struct action_facts *action = &trap->incident->action;
+
+		action->state = not_now ? ACTION_LIMIT : ACTION_DISABLED;
+		text_set(&action->why, not_now ? not_now : "'actions-enabled' is not set in the rules file");
+	}
+	if (trap->wants_capture) {
+		trap->stage = TRAP_QUEUED;
+		capture_next(engine);
+	} else {
+		if (not_now)
+			engine->totals.suppressed++;
+		trap_capture_skip(trap, not_now);
+	}
+	other_rules(engine, trap, input);
+	losses(engine, trap->incident);
+	settle_soon(engine);
+}
+
+static struct trap *trap_of(struct engine *engine, const struct record *record)
+{
+	for (struct trap *t = engine->traps; t; t = t->next) {
+		if (trap_has(t, record->slot, record->gen))
+			return t;
+	}
+	return NULL;
+}
+
+static void inner_release(struct engine *engine, const struct record *record)
+{
+	if (record->inner_gen)
+		tracer_release(engine->tracer, record->inner_slot, record->inner_gen);
+}
+
+/* A limit passed or a status was sent: is it a failed request by some rule? */
+static void on_fired(struct engine *engine, const struct record *record)
+{
+	struct request_info info = { 0 };
+	enum rule_verdict why = RULE_NO;
+	const struct rule *rule = NULL;
+	struct slot slot;
+
+	if (trap_of(engine, record)) {
+		/* Trapped already: the trace has it, once per request is enough. */
+		inner_release(engine, record);
+		return;
+	}
+	if (!engine->finishing && tracer_slot(engine->tracer, record->slot, record->gen, &slot)) {
+		struct rule_input input = { .status = record->kind == RECORD_STATUS ? (int)record->value : slot.status };
+
+		request_describe(&slot, &info);
+		input.method = info.method;
+		input.url = info.url;
+		input.host = info.host;
+		input.elapsed_ns = record->at_ns > slot.begin_ns ? record->at_ns - slot.begin_ns : 0;
+		rule = rules_match(engine->config.rules, &input, &why);
+		if (rule && engine->trap_count >= TRAPS_MAX) {
+			engine->config.failed(engine->config.arg, "too many trapped requests are still running: one "
+								  "more is not followed");
+			rule = NULL;
+		}
+		if (rule)
+			trap_begin(engine, rule, why, record, &input);
+	}
+	if (!rule) {
+		tracer_release(engine->tracer, record->slot, record->gen);
+		inner_release(engine, record);
+	}
+	free(info.method);
+	free(info.url);
+	free(info.host);
+	free(info.user_agent);
+	free(info.client);
+}
+
+static int watch_pid(struct engine *engine, pid_t pid, bool adopted, struct err *err);
+
+static void on_record(void *arg, const struct record *record)
+{
+	struct engine *engine = arg;
+
+	switch (record->kind) {
+	case RECORD_LIMIT:
+	case RECORD_STATUS:
+		on_fired(engine, record);
+		break;
+	case RECORD_ENDED:
+		for (struct trap *t = engine->traps; t; t = t->next) {
+			if (trap_ended(t, record)) {
+				settle_soon(engine);
+				return;
+			}
+		}
+		tracer_release(engine->tracer, record->slot, record->gen);
+		break;
+	case RECORD_FORK:
+	case RECORD_ADOPTED:
+		if (watch_pid(engine, (pid_t)record->pid, record->kind == RECORD_ADOPTED, NULL) < 0)
+			tracer_forget(engine->tracer, (pid_t)record->pid);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_ring(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+
+	tracer_poll(engine->tracer);
+}
+
+/* ---- processes ---- */
+
+static void watched_free(struct watched *w)
+{
+	loop_remove(w->engine->loop, w->source);
+	proc_close(&w->proc);
+	free(w);
+}
+
+static void on_process_end(void *arg, uint32_t events UNUSED)
+{
+	struct watched *gone = arg;
+	struct engine *engine = gone->engine;
+	bool alive = false;
+
+	tracer_poll(engine->tracer); /* a fork just before the end still counts */
+	tracer_forget(engine->tracer, gone->proc.pid);
+	for (struct watched **at = &engine->watched; *at;) {
+		if (*at == gone) {
+			*at = gone->next;
+			continue;
+		}
+		alive |= !(*at)->adopted;
+		at = &(*at)->next;
+	}
+	watched_free(gone);
+	if (!alive && !engine->gone_told && engine->config.targets_gone) {
+		engine->gone_told = true;
+		engine->config.targets_gone(engine->config.arg);
+	}
+}
+
+static int watch_pid(struct engine *engine, pid_t pid, bool adopted, struct err *err)
+{
+	struct watched *w;
+	int r;
+
+	for (w = engine->watched; w; w = w->next) {
+		if (w->proc.pid == pid && proc_alive(&w->proc)) {
+			w->adopted &= adopted;
+			return 0;
+		}
+	}
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_sys(err, -ENOMEM, "cannot watch process %d", pid);
+	w->engine = engine;
+	w->adopted = adopted;
+	r = proc_open(&w->proc, pid, err);
+	if (r < 0) {
+		free(w);
+		return r;
+	}
+	r = loop_add_fd(engine->loop, w->proc.pidfd, EPOLLIN, on_process_end, w, &w->source);
+	if (r < 0) {
+		proc_close(&w->proc);
+		free(w);
+		return err_sys(err, r, "cannot watch process %d", pid);
+	}
+	w->next = engine->watched;
+	engine->watched = w;
+	return 0;
+}
+
+int engine_add_process(struct engine *engine, pid_t pid, struct err *err)
+{
+	int r = watch_pid(engine, pid, false, err);
+
+	return r < 0 ? r : tracer_watch(engine->tracer, pid, err);
+}
+
+/* ---- life ---- */
+
+static bool want_status(void *arg, int status)
+{
+	struct engine *engine = arg;
+
+	return rules_want_status(engine->config.rules, status);
+}
+
+static bool wants_captures(const struct rules *rules)
+{
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->rule[i].capture & (CAPTURE_STACKS | CAPTURE_FULL))
+			return true;
+	}
+	return false;
+}
+
+static int engine_open(struct engine *engine, struct err *err)
+{
+	static const enum tracer_hooks hooks[] = { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
+	struct tracer_config tc = { .hooks = hooks[engine->config.hooks], .slots = engine->config.slots,
+				    .want_status = want_status, .record = on_record, .arg = engine };
+	uint64_t limits[LIMITS_MAX];
+	struct rlimit files;
+	int r;
+
+	/* A pidfd per watched process. */
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
+	r = rules_limits(engine->config.rules, limits, LIMITS_MAX);
+	if (r < 0)
+		return err_say(err, r, "more than %d different 'time-taken' limits", LIMITS_MAX);
+	tc.limits = limits;
+	tc.limit_count = (size_t)r;
+	r = store_open(engine->config.store_dir, true, &engine->store, err);
+	if (r < 0)
+		return r;
+	r = tracer_open(&tc, &engine->tracer, err);
+	if (r < 0)
+		return r;
+	r = loop_add_fd(engine->loop, tracer_fd(engine->tracer), EPOLLIN, on_ring, engine, &engine->ring_source);
+	if (r < 0)
+		return err_sys(err, r, "cannot watch the ring buffer");
+	engine->world = (struct trap_world){ .loop = engine->loop, .tracer = engine->tracer, .store = engine->store,
+					     .config = &engine->config, .warm = &engine->warm,
+					     .changed = settle_soon, .arg = engine };
+	if (wants_captures(engine->config.rules))
+		return pair_start(&engine->warm, err);
+	return 0;
+}
+
+int engine_new(struct loop *loop, const struct engine_config *config, struct engine **ret_engine, struct err *err)
+{
+	struct engine *engine = calloc(1, sizeof(*engine));
+	int r;
+
+	if (!engine)
+		return err_sys(err, -ENOMEM, "cannot start");
+	engine->loop = loop;
+	engine->config = *config;
+	r = engine_open(engine, err);
+	if (r < 0) {
+		engine_free(engine);
+		return r;
+	}
+	*ret_engine = engine;
+	return 0;
+}
+
+static void give_up(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+	void (*done)(void *done_arg) = engine->done;
+
+	engine->done = NULL;
+	if (done)
+		done(engine->done_arg);
+}
+
+void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(void *arg), void *arg)
+{
+	engine->finishing = true;
+	engine->done = done;
+	engine->done_arg = arg;
+	for (struct trap *t = engine->traps; t; t = t->next) {
+		if (!t->incident->ended) {
+			text_set(&t->incident->end_note, "still running when the watch ended");
+			t->dirty = true;
+		}
+		/* What waits for its turn is not begun any more. */
+		if (t->stage == TRAP_QUEUED)
+			trap_capture_skip(t, "the watch ended before its turn");
+	}
+	loop_add_timer(engine->loop, deadline_ns, 0, give_up, engine, &engine->deadline_source);
+	settle_soon(engine);
+}
+
+void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
+{
+	struct tracer_totals t;
+	uint64_t seen;
+
+	tracer_totals(engine->tracer, &t);
+	*ret_totals = engine->totals;
+	ret_totals->requests = t.counters.requests;
+	ret_totals->inner = t.counters.inner;
+	ret_totals->lost_ring = t.counters.lost_ring;
+	ret_totals->lost_map = t.counters.slot_lost + t.missed;
+	ret_totals->refused = t.counters.refused + t.counters.refused_conn + t.counters.refused_queue;
+	ret_totals->blind = t.counters.blind + t.counters.bad_read;
+	ret_totals->head_cut = t.counters.head_cut;
+	ret_totals->in_flight = t.in_flight;
+	seen = t.counters.requests + t.counters.inner;
+	ret_totals->cpu_ns_per_request = seen ? t.bpf_ns / seen : 0;
+}
+
+const char *engine_hooks_name(const struct engine *engine)
+{
+	return tracer_hooks_name(engine->tracer);
+}
+
+void engine_free(struct engine *engine)
+{
+	struct trap *next_trap;
+	struct watched *next;
+
+	if (!engine)
+		return;
+	for (struct trap *t = engine->traps; t; t = next_trap) {
+		next_trap = t->next;
+		if (t->entry && t->stage == TRAP_STORED) {
+			store_commit(t->entry, NULL);
+			t->entry = NULL;
+		}
+		trap_free(t);
+	}
+	for (struct watched *w = engine->watched; w; w = next) {
+		next = w->next;
+		watched_free(w);
+	}
+	pair_drop(&engine->warm);
+	loop_remove(engine->loop, engine->ring_source);
+	loop_remove(engine->loop, engine->warm_source);
+	loop_remove(engine->loop, engine->settle_source);
+	loop_remove(engine->loop, engine->deadline_source);
+	tracer_close(engine->tracer);
+	store_free(engine->store);
+	free(engine->uses);
+	free(engine);
+}

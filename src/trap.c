@@ -1,0 +1,730 @@
+// SPDX-License-Identifier: MIT
+/* The order of things: the target first (the order to the warm worker goes out before
+ * anything is written), then the facts, then the disk. Rejected: waiting for the
+ * request's end before the page is written (it may take minutes). Trap: an fd number
+ * means something only while the process still has it open, so what an fd is gets
+ * asked once, at the trigger, and remembered. */
+#include "trap.h"
+
+#include "action.h"
+#include "facts.h"
+#include "ktime.h"
+#include "log.h"
+#include "proc.h"
+#include "request.h"
+#include "verdict.h"
+#include "waits.h"
+
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/utsname.h>
+
+/* ---- names of things, asked once ---- */
+
+struct name_row {
+	pid_t pid;
+	int fd;
+	char *text;
+};
+
+struct names {
+	struct name_row *row;
+	size_t count;
+};
+
+static const char *name_of_fd(struct trap *trap, pid_t pid, int fd)
+{
+	struct name_row *row;
+	char path[32], text[512];
+	CLEAN(fd) int dir_fd = -1;
+
+	for (size_t i = 0; i < trap->names->count; i++) {
+		row = &trap->names->row[i];
+		if (row->pid == pid && row->fd == fd)
+			return row->text ? row->text : "";
+	}
+	row = list_add(&trap->names->row, &trap->names->count, sizeof(*row));
+	if (!row)
+		return "";
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0 || fd_describe(dir_fd, fd, text, sizeof(text)) < 0)
+		snprintf(text, sizeof(text), "fd %d", fd);
+	*row = (struct name_row){ .pid = pid, .fd = fd };
+	text_set(&row->text, text);
+	return row->text ? row->text : "";
+}
+
+/* 'tcp 127.0.0.1:42 -> 127.0.0.1:9000' as one who calls it: 'tcp:127.0.0.1:9000'. */
+static void peer_words(const char *description, char *buf, size_t size)
+{
+	const char *arrow = strstr(description, " -> ");
+
+	if (arrow && !strncmp(description, "tcp", 3))
+		snprintf(buf, size, "tcp:%s", arrow + 4);
+	else
+		snprintf(buf, size, "%s", description);
+}
+
+static void object_words(void *arg, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
+{
+	struct trap *trap = arg;
+	uint64_t args[6] = { a, 0, 0, 0, 0, 0 };
+	struct wait wait;
+
+	buf[0] = '\0';
+	wait_describe(NULL, nr, args, &wait);
+	switch (wait.kind) {
+	case WAIT_FUTEX:
+		snprintf(buf, size, "futex 0x%llx", (unsigned long long)a);
+		break;
+	case WAIT_SLEEP:
+	case WAIT_CHILD:
+	case WAIT_SIGNAL:
+	case WAIT_IPC:
+		break;
+	case WAIT_EVENTS:
+	case WAIT_POLL:
+		/* An event loop that has called somebody else waits for the answer. */
+		for (size_t i = 0; i < trap->hop_count; i++) {
+			const struct slot *s = &trap->hop[i].copy;
+
+			if ((pid_t)s->pid == pid && s->up_waiting && s->up_fd >= 0) {
+				char peer[256];
+
+				peer_words(name_of_fd(trap, pid, s->up_fd), peer, sizeof(peer));
+				snprintf(buf, size, "the answer of %s", peer);
+				return;
+			}
+		}
+		break;
+	default:
+		if (a < 1u << 20)
+			snprintf(buf, size, "%s", name_of_fd(trap, pid, (int)a));
+	}
+}
+
+static struct wording wording_of(struct trap *trap)
+{
+	return (struct wording){ .call = syscall_name, .object = object_words, .arg = trap };
+}
+
+/* ---- making ---- */
+
+static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen, bool held)
+{
+	struct hop_ref *hop = &trap->hop[trap->hop_count];
+
+	if (trap->hop_count == TRAP_HOPS)
+		return false;
+	if (!tracer_slot(trap->world->tracer, slot, gen, &hop->copy))
+		return false;
+	hop->copied_ns = now_ns();
+	hop->slot = slot;
+	hop->gen = gen;
+	hop->held = held;
+	hop->ended = hop->copy.state == SLOT_ENDED;
+	trap->hop_count++;
+	return true;
+}
+
+/* From the outer request down to who holds it now: each call it has made that is
+ * still being answered, on this host. */
+static void follow_chain(struct trap *trap, const struct record *record)
+{
+	for (;;) {
+		struct hop_ref *last = &trap->hop[trap->hop_count - 1];
+		uint32_t slot = last->copy.child_slot;
+		uint64_t gen = last->copy.child_gen;
+		bool fired = record->inner_gen && record->inner_slot == slot && record->inner_gen == gen;
+
+		if (slot == SLOT_NONE || !gen || trap->hop_count == TRAP_HOPS)
+			return;
+		if (!fired && !tracer_hold(trap->world->tracer, slot, gen))
+			return;
+		if (!hop_add(trap, slot, gen, true)) {
+			tracer_release(trap->world->tracer, slot, gen);
+			return;
+		}
+	}
+}
+
+static void chain_words(struct trap *trap)
+{
+	struct incident *in = trap->incident;
+	char text[256];
+
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		const struct slot *s = &trap->hop[i].copy;
+		struct hop *hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
+
+		if (!hop)
+			return;
+		hop->pid = (pid_t)s->pid;
+		hop->tid = (pid_t)s->tid;
+		proc_name(hop->pid, text, sizeof(text));
+		text_set(&hop->process, text);
+		if (i + 1 < trap->hop_count && s->up_fd >= 0) {
+			peer_words(name_of_fd(trap, hop->pid, s->up_fd), text, sizeof(text));
+			text_set(&hop->via, text);
+		}
+	}
+	in->holder_pid = in->chain[in->chain_count - 1].pid;
+	in->holder_tid = in->chain[in->chain_count - 1].tid;
+}
+
+static void client_words(struct trap *trap)
+{
+	const struct slot *outer = &trap->hop[0].copy;
+	const char *what, *arrow;
+
+	if (trap->incident->request.client || outer->fd < 0)
+		return;
+	what = name_of_fd(trap, (pid_t)outer->pid, outer->fd);
+	arrow = strstr(what, " -> ");
+	if (arrow && !strncmp(what, "tcp", 3))
+		text_set(&trap->incident->request.client, arrow + 4);
+	else if (!strncmp(what, "unix", 4))
+		text_set(&trap->incident->request.client, "unix");
+}
+
+static void process_words(struct process_facts *facts, pid_t pid)
+{
+	CLEAN(free) char *cmdline = NULL;
+	CLEAN(free) char *cgroup = NULL;
+	CLEAN(fd) int dir_fd = -1;
+	struct proc_status status;
+	char path[PATH_MAX];
+	size_t len;
+	ssize_t n;
+
+	facts->pid = pid;
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd < 0)
+		return;
+	if (proc_status_read(dir_fd, "status", &status) == 0) {
+		text_set(&facts->comm, status.comm);
+		facts->rss_bytes = status.rss_anon_bytes + status.rss_file_bytes + status.rss_shmem_bytes;
+		facts->thread_count = status.threads;
+		facts->uid = status.uid;
+	}
+	n = readlinkat(dir_fd, "exe", path, sizeof(path) - 1);
+	if (n > 0) {
+		path[n] = '\0';
+		text_set(&facts->exe, path);
+	}
+	if (proc_file(dir_fd, "cmdline", 1 << 20, &cmdline, &len) == 0) {
+		for (size_t i = 0; i + 1 < len; i++) {
+			if (!cmdline[i])
+				cmdline[i] = ' ';
+		}
+		cmdline[MIN(len, (size_t)1024)] = '\0';
+		text_set(&facts->cmdline, cmdline);
+	}
+	if (proc_file(dir_fd, "cgroup", 65536, &cgroup, NULL) == 0) {
+		char *unified = strstr(cgroup, "0::");
+
+		if (unified) {
+			unified[strcspn(unified, "\n")] = '\0';
+			text_set(&facts->cgroup, unified + 3);
+		}
+	}
+}
+
+static void host_words(struct incident *in)
+{
+	struct utsname un;
+
+	if (uname(&un) == 0) {
+		text_set(&in->host_name, un.nodename);
+		text_setf(&in->kernel, "%s %s %s", un.sysname, un.release, un.machine);
+	}
+	text_set(&in->version, REQTRAP_VERSION);
+}
+
+static void trigger_words(struct trap *trap, enum rule_verdict why, const struct record *record)
+{
+	const struct slot *outer = &trap->hop[0].copy;
+	struct incident *in = trap->incident;
+	uint64_t now = now_ns(), wall = wall_ns();
+
+	text_set(&in->rule, trap->rule->name);
+	in->reason = why == RULE_STATUS ? REASON_STATUS_CODE : REASON_TIME_TAKEN;
+	in->limit_ns = trap->rule->time_taken_ns;
+	in->status = record->kind == RECORD_STATUS ? (int)record->value : outer->status;
+	in->elapsed_ns = record->at_ns > outer->begin_ns ? record->at_ns - outer->begin_ns : 0;
+	in->fired_after_ns = now > outer->begin_ns ? now - outer->begin_ns : 0;
+	in->trapped_wall_ns = wall - (now - record->at_ns);
+	in->started_wall_ns = in->trapped_wall_ns - in->elapsed_ns;
+}
+
+static void trace_words(struct trap *trap)
+{
+	struct wording wording = wording_of(trap);
+	uint64_t origin = trap->hop[0].copy.begin_ns;
+	struct incident *in = trap->incident;
+	char text[160], process[64];
+
+	request_trace_clear(in);
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		const struct hop_ref *hop = &trap->hop[i];
+
+		request_trace(&hop->copy, origin, hop->copied_ns, &wording, in);
+		if (i) {
+			snprintf(process, sizeof(process), "%s", in->chain[i].process ? in->chain[i].process : "?");
+			snprintf(text, sizeof(text), "%s %d got the request", process, in->chain[i].pid);
+			request_trace_mark(in, hop->copy.begin_ns - origin, "hop", text, in->chain[i - 1].via,
+					   in->chain[i].pid);
+		}
+	}
+	snprintf(text, sizeof(text), "rule '%s' fired: %s", in->rule, reason_name(in->reason));
+	request_trace_mark(in, in->elapsed_ns, "trigger", text, NULL, in->holder_pid);
+	if (in->ended) {
+		snprintf(text, sizeof(text), "the reply was complete");
+		request_trace_mark(in, in->time_taken_ns, "end", in->end_note ? in->end_note : text, NULL,
+				   in->chain[0].pid);
+	}
+	request_trace_sort(in);
+}
+
+struct trap *trap_new(const struct trap_world *world, const struct rule *rule, enum rule_verdict why,
+		      const struct record *record)
+{
+	struct trap *trap = calloc(1, sizeof(*trap));
+	const struct hop_ref *holder;
+	struct wording wording;
+
+	if (!trap)
+		return NULL;
+	trap->world = world;
+	trap->rule = rule;
+	trap->trigger_ns = record->at_ns;
+	trap->incident = incident_new();
+	trap->names = calloc(1, sizeof(*trap->names));
+	if (!trap->incident || !trap->names || !hop_add(trap, record->slot, record->gen, true)) {
+		trap_free(trap);
+		return NULL;
+	}
+	follow_chain(trap, record);
+	holder = &trap->hop[trap->hop_count - 1];
+	wording = wording_of(trap);
+	trigger_words(trap, why, record);
+	request_describe(&trap->hop[0].copy, &trap->incident->request);
+	chain_words(trap);
+	client_words(trap);
+	request_spending(&trap->hop[0].copy, &holder->copy, record->at_ns, holder->copied_ns, &wording,
+			 trap->incident);
+	trace_words(trap);
+	return trap;
+}
+
+void pair_drop(struct pair *pair)
+{
+	struct dump_result result;
+	struct analysis none = { 0 };
+
+	if (pair->job) {
+		dump_cancel(pair->job);
+		dump_finish(pair->job, true, &result);
+	}
+	if (pair->analyst) {
+		analyst_cancel(pair->analyst, "not needed");
+		analyst_read(pair->analyst, true, &none);
+		analysis_done(&none);
+	}
+	*pair = (struct pair){ 0 };
+}
+
+int pair_start(struct pair *ret_pair, struct err *err)
+{
+	struct pair pair = { 0 };
+	CLEAN(fd) int worker_fd = -1;
+	int r = analyst_start(&worker_fd, &pair.analyst, err);
+
+	if (r == 0)
+		r = dump_start(-1, worker_fd, &pair.job, err);
+	if (r < 0) {
+		pair_drop(&pair);
+		return r;
+	}
+	*ret_pair = pair;
+	return 0;
+}
+
+void trap_free(struct trap *trap)
+{
+	struct pair pair;
+
+	if (!trap)
+		return;
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		if (trap->hop[i].held)
+			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
+	}
+	loop_remove(trap->world->loop, trap->job_source);
+	loop_remove(trap->world->loop, trap->analyst_source);
+	pair = (struct pair){ trap->job, trap->analyst };
+	pair_drop(&pair);
+	if (trap->entry)
+		store_abort(trap->entry);
+	for (size_t i = 0; trap->names && i < trap->names->count; i++)
+		free(trap->names->row[i].text);
+	if (trap->names)
+		free(trap->names->row);
+	free(trap->names);
+	incident_free(trap->incident);
+	free(trap);
+}
+
+/* ---- capture ---- */
+
+/* Both the worker and the analyst are through, or were never there. */
+static void capture_settle(struct trap *trap)
+{
+	if (trap->stage == TRAP_CAPTURING && !trap->job && !trap->analyst)
+		trap->stage = TRAP_CAPTURED;
+	trap->world->changed(trap->world->arg);
+}
+
+static void capture_failed(struct trap *trap, const char *why)
+{
+	text_set(&trap->incident->capture.failed, why);
+	capture_settle(trap);
+}
+
+static void omissions(struct capture_facts *capture, const struct dump_result *result)
+{
+	const char *p = result->omitted, *stop = p + strnlen(p, sizeof(result->omitted));
+
+	while (p < stop) {
+		const char *nl = memchr(p, '\n', (size_t)(stop - p));
+		const char *tab = memchr(p, '\t', (size_t)((nl ? nl : stop) - p));
+		struct omission *o = tab ? list_add(&capture->omitted, &capture->omitted_count, sizeof(*o)) : NULL;
+
+		if (o) {
+			text_setf(&o->range, "%.*s", (int)(tab - p), p);
+			text_setf(&o->why, "%.*s", (int)((nl ? nl : stop) - tab - 1), tab + 1);
+		}
+		p = nl ? nl + 1 : stop;
+	}
+	if (result->omitted_more) {
+		struct omission *o = list_add(&capture->omitted, &capture->omitted_count, sizeof(*o));
+
+		if (o) {
+			text_setf(&o->range, "%u more", result->omitted_more);
+			text_set(&o->why, "not listed one by one");
+		}
+	}
+}
+
+/* Was the request still being answered when the threads stood still? */
+static bool still_running(struct trap *trap, uint64_t taken_ns)
+{
+	for (size_t i = 0; i < trap->hop_count; i += MAX(trap->hop_count - 1, (size_t)1)) {
+		struct hop_ref *hop = &trap->hop[i];
+		struct slot now;
+
+		if (hop->ended) {
+			if (hop->copy.end_ns <= taken_ns)
+				return false;
+		} else if (!tracer_slot(trap->world->tracer, hop->slot, hop->gen, &now) ||
+			   (now.end_ns && now.end_ns <= taken_ns)) {
+			return false;
+		}
+	}
+	return true;
+}
+
+static void on_dump(void *arg, uint32_t events UNUSED)
+{
+	struct trap *trap = arg;
+	struct capture_facts *capture = &trap->incident->capture;
+	struct dump_result result;
+
+	if (dump_finish(trap->job, false, &result) == -EAGAIN)
+		return;
+	trap->job = NULL;
+	loop_remove(trap->world->loop, trap->job_source);
+	trap->job_source = NULL;
+	capture->method = result.method;
+	capture->pause_ns = result.pause_ns;
+	capture->wall_ns = result.wall_ns;
+	if (result.why_not_clone[0])
+		text_set(&capture->why_not_clone, result.why_not_clone);
+	if (result.code < 0)
+		text_set(&capture->failed, result.error);
+	if (result.stop_ns > trap->trigger_ns)
+		capture->started_after_ns = result.stop_ns - trap->trigger_ns;
+	if (result.taken_ns)
+		capture->running_at_snapshot = still_running(trap, result.taken_ns);
+	if (result.core_bytes && result.code == 0) {
+		capture->core_bytes = result.core_bytes;
+		capture->core_bytes_on_disk = result.core_bytes_on_disk;
+		capture->core_complete = result.complete;
+		omissions(capture, &result);
+	} else {
+		text_set(&capture->core_file, NULL);
+	}
+	if (!result.taken_ns && trap->analyst)
+		analyst_cancel(trap->analyst, result.error[0] ? result.error : "nothing was captured");
+	capture_settle(trap);
+}
+
+static void on_analysis(void *arg, uint32_t events UNUSED)
+{
+	struct trap *trap = arg;
+	struct incident *in = trap->incident;
+	CLEAN(fd) int dir_fd = -1;
+	char path[32];
+
+	if (analyst_read(trap->analyst, false, &in->analysis) == -EAGAIN)
+		return;
+	trap->analyst = NULL;
+	loop_remove(trap->world->loop, trap->analyst_source);
+	trap->analyst_source = NULL;
+	if (in->analysis.language)
+		text_set(&in->process.language, in->analysis.language);
+	snprintf(path, sizeof(path), "/proc/%d", in->holder_pid);
+	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (dir_fd >= 0)
+		waits_name_fds(&in->analysis, dir_fd);
+	capture_settle(trap);
+}
+
+static int entry_begin(struct trap *trap)
+{
+	struct err err;
+
+	if (store_begin(trap->world->store, trap->incident, &trap->entry, &err) == 0)
+		return 0;
+	trap->stage = TRAP_GONE;
+	trap->world->config->failed(trap->world->config->arg, err.text);
+	return -EIO;
+}
+
+static int order_capture(struct trap *trap, struct err *err)
+{
+	struct incident *in = trap->incident;
+	const struct engine_config *config = trap->world->config;
+	bool full = trap->rule->capture & CAPTURE_FULL;
+	struct dump_order order = {
+		.pid = in->holder_pid,
+		.holder_tid = in->holder_tid,
+		.kinds = DUMP_STACKS | (full ? DUMP_FULL : 0),
+		.snapshot = SNAPSHOT_AUTO,
+		.pause_budget_ns = config->pause_budget_ns,
+		.compress = config->compress,
+	};
+	struct proc_stat stat;
+	char path[32];
+	int r;
+
+	snprintf(path, sizeof(path), "%d/stat", in->holder_pid);
+	{
+		CLEAN(fd) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+		r = proc_fd < 0 ? -errno : proc_stat_read(proc_fd, path, &stat);
+	}
+	if (r < 0)
+		return err_say(err, -ESRCH, "process %d has ended", in->holder_pid);
+	order.start_ticks = stat.start_ticks;
+	snprintf(order.comment, sizeof(order.comment), "rule=%s id=%s reason=%s elapsed_ms=%.1f %s %s", in->rule,
+		 in->id, reason_name(in->reason), ns_to_ms(in->elapsed_ns),
+		 in->request.method ? in->request.method : "?", in->request.url ? in->request.url : "?");
+	if (full) {
+		snprintf(order.file, sizeof(order.file), "%s", config->compress ? "core.zst" : "core");
+		text_set(&in->capture.core_file, order.file);
+		return dump_order_send_dir(trap->job, &order, store_entry_fd(trap->entry), err);
+	}
+	return dump_order_send(trap->job, &order, err);
+}
+
+void trap_capture(struct trap *trap)
+{
+	const struct trap_world *world = trap->world;
+	struct pair pair = *world->warm;
+	struct err err = { "" };
+	int r = 0;
+
+	*world->warm = (struct pair){ 0 };
+	if (!pair.job)
+		r = pair_start(&pair, &err);
+	trap->job = pair.job;
+	trap->analyst = pair.analyst;
+	trap->stage = TRAP_CAPTURING;
+	/* Only a core needs the folder before the stop; the mkdir takes microseconds. */
+	if (r == 0 && trap->rule->capture & CAPTURE_FULL)
+		r = entry_begin(trap);
+	if (trap->stage == TRAP_GONE) {
+		pair = (struct pair){ trap->job, trap->analyst };
+		trap->job = NULL;
+		trap->analyst = NULL;
+		pair_drop(&pair);
+		world->changed(world->arg);
+		return;
+	}
+	if (r == 0)
+		r = order_capture(trap, &err);
+	if (r == 0)
+		r = loop_add_fd(world->loop, dump_fd(trap->job), EPOLLIN, on_dump, trap, &trap->job_source);
+	if (r == 0)
+		r = loop_add_fd(world->loop, analyst_fd(trap->analyst), EPOLLIN, on_analysis, trap,
+				&trap->analyst_source);
+	process_words(&trap->incident->process, trap->incident->holder_pid);
+	host_words(trap->incident);
+	if (r == 0)
+		return;
+	loop_remove(world->loop, trap->job_source);
+	loop_remove(world->loop, trap->analyst_source);
+	trap->job_source = trap->analyst_source = NULL;
+	pair = (struct pair){ trap->job, trap->analyst };
+	trap->job = NULL;
+	trap->analyst = NULL;
+	pair_drop(&pair);
+	text_set(&trap->incident->capture.core_file, NULL);
+	capture_failed(trap, err.text[0] ? err.text : strerror(-r));
+}
+
+void trap_capture_skip(struct trap *trap, const char *why)
+{
+	if (why)
+		text_set(&trap->incident->suppressed, why);
+	process_words(&trap->incident->process, trap->incident->holder_pid);
+	host_words(trap->incident);
+	trap->stage = TRAP_CAPTURED;
+}
+
+/* ---- the request's end ---- */
+
+bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen)
+{
+	return trap->hop[0].slot == slot && trap->hop[0].gen == gen;
+}
+
+bool trap_request_over(const struct trap *trap)
+{
+	return trap->hop[0].ended;
+}
+
+bool trap_ended(struct trap *trap, const struct record *record)
+{
+	struct incident *in = trap->incident;
+	struct hop_ref *hop = NULL;
+
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		if (trap->hop[i].slot == record->slot && trap->hop[i].gen == record->gen)
+			hop = &trap->hop[i];
+	}
+	if (!hop || !hop->held)
+		return false;
+	tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy);
+	hop->copied_ns = now_ns();
+	hop->ended = true;
+	hop->held = false;
+	tracer_release(trap->world->tracer, hop->slot, hop->gen);
+	if (hop == &trap->hop[0]) {
+		in->ended = true;
+		in->status = hop->copy.status;
+		in->time_taken_ns = hop->copy.end_ns > hop->copy.begin_ns ? hop->copy.end_ns - hop->copy.begin_ns : 0;
+		in->request.request_bytes = hop->copy.request_bytes;
+		in->request.response_bytes = hop->copy.reply_bytes;
+		if (hop->copy.flags & SLOT_ABORTED)
+			text_set(&in->end_note, "the connection was closed before the reply was complete");
+		else if (hop->copy.flags & SLOT_END_INFERRED)
+			text_set(&in->end_note, "the end is inferred: the reply's length is not known");
+	}
+	trace_words(trap);
+	trap->dirty = true;
+	return true;
+}
+
+/* ---- pages and action ---- */
+
+static void on_action(void *arg)
+{
+	struct trap *trap = arg;
+
+	trap->action = NULL;
+	trap->action_over = true;
+	trap->dirty = true;
+	trap->world->changed(trap->world->arg);
+}
+
+static void start_action(struct trap *trap)
+{
+	struct incident *in = trap->incident;
+	char core[PATH_MAX] = "", report[PATH_MAX];
+	const char *path = store_entry_path(trap->entry);
+	char **argv = NULL;
+	struct err err;
+	int r;
+
+	if (in->capture.core_file)
+		snprintf(core, sizeof(core), "%s/%s", path, in->capture.core_file);
+	snprintf(report, sizeof(report), "%s/report.html", path);
+	r = action_expand(trap->rule->action,
+			  &(struct action_values){ .pid = in->holder_pid, .tid = in->holder_tid, .dump = core,
+						   .id = in->id, .rule = in->rule, .reason = reason_name(in->reason),
+						   .method = in->request.method, .url = in->request.url,
+						   .incident = path, .report = report, .status = in->status,
+						   .elapsed_ms = ns_to_ms(in->elapsed_ns) },
+			  &argv, &err);
+	if (r == 0)
+		r = action_start(trap->world->loop, argv, ACTION_TIME_LIMIT_NS, &in->action, on_action, trap,
+				 &trap->action, &err);
+	strings_free(argv);
+	if (r < 0) {
+		if (in->action.state == ACTION_NONE) {
+			in->action.state = ACTION_FAILED;
+			text_set(&in->action.why, err.text);
+		}
+		trap->action_over = true;
+		trap->dirty = true;
+	}
+}
+
+static void store_failed(struct trap *trap, const char *text)
+{
+	trap->world->config->failed(trap->world->config->arg, text);
+	if (trap->stage == TRAP_STORED)
+		return; /* the older pages are whole */
+	store_abort(trap->entry);
+	trap->entry = NULL;
+	trap->stage = TRAP_GONE;
+}
+
+void trap_store(struct trap *trap)
+{
+	const struct engine_config *config = trap->world->config;
+	bool first = trap->stage == TRAP_CAPTURED;
+	struct err err;
+
+	if (!trap->entry && entry_begin(trap) < 0)
+		return;
+	trap->dirty = false;
+	verdict_make(trap->incident);
+	if (store_write_pages(trap->entry, trap->incident, &err) < 0 ||
+	    (first && store_publish(trap->entry, &err) < 0)) {
+		store_failed(trap, err.text);
+		return;
+	}
+	if (!first)
+		return;
+	trap->stage = TRAP_STORED;
+	if (config->stored)
+		config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
+	if (trap->wants_action)
+		start_action(trap);
+	else
+		trap->action_over = true;
+}
+
+bool trap_done(const struct trap *trap)
+{
+	if (trap->stage == TRAP_GONE)
+		return true;
+	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty;
+}

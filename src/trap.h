@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/* One trapped request on its way: capture, analysis, verdict, pages, action, end.
+ * Driven by the engine's loop; every step is an event. Private to engine.c. */
+#ifndef REQTRAP_TRAP_H
+#define REQTRAP_TRAP_H
+
+#include "analyst.h"
+#include "dump.h"
+#include "engine.h"
+#include "store.h"
+#include "tracer.h"
+
+#define TRAP_HOPS 8
+
+/* A worker and an analyst, started ahead of time, waiting for their order. */
+struct pair {
+	struct dump_job *job;
+	struct analyst *analyst;
+};
+
+int pair_start(struct pair *ret_pair, struct err *err);
+void pair_drop(struct pair *pair);
+
+/* What a trap needs of the engine. */
+struct trap_world {
+	struct loop *loop;
+	struct tracer *tracer;
+	struct store *store;
+	const struct engine_config *config;
+	struct pair *warm; /* taken by trap_capture when there */
+	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
+	void *arg;
+};
+
+struct hop_ref {
+	uint32_t slot;
+	uint64_t gen;
+	bool held;	 /* the slot is ours to release */
+	bool ended;
+	uint64_t copied_ns;
+	struct slot copy; /* as of the trigger, later as of the end */
+};
+
+enum trap_stage {
+	TRAP_QUEUED,	/* waits for its turn to be captured */
+	TRAP_CAPTURING, /* worker and analyst are at it */
+	TRAP_CAPTURED,	/* pages can be written */
+	TRAP_STORED,	/* whole on disk */
+	TRAP_GONE,	/* could not be stored: told, dropped */
+};
+
+struct trap {
+	struct trap *next;
+	const struct trap_world *world;
+	const struct rule *rule;
+	struct incident *incident;
+	enum trap_stage stage;
+	struct hop_ref hop[TRAP_HOPS]; /* outer request first, holder last */
+	size_t hop_count;
+	uint64_t trigger_ns;
+	bool told; /* config.trapped was called */
+	bool wants_capture, wants_action;
+
+	struct store_entry *entry;
+	struct dump_job *job;
+	struct analyst *analyst;
+	struct source *job_source, *analyst_source;
+	struct action *action;
+	bool action_over;
+	bool dirty; /* the pages on disk are older than the facts */
+	struct names *names; /* what fds were when first asked */
+};
+
+/* Makes the incident out of the slot (held by the kernel) and its inner ones. Copies
+ * slots, reads /proc. NULL: the request is gone, or no memory. */
+struct trap *trap_new(const struct trap_world *world, const struct rule *rule, enum rule_verdict why,
+		      const struct record *record);
+void trap_free(struct trap *trap); /* releases its slots, drops what is under way */
+
+/* Starts worker and analyst. What fails is told in the facts, and the stage goes on. */
+void trap_capture(struct trap *trap);
+void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was asked for */
+
+/* A RECORD_ENDED for one of its slots: true if it was. */
+bool trap_ended(struct trap *trap, const struct record *record);
+bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen);
+bool trap_request_over(const struct trap *trap);
+
+/* Writes or rewrites the pages, publishes, starts the action. Blocks on the disk. */
+void trap_store(struct trap *trap);
+
+/* Everything is done and written: may be freed. */
+bool trap_done(const struct trap *trap);
+
+#endif
