@@ -45,7 +45,7 @@ struct store_entry {
 
 /* --- opening --- */
 
-static char *default_dir(void)
+char *store_default_dir(void)
 {
 	const char *env = getenv("REQTRAP_STORE"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
 	char *dir = NULL;
@@ -263,7 +263,7 @@ static int sweep_one(int dir_fd, const char *name, void *arg UNUSED)
 
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err)
 {
-	CLEAN(free) char *standard = dir ? NULL : default_dir();
+	CLEAN(free) char *standard = dir ? NULL : store_default_dir();
 	struct store *store;
 	int r;
 

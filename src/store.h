@@ -19,6 +19,7 @@ struct store;
  * text says which rule. Without, it is for reading and removing only. Blocks on the
  * disk. */
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err);
+char *store_default_dir(void); /* what NULL means; the caller frees; NULL: none is known */
 void store_free(struct store *store);
 const char *store_path(const struct store *store); /* absolute */
 
