@@ -14,9 +14,10 @@
 #define TID_MASK 0x3fffffffu
 #define FS_BASE 21 /* in user_regs_struct */
 
-enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO };
+enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO,
+		  OWNER_SEMAPHORE };
 
-enum value_test { ANY, IS_2, IS_2_OR_3, ROBUST, EVEN };
+enum value_test { ANY, IS_0, IS_2, IS_2_OR_3, ROBUST, EVEN };
 
 struct lock_row {
 	const char *what;
@@ -47,10 +48,12 @@ static const struct lock_row lock_rows[] = {
 	{ "malloc lock", "free", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
 	{ "malloc lock", "calloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
 	{ "malloc lock", "realloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
-	/* The rest is told by the words alone, so it must have an owner to be believed. */
+	/* The rest is told by the words alone, so they must fit: a thread that is the owner,
+	 * or waiters counted. (sem_wait jumps into a nameless function: it is on no stack.) */
 	{ "mutex", NULL, CMD_WAITS, ROBUST, OWNER_VALUE, true },
 	{ "stdio lock", NULL, CMD(FUTEX_WAIT), IS_2, OWNER_STDIO, true },
 	{ "mutex", NULL, CMD_WAITS, IS_2, OWNER_MUTEX, true },
+	{ "semaphore", NULL, CMD(FUTEX_WAIT_BITSET), IS_0, OWNER_SEMAPHORE, false },
 };
 
 /* One blocked thread, solved. */
@@ -60,6 +63,7 @@ struct found {
 	size_t owner;	   /* index of the thread, or NOBODY */
 	uint32_t readers;  /* of a rwlock */
 	bool owner_died;
+	bool words_fit;	   /* though they name no owner */
 };
 
 #define NOBODY SIZE_MAX
@@ -112,6 +116,8 @@ static size_t thread_of(const struct solver *s, uint32_t ns_tid)
 static bool value_fits(enum value_test test, uint32_t value)
 {
 	switch (test) {
+	case IS_0:
+		return value == 0;
 	case IS_2:
 		return value == 2;
 	case IS_2_OR_3:
@@ -200,6 +206,10 @@ static void find_owner(const struct solver *s, size_t i, struct found *f)
 	case OWNER_STDIO:
 		f->owner = stdio_owner(s, w);
 		break;
+	case OWNER_SEMAPHORE: /* value 0, number of waiters 4 */
+		f->words_fit = word_at(w, 0, &word) && word == 0 && word_at(w, 4, &word) && word > 0 &&
+			       word <= s->count;
+		break;
 	case OWNER_NONE:
 		break;
 	}
@@ -224,7 +234,7 @@ static bool solve_one(const struct solver *s, size_t i, struct found *ret)
 		if (row->function && !on_stack(&s->analysis->thread[i].stack, row->function))
 			continue;
 		find_owner(s, i, &f);
-		if (!row->function && f.owner == NOBODY && !(row->commands & CMD_PI))
+		if (!row->function && f.owner == NOBODY && !f.words_fit && !(row->commands & CMD_PI))
 			continue;
 		*ret = f;
 		return true;
