@@ -416,7 +416,10 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 		else
 			r = engine_add_process(watch->engine, targets.pid[i], err);
 	}
-	if (r == 0 && !watch->json)
+	if (r == 0 && watch->json)
+		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)targets.count, "hooks",
+				     engine_hooks_name(watch->engine)));
+	else if (r == 0)
 		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", targets.count,
 			 targets.count == 1 ? "" : "es", engine_hooks_name(watch->engine));
 	targets_done(&targets);
