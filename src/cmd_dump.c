@@ -183,7 +183,7 @@ static int check_rights(const struct proc *proc, const char *process, struct err
 static int open_target(const char *target, struct proc *ret_proc, char *process, size_t process_size, struct err *err)
 {
 	struct proc proc;
-	pid_t pid;
+	pid_t pid = 0;
 	int r = pid_of(target, &pid, err);
 
 	if (r < 0)
@@ -306,6 +306,8 @@ static void tell_json(const char *path, const struct series *s, const struct dum
 		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
 	if (json && result->threads_not_stopped)
 		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
+	if (json && result->in_files_bytes)
+		json_object_set_new(json, "in_files_bytes", json_integer((json_int_t)result->in_files_bytes));
 	if (json && result->why_not_clone[0])
 		json_object_set_new(json, "why_not_clone", json_string_nocheck(result->why_not_clone));
 	if (json)
@@ -327,6 +329,9 @@ static void tell_text(const char *path, const struct series *s, const struct dum
 		 ns_to_ms(result->pause_ns), capture_method_name(result->method), ns_to_ms(result->wall_ns));
 	if (result->why_not_clone[0])
 		buf_addf(&out, "  no clone: %s\n", result->why_not_clone);
+	if (result->in_files_bytes)
+		buf_addf(&out, "  %.1f MiB of unchanged pages are not copied: they are in the files they come from\n",
+			 (double)result->in_files_bytes / 1048576.0);
 	if (result->threads_not_stopped)
 		buf_addf(&out, "  %u threads could not be stopped\n", result->threads_not_stopped);
 	for (const char *line = result->omitted; *line;) {
@@ -399,6 +404,8 @@ static void take_result(void *arg, uint32_t events)
 	} else if (r < 0) {
 		err_sys(&err, r, "cannot take a dump of process %d '%s'", s->proc.pid, s->process);
 	}
+	else if (result.error[0])
+		log_warn("%s", result.error);
 	if (r == 0)
 		r = take_name(s, name, sizeof(name), &err);
 	if (r < 0) {

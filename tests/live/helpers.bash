@@ -183,7 +183,7 @@ children() { # PID
 # ---- a watch ----
 
 watch_ready() {
-	gone "$WATCH" || grep -q 'watching' "$WATCH_ERR"
+	gone "$WATCH" || grep -q watching "$WATCH_OUT" "$WATCH_ERR"
 }
 
 # Its stdout in $WATCH_OUT, stderr in $WATCH_ERR, incidents in $STORE.
