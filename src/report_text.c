@@ -160,8 +160,10 @@ static void head(struct pen *pen, const struct incident *i)
 	paragraph(out, "VERDICT   ", i->verdict ? i->verdict : "none: nothing was found out.");
 	if (i->confidence)
 		paragraph(out, "          confidence: ", i->confidence);
-	for (size_t n = 0; i->evidence && i->evidence[n]; n++)
-		paragraph(out, i->evidence[n][0] ? "          - " : "", i->evidence[n]);
+	for (size_t n = 0; i->evidence && i->evidence[n]; n++) {
+		if (i->evidence[n][0])
+			paragraph(out, "          - ", i->evidence[n]);
+	}
 	if (i->advice)
 		paragraph(out, "ADVICE    ", i->advice);
 }

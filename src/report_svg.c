@@ -1,0 +1,332 @@
+// SPDX-License-Identifier: MIT
+/* A waterfall without scripts. Rejected: a bar per event (ten thousand of them bring
+ * a browser to its knees): what is less than half a pixel behind its like is left
+ * out of the picture, never of the trace. Trap: colour alone tells nothing to some
+ * readers, so kinds also differ by pattern, and by words where there is room. */
+#include "report_svg.h"
+
+#include "report_words.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#define LEFT 132.0 /* of the axis, in units of the view box */
+#define RIGHT 988.0
+#define LANES_MOST 10
+#define LANE_H 26
+#define BAR_H 18
+#define TOP 34
+
+enum paint { PAINT_WAIT, PAINT_RUNNABLE, PAINT_CPU, PAINT_IO, PAINT_OTHER, PAINT_KINDS };
+
+static const struct {
+	const char *class, *words;
+} paints[] = {
+	[PAINT_WAIT] = { "wait", "waiting" },
+	[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
+	[PAINT_CPU] = { "cpu", "on CPU or not known" },
+	[PAINT_IO] = { "io", "receive, send" },
+	[PAINT_OTHER] = { "other", "other" },
+};
+
+struct lane {
+	pid_t tid;
+	char *name;
+	double drawn[PAINT_KINDS]; /* x up to which this kind is painted */
+};
+
+struct timeline {
+	const struct incident *incident;
+	struct buf *out;
+	const struct trace_event **event; /* by time */
+	struct lane lane[LANES_MOST];
+	size_t lanes, crowded; /* events of threads that have no lane */
+	uint64_t end_ns;
+	bool used[PAINT_KINDS], moments;
+};
+
+static enum paint paint_of(const struct trace_event *e)
+{
+	static const struct {
+		const char *kind;
+		enum paint paint;
+	} row[] = {
+		{ "wait", PAINT_WAIT }, { "runnable", PAINT_RUNNABLE }, { "cpu", PAINT_CPU },
+		{ "recv", PAINT_IO },	{ "send", PAINT_IO },		{ "head", PAINT_IO },
+	};
+
+	for (size_t n = 0; e->kind && n < ARRAY_LEN(row); n++) {
+		if (!strcmp(e->kind, row[n].kind))
+			return row[n].paint;
+	}
+	return PAINT_OTHER;
+}
+
+static double x_of(const struct timeline *t, uint64_t at_ns)
+{
+	return LEFT + (RIGHT - LEFT) * (double)MIN(at_ns, t->end_ns) / (double)t->end_ns;
+}
+
+static uint64_t event_end(const struct trace_event *e)
+{
+	return e->dur_ns > UINT64_MAX - e->at_ns ? UINT64_MAX : e->at_ns + e->dur_ns;
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct trace_event *const *x = a, *const *y = b;
+
+	if ((*x)->at_ns != (*y)->at_ns)
+		return (*x)->at_ns < (*y)->at_ns ? -1 : 1;
+	return *x < *y ? -1 : *x > *y;
+}
+
+/* --- lanes --- */
+
+static struct lane *lane_of(struct timeline *t, pid_t tid)
+{
+	for (size_t n = 0; n < t->lanes; n++) {
+		if (t->lane[n].tid == tid)
+			return &t->lane[n];
+	}
+	return NULL;
+}
+
+static void lane_add(struct timeline *t, pid_t tid, const char *process)
+{
+	struct lane *lane = &t->lane[t->lanes];
+
+	if (t->lanes == LANES_MOST || lane_of(t, tid))
+		return;
+	*lane = (struct lane){ .tid = tid };
+	text_setf(&lane->name, "%s %d", process && process[0] ? process : "thread", tid);
+	t->lanes++;
+}
+
+static void lanes_make(struct timeline *t)
+{
+	const struct incident *i = t->incident;
+
+	for (size_t n = 0; n + 1 < i->chain_count && n < LANES_MOST / 2; n++)
+		lane_add(t, i->chain[n].tid ? i->chain[n].tid : i->chain[n].pid, i->chain[n].process);
+	lane_add(t, i->holder_tid, i->process.comm ? i->process.comm :
+		 i->chain_count ? i->chain[i->chain_count - 1].process : NULL);
+	for (size_t n = 0; n < i->trace_count; n++) {
+		if (i->trace[n].tid)
+			lane_add(t, i->trace[n].tid, NULL);
+	}
+}
+
+/* --- drawing --- */
+
+static void add_label(struct buf *out, double x, double y, const char *class, const char *text, size_t columns)
+{
+	size_t n = 0, used = 0, one, len = strlen(text);
+
+	while (n < len) {
+		size_t bytes = char_columns(text + n, len - n, &one);
+
+		if (used + one > columns)
+			break;
+		used += one;
+		n += bytes;
+	}
+	buf_addf(out, "<text class=\"%s\" x=\"%.1f\" y=\"%.1f\">", class, x, y);
+	add_html(out, text, n);
+	buf_adds(out, n < len ? "\u2026</text>" : "</text>");
+}
+
+static void add_tip(struct buf *out, const struct trace_event *e)
+{
+	buf_adds(out, "<title>");
+	if (e->kind)
+		add_html(out, e->kind, MIN(strlen(e->kind), 100u));
+	buf_adds(out, " ");
+	if (e->name)
+		add_html(out, e->name, MIN(strlen(e->name), 200u));
+	buf_addf(out, ", at %s ms", word_ms(e->at_ns).s);
+	if (e->dur_ns)
+		buf_addf(out, ", %s", word_duration(e->dur_ns).s);
+	buf_adds(out, "</title>");
+}
+
+static void draw_event(struct timeline *t, struct lane *lane, double y, const struct trace_event *e)
+{
+	enum paint paint = paint_of(e);
+	double from = x_of(t, e->at_ns), to = x_of(t, event_end(e));
+
+	if (to - lane->drawn[paint] < 0.5 && lane->drawn[paint] > 0)
+		return;
+	lane->drawn[paint] = to;
+	if (!e->dur_ns) {
+		/* a moment: a mark below the bars, so that neither hides the other */
+		buf_addf(t->out, "<path class=\"mark %s\" d=\"M%.1f %.1fl-4.5 8h9z\">", paints[paint].class, from,
+			 y + BAR_H - 5);
+		t->moments = true;
+		add_tip(t->out, e);
+		buf_adds(t->out, "</path>");
+		return;
+	}
+	t->used[paint] = true;
+	buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\">",
+		 paints[paint].class, from, y, MAX(to - from, 1.0), BAR_H);
+	add_tip(t->out, e);
+	buf_adds(t->out, "</rect>\n");
+	if (to - from > 64 && e->name)
+		add_label(t->out, from + 6, y + BAR_H - 5, "in", e->name, (size_t)((to - from - 16) / 7));
+}
+
+static void draw_lanes(struct timeline *t)
+{
+	double y = TOP + 8;
+
+	for (size_t n = 0; n < t->lanes; n++, y += LANE_H) {
+		struct lane *lane = &t->lane[n];
+
+		add_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, 17);
+		buf_addf(t->out, "<path class=\"grid\" d=\"M%.0f %.1fH%.0f\"/>\n", LEFT, y + LANE_H - 3.5, RIGHT);
+		for (size_t k = 0; k < t->incident->trace_count; k++) {
+			const struct trace_event *e = t->event[k];
+
+			if ((e->tid ? e->tid : t->incident->holder_tid) == lane->tid && !(e->kind && !strcmp(e->kind, "trigger")))
+				draw_event(t, lane, y, e);
+		}
+	}
+}
+
+/* What the request's thread did, up to the trap: it waits, it is runnable, or
+ * neither, and then it is on a CPU or nothing is known. */
+static void draw_doing(struct timeline *t, double y)
+{
+	const struct incident *i = t->incident;
+	double to = x_of(t, i->elapsed_ns), drawn[PAINT_KINDS] = { 0 };
+	bool any = false;
+
+	add_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", 17);
+	buf_addf(t->out, "<rect class=\"cpu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">"
+		 "<title>%s</title></rect>\n", LEFT, y, MAX(to - LEFT, 1.0), BAR_H, paints[PAINT_CPU].words);
+	t->used[PAINT_CPU] = true;
+	for (size_t k = 0; k < i->trace_count; k++) {
+		const struct trace_event *e = t->event[k];
+		enum paint paint = paint_of(e);
+		double x = x_of(t, e->at_ns), end = MIN(x_of(t, event_end(e)), to);
+
+		if ((e->tid && e->tid != i->holder_tid) || (paint != PAINT_WAIT && paint != PAINT_RUNNABLE) || end <= x ||
+		    (end - drawn[paint] < 0.5 && drawn[paint] > 0))
+			continue;
+		drawn[paint] = end;
+		any = true;
+		t->used[paint] = true;
+		buf_addf(t->out, "<rect class=\"%s over\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">",
+			 paints[paint].class, x, y, MAX(end - x, 1.0), BAR_H);
+		add_tip(t->out, e);
+		buf_adds(t->out, "</rect>\n");
+	}
+	if (!any && to - LEFT > 160)
+		add_label(t->out, LEFT + 6, y + BAR_H - 5, "in", paints[PAINT_CPU].words, 40);
+}
+
+static void draw_axis(const struct timeline *t, double bottom)
+{
+	uint64_t step = 1, factor[] = { 2, 5, 10 };
+	size_t k = 0;
+	uint64_t base = 1;
+
+	while (t->end_ns / step > 7 && step < UINT64_MAX / 16) {
+		step = base * factor[k % 3];
+		if (k % 3 == 2)
+			base *= 10;
+		k++;
+	}
+	for (uint64_t at = 0; at <= t->end_ns; at += step) {
+		double x = x_of(t, at);
+
+		buf_addf(t->out, "<path class=\"grid\" d=\"M%.1f %dV%.0f\"/>", x, TOP - 4, bottom);
+		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">%s</text>\n", x, TOP - 10,
+			 x > RIGHT - 30 ? "end" : "middle", at ? word_duration(at).s : "0");
+		if (at > UINT64_MAX - step)
+			break;
+	}
+}
+
+static void draw_trap(const struct timeline *t, double bottom)
+{
+	double x = x_of(t, t->incident->elapsed_ns);
+	bool left = x > (LEFT + RIGHT) / 2;
+
+	if (t->end_ns > t->incident->elapsed_ns)
+		buf_addf(t->out, "<rect class=\"after\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%.0f\"/>\n", x, TOP - 4,
+			 RIGHT - x, bottom - TOP + 4);
+	buf_addf(t->out, "<path class=\"trap\" d=\"M%.1f %dV%.0f\"/>", x, 4, bottom + 14);
+	buf_addf(t->out, "<text class=\"trap\" x=\"%.1f\" y=\"%.0f\" text-anchor=\"%s\">trap at %s</text>\n",
+		 left ? x - 6 : x + 6, bottom + 13, left ? "end" : "start", word_duration(t->incident->elapsed_ns).s);
+}
+
+static void draw_legend(const struct timeline *t, double y)
+{
+	double x = LEFT;
+
+	for (size_t n = 0; n < PAINT_KINDS; n++) {
+		if (!t->used[n])
+			continue;
+		buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"22\" height=\"12\" rx=\"2\"/>",
+			 paints[n].class, x, y);
+		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 28, y + 10, paints[n].words);
+		x += 28 + 7.0 * (double)strlen(paints[n].words) + 22;
+	}
+	if (t->moments) {
+		buf_addf(t->out, "<path class=\"mark io\" d=\"M%.1f %.1fl-4.5 8h9z\"/>", x + 8, y + 2);
+		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">a moment</text>\n", x + 20, y + 10);
+		x += 100;
+	}
+	if (t->crowded)
+		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events of other threads: see the trace</text>\n",
+			 x, y + 10, word_count(t->crowded).s);
+}
+
+static void draw(struct timeline *t)
+{
+	double lanes = TOP + 8 + (double)t->lanes * LANE_H + 4, bottom = lanes + LANE_H;
+
+	buf_addf(t->out, "<svg viewBox=\"0 0 1000 %.0f\" role=\"img\" aria-labelledby=\"svg-title svg-desc\">\n"
+		 "<title id=\"svg-title\">Timeline of the request</title>\n"
+		 "<desc id=\"svg-desc\">The same as the table of times above and the trace below.</desc>\n"
+		 "<defs><pattern id=\"p-wait\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" "
+		 "patternTransform=\"rotate(45)\"><rect class=\"base-wait\" width=\"7\" height=\"7\"/>"
+		 "<rect class=\"line-wait\" width=\"2\" height=\"7\"/></pattern>\n"
+		 "<pattern id=\"p-runnable\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
+		 "<rect class=\"base-runnable\" width=\"6\" height=\"6\"/><circle class=\"line-runnable\" cx=\"3\" cy=\"3\" "
+		 "r=\"1.3\"/></pattern></defs>\n", bottom + 44);
+	draw_axis(t, bottom);
+	draw_lanes(t);
+	draw_doing(t, lanes);
+	draw_trap(t, bottom);
+	draw_legend(t, bottom + 24);
+	buf_adds(t->out, "</svg>\n");
+}
+
+int svg_timeline(const struct incident *incident, struct buf *out)
+{
+	struct timeline t = { .incident = incident, .out = out };
+
+	if (!incident->trace_count)
+		return 0;
+	t.event = calloc(incident->trace_count, sizeof(*t.event));
+	if (!t.event)
+		return -ENOMEM;
+	t.end_ns = MAX(incident->elapsed_ns, incident->ended ? incident->time_taken_ns : 0);
+	for (size_t n = 0; n < incident->trace_count; n++) {
+		t.event[n] = &incident->trace[n];
+		t.end_ns = MAX(t.end_ns, event_end(t.event[n]));
+	}
+	t.end_ns = MAX(t.end_ns, 1u);
+	qsort(t.event, incident->trace_count, sizeof(*t.event), by_time);
+	lanes_make(&t);
+	for (size_t n = 0; n < incident->trace_count; n++)
+		t.crowded += incident->trace[n].tid && !lane_of(&t, incident->trace[n].tid);
+	draw(&t);
+	for (size_t n = 0; n < t.lanes; n++)
+		free(t.lane[n].name);
+	free(t.event);
+	return 0;
+}
