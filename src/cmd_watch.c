@@ -173,6 +173,9 @@ static void totals_text(const struct engine_totals *t)
 		printf(", %" PRIu64 " calls between the watched", t->inner);
 	printf("; lost events %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " ns of BPF time a request\n",
 	       t->lost_ring + t->lost_map, t->refused, t->cpu_ns_per_request);
+	if (t->sched_runs)
+		printf("  and %" PRIu64 " ns at each of %" PRIu64 " context switches and wake-ups of the host\n",
+		       t->sched_ns / t->sched_runs, t->sched_runs);
 	if (t->lost_ring || t->lost_map)
 		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n", t->lost_ring,
 		       t->lost_map);
@@ -189,13 +192,14 @@ static void totals_text(const struct engine_totals *t)
 
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
-	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "totals",
+	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "totals",
 			     "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped, "lost_events",
 			     (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
 			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
 			     "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
 			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
-			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "hooks", hooks));
+			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "sched_ns",
+			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks));
 }
 
 /* ---- what happens ---- */

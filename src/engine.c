@@ -578,7 +578,9 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->head_cut = t.counters.head_cut;
 	ret_totals->in_flight = t.in_flight;
 	seen = t.counters.requests + t.counters.inner;
-	ret_totals->cpu_ns_per_request = seen ? t.bpf_ns / seen : 0;
+	ret_totals->cpu_ns_per_request = seen ? t.request_ns / seen : 0;
+	ret_totals->sched_ns = t.sched_ns;
+	ret_totals->sched_runs = t.sched_runs;
 }
 
 const char *engine_hooks_name(const struct engine *engine)

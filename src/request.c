@@ -155,7 +155,7 @@ void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_
 }
 
 void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *kind, const char *name,
-			const char *detail, pid_t pid)
+			const char *detail, pid_t pid, pid_t tid)
 {
 	struct trace_event *t = list_add(&incident->trace, &incident->trace_count, sizeof(*t));
 
@@ -163,7 +163,8 @@ void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *k
 		return;
 	t->at_ns = at_ns;
 	t->count = 1;
-	t->pid = t->tid = pid;
+	t->pid = pid;
+	t->tid = tid;
 	text_set(&t->kind, kind);
 	text_set(&t->name, name);
 	text_set(&t->detail, detail);

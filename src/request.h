@@ -26,7 +26,7 @@ void request_describe(const struct slot *slot, struct request_info *ret_info);
 void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_ns, const struct wording *wording,
 		   struct incident *incident);
 void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *kind, const char *name,
-			const char *detail, pid_t pid);
+			const char *detail, pid_t pid, pid_t tid);
 void request_trace_sort(struct incident *incident);
 void request_trace_clear(struct incident *incident);
 

@@ -309,8 +309,12 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 
 		if (bpf_program__fd(prog) < 0 || bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
 			continue;
-		sum.bpf_ns += info.run_time_ns;
-		sum.bpf_runs += info.run_cnt;
+		if (prog == t->skel->progs.switched || prog == t->skel->progs.waking) {
+			sum.sched_ns += info.run_time_ns;
+			sum.sched_runs += info.run_cnt;
+		} else {
+			sum.request_ns += info.run_time_ns;
+		}
 		sum.missed += info.recursion_misses;
 	}
 	for (uint32_t i = 0; i < t->slot_count; i++) {

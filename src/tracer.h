@@ -46,7 +46,8 @@ void tracer_release(struct tracer *tracer, uint32_t index, uint64_t gen);
 
 struct tracer_totals {
 	struct counters counters; /* summed over the CPUs */
-	uint64_t bpf_ns, bpf_runs; /* of all our programs since they were attached */
+	uint64_t request_ns;	 /* run time of the socket programs since they were attached */
+	uint64_t sched_ns, sched_runs; /* of the scheduler's: every switch and wake-up of the host */
 	uint64_t missed; /* runs the kernel left out (recursion) */
 	unsigned int in_flight;
 };

@@ -240,7 +240,7 @@ static void host_words(struct incident *in)
 
 	if (uname(&un) == 0) {
 		text_set(&in->host_name, un.nodename);
-		text_setf(&in->kernel, "%s %s %s", un.sysname, un.release, un.machine);
+		text_setf(&in->kernel, "%s %s", un.release, un.machine);
 	}
 	text_set(&in->version, REQTRAP_VERSION);
 }
@@ -277,15 +277,15 @@ static void trace_words(struct trap *trap)
 			snprintf(process, sizeof(process), "%s", in->chain[i].process ? in->chain[i].process : "?");
 			snprintf(text, sizeof(text), "%s %d got the request", process, in->chain[i].pid);
 			request_trace_mark(in, hop->copy.begin_ns - origin, "hop", text, in->chain[i - 1].via,
-					   in->chain[i].pid);
+					   in->chain[i].pid, in->chain[i].tid);
 		}
 	}
 	snprintf(text, sizeof(text), "rule '%s' fired: %s", in->rule, reason_name(in->reason));
-	request_trace_mark(in, in->elapsed_ns, "trigger", text, NULL, in->holder_pid);
+	request_trace_mark(in, in->elapsed_ns, "trigger", text, NULL, in->holder_pid, in->holder_tid);
 	if (in->ended) {
 		snprintf(text, sizeof(text), "the reply was complete");
 		request_trace_mark(in, in->time_taken_ns, "end", in->end_note ? in->end_note : text, NULL,
-				   in->chain[0].pid);
+				   in->chain[0].pid, in->chain[0].tid);
 	}
 	request_trace_sort(in);
 }

@@ -197,12 +197,12 @@ static __always_inline void send_record(u32 kind, const struct ref *ref, u64 val
 
 static __always_inline void segment_to(struct slot *s, u32 kind, u64 now)
 {
-	u64 d = now - s->seg_since_ns;
-
-	if ((s64)d > 0)
-		s->acc[s->seg_kind & 3] += d;
+	/* Two CPUs may have read the clock in another order than they come here. */
+	if (now > s->seg_since_ns) {
+		s->acc[s->seg_kind & 3] += now - s->seg_since_ns;
+		s->seg_since_ns = now;
+	}
 	s->seg_kind = kind;
-	s->seg_since_ns = now;
 }
 
 static __always_inline u32 event_place(u32 n)
