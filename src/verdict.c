@@ -92,6 +92,14 @@ static void put_at(struct buf *out, const struct frame *f)
 		buf_addf(out, " in %s", f->file);
 }
 
+/* 'slow_part()', '{main}' */
+static void put_function(struct buf *out, const struct frame *f)
+{
+	const char *name = f->function ? f->function : "?";
+
+	buf_addf(out, name[0] == '{' ? "%s" : "%s()", name);
+}
+
 /* 'usleep() called by slow_part() at /srv/slow.php:3', 'holder_work at victim.c:7';
  * false if nothing is known. */
 static bool put_place(struct buf *out, const struct thread *t)
@@ -101,12 +109,13 @@ static bool put_place(struct buf *out, const struct thread *t)
 
 	if (script && script->count) {
 		f = &script->frame[0];
-		buf_addf(out, strcmp(f->function, "{main}") ? "%s()" : "%s", f->function);
+		put_function(out, f);
 		for (size_t i = 1; !f->file && i < script->count; i++) {
 			f = &script->frame[i];
-			if (f->file)
-				buf_addf(out, strcmp(f->function, "{main}") ? " called by %s()" : " called",
-					 f->function);
+			if (!f->file)
+				continue;
+			buf_adds(out, " called by ");
+			put_function(out, f);
 		}
 		put_at(out, f);
 		return true;
