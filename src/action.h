@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The user's own command. argv only, never a shell; own session, /dev/null as
- * input, output bounded, time limit; then the whole session is killed. */
+ * input, a clean environment, output bounded, time limit; then the whole session is
+ * killed, also what a command leaves behind when it ends by itself. A child that
+ * makes a session of its own gets away: run a supervisor's client for that. */
 #ifndef REQTRAP_ACTION_H
 #define REQTRAP_ACTION_H
 
@@ -11,7 +13,7 @@
 #define ACTION_OUTPUT_MAX (64u << 10)
 #define ACTION_TIME_LIMIT_NS (60ull * 1000000000ull)
 
-/* Values for the tokens; a NULL is ''. */
+/* Values for the tokens; a NULL is ''. %ELAPSED_MS% is a whole number. */
 struct action_values {
 	pid_t pid, tid;
 	const char *dump, *id, *rule, *reason, *method, *url, *incident, *report;
@@ -25,7 +27,8 @@ struct action_values {
 int action_split(const char *line, char ***ret_argv, struct err *err);
 void strings_free(char **list);
 
-/* Checks argv at load time: known tokens only, program absolute. */
+/* Checks argv at load time: known tokens only, program absolute and without tokens.
+ * -EINVAL, the text names the token or says what is known. Does not look at the disk. */
 int action_check(char *const *argv, struct err *err);
 
 /* Expands each argument: it stays one argument, whatever bytes a value holds
@@ -35,9 +38,14 @@ int action_expand(char *const *argv, const struct action_values *values, char **
 struct action; /* a running one */
 
 /* Starts it; calls done(arg) from the loop when it ended or was killed at its limit,
- * with 'facts' filled (state, exit_code, output ...). 'facts' must live until then. */
+ * with 'facts' filled (argv, state, exit_code, output ...); the action is freed then.
+ * 'facts' must live until then. When it cannot be started, or its program is one
+ * that others may change (-EPERM), the result is negative, 'facts' say ACTION_FAILED
+ * and why, and done is not called. Blocks for the exec only. */
 int action_start(struct loop *loop, char *const *argv, uint64_t limit_ns, struct action_facts *facts,
 		 void (*done)(void *arg), void *arg, struct action **ret_action, struct err *err);
-void action_kill(struct action *action); /* done is still called */
+
+/* Kills it before its time; done is still called, from the loop. */
+void action_kill(struct action *action);
 
 #endif

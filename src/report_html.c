@@ -200,6 +200,8 @@ static void verdict(struct html_pen *h, const struct incident *i)
 	if (i->evidence && i->evidence[0]) {
 		add(h, "<ul>\n");
 		for (size_t n = 0; i->evidence[n]; n++) {
+			if (!i->evidence[n][0])
+				continue;
 			add(h, "<li>");
 			text(h, i->evidence[n]);
 			add(h, "</li>\n");

@@ -80,11 +80,10 @@ static void draw_outcome(const struct incident *i, struct pen *pen)
 static void draw_trap(const struct incident *i, struct pen *pen)
 {
 	struct word at = word_duration(i->elapsed_ns), limit = word_duration(i->limit_ns);
-	uint64_t late = i->fired_after_ns > i->elapsed_ns ? i->fired_after_ns - i->elapsed_ns : 0;
 	char told[128] = "";
 
 	if (i->fired_after_ns)
-		snprintf(told, sizeof(told), "; reqtrap knew %s later", word_duration(late).s);
+		snprintf(told, sizeof(told), "; reqtrap knew at %s ms", word_ms(i->fired_after_ns).s);
 	if (i->reason == REASON_TIME_TAKEN && i->limit_ns)
 		fieldf(pen, "trapped", "after %s, while running: limit %s (TIME_TAKEN)%s", at.s, limit.s, told);
 	else if (i->reason == REASON_STATUS_CODE && i->status)
