@@ -383,6 +383,18 @@ static void target_gone(struct series *s)
 	end_series(s, EXIT_NOTHING);
 }
 
+/* The worker knows the hidden name only; the user is told the one that was meant. */
+static void name_in_error(const struct series *s, const char *text, int code, struct err *err)
+{
+	const char *at = strstr(text, s->part);
+	char name[NAME_MAX + 1];
+
+	if (at && final_name(s, 0, name, sizeof(name), NULL) == 0)
+		err_say(err, code, "%.*s%s%s", (int)(at - text), text, name, at + strlen(s->part));
+	else
+		err_say(err, code, "%s", text);
+}
+
 static void take_result(void *arg, uint32_t events)
 {
 	struct series *s = arg;
@@ -400,7 +412,7 @@ static void take_result(void *arg, uint32_t events)
 	s->job = NULL;
 	if (r == 0 && result.code < 0) {
 		r = result.code;
-		err_say(&err, r, "%s", result.error);
+		name_in_error(s, result.error, r, &err);
 	} else if (r < 0) {
 		err_sys(&err, r, "cannot take a dump of process %d '%s'", s->proc.pid, s->process);
 	}

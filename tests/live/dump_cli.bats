@@ -139,7 +139,7 @@ refused() { # EXIT-CODE PART-OF-TEXT
 	local path
 	path=$(jq -r .path <<<"$output")
 	[[ $path =~ ^"$OUT"/python3_"$PYTHON"_[0-9]{6}_[0-9]{6}\.core\.zst$ ]] || fail "path: $path"
-	is "$(jq .bytes_on_disk <<<"$output")" "$(stat -c %s "$path")" "bytes_on_disk"
+	is "$(jq .bytes_on_disk <<<"$output")" "$(($(stat -c %b "$path") * 512))" "bytes_on_disk"
 	zstd -qdc "$path" >whole.core
 	is "$(jq .bytes <<<"$output")" "$(stat -c %s whole.core)" "bytes"
 	core_is_good whole.core
@@ -289,7 +289,8 @@ print(t.native_id, flush=True)'
 		ls -A "$1/full" >"$1/../left"
 		exit $code' sh "$OUT" "$REQTRAP" "$PYTHON" 2>&1) || status=$?
 	[[ $status != 77 ]] || skip "cannot mount a file system of its own"
-	refused 3 "No space left"
+	refused 3 "are free on that disk"
+	has "$errors" "'python3_${PYTHON}_" "message"
 	is "$(cat "$BATS_TEST_TMPDIR/left")" "" "files on the full disk"
 }
 

@@ -202,7 +202,7 @@ watch_start() { # HOOKS OPTION-OR-TARGET...
 
 # Ctrl-C; then $WATCH_STATUS and $TOTALS.
 watch_stop() {
-	kill -INT "$WATCH"
+	kill -INT "$WATCH" || fail "the watch has ended by itself"
 	watch_wait "${1:-20}"
 }
 
@@ -232,8 +232,12 @@ at_least() { # COUNT FILTER
 	(($(count_events "$2") >= $1))
 }
 
+enough_or_gone() { # COUNT FILTER
+	gone "$WATCH" || at_least "$1" "$2"
+}
+
 wait_events() { # COUNT FILTER [SECONDS]
-	wait_for "${3:-15}" at_least "$1" "$2" ||
+	wait_for "${3:-15}" enough_or_gone "$1" "$2" && at_least "$1" "$2" ||
 		fail "only $(count_events "$2") of $1 events '$2'"
 }
 
