@@ -136,7 +136,7 @@ static int set_action(cfg_opt_t *opt, struct rule *rule, struct err *err)
 		return err_say(err, code, "out of memory");
 	}
 	if (!argv)
-		return err_say(err, -EINVAL, "it is empty (try {\"/bin/program\", \"%%1%%\"})");
+		return err_say(err, -EINVAL, "the list is empty");
 	if (!argv[1] && argv[0][0] == '/' && strchr(argv[0], ' '))
 		code = err_say(err, -EINVAL, "each word stands apart: {\"/bin/program\", \"%%1%%\"}");
 	else
@@ -179,30 +179,35 @@ static void settle_list(struct reader *reader)
 	reader->list = NULL;
 }
 
-static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
+/* What an option's value is worth; text NULL: it is right. */
+static void judge(cfg_t *cfg, const cfg_opt_t *opt, const char *text)
 {
-	struct rule scratch = { .name = NULL };
-	struct err err;
-	int code;
-
 	if (reading->list != opt)
 		settle_list(reading);
 	text_set(&reading->list_problem.text, NULL);
 	reading->list = opt->flags & CFGF_LIST ? opt : NULL;
-	code = set_key(opt, &scratch, &err);
-	scratch_free(&scratch);
-	if (code < 0 && reading->list) {
+	if (text && reading->list) {
 		reading->list_problem.line = line_of(cfg);
-		text_setf(&reading->list_problem.text, "%s: %s", opt->name, err.text);
-	} else if (code < 0) {
-		key_problem(cfg, opt, err.text);
+		text_setf(&reading->list_problem.text, "%s: %s", opt->name, text);
+	} else if (text) {
+		key_problem(cfg, opt, text);
 	}
+}
+
+static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct rule scratch = { .name = NULL };
+	struct err err;
+	int code = set_key(opt, &scratch, &err);
+
+	scratch_free(&scratch);
+	judge(cfg, opt, code < 0 ? err.text : NULL);
 	return 0; /* told; libconfuse goes on */
 }
 
 static int check_rule_watch(cfg_t *cfg, cfg_opt_t *opt)
 {
-	key_problem(cfg, opt, "a rule cannot choose among targets yet: it holds for all that are watched");
+	judge(cfg, opt, "a rule cannot choose among targets yet: it holds for all that are watched");
 	return 0;
 }
 
@@ -255,11 +260,11 @@ static int check_port(cfg_t *cfg, cfg_opt_t *opt)
 {
 	struct err err;
 	uint64_t n;
+	int code = 0;
 
-	for (unsigned int i = 0; i < cfg_opt_size(opt); i++) {
-		if (parse_count(cfg_opt_getnstr(opt, i), 1, 65535, &n, &err) < 0)
-			key_problem(cfg, opt, err.text);
-	}
+	for (unsigned int i = 0; i < cfg_opt_size(opt) && code == 0; i++)
+		code = parse_count(cfg_opt_getnstr(opt, i), 1, 65535, &n, &err);
+	judge(cfg, opt, code < 0 ? err.text : NULL);
 	return 0;
 }
 

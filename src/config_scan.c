@@ -97,18 +97,18 @@ static void check_escape(struct scan *s)
 	size_t left = s->len - s->at;
 
 	if (left > 1 && p[0] == '$' && p[1] == '{') {
-		complain(s, s->line, "'${' is not replaced by anything here: write '\\$%s'", "{");
+		complain(s, s->line, "'${' is not replaced by anything here: put a backslash before it");
 		s->text[s->at] = ' ';
 	}
 	if (left > 2 && p[0] == '\\' && p[1] == 'x' && p[2] == '0' &&
 	    !(left > 3 && isxdigit((unsigned char)p[3]) && p[3] != '0')) {
-		complain(s, s->line, "a text cannot hold a NUL byte ('\\x00')");
+		complain(s, s->line, "a text cannot hold a NUL byte");
 		s->text[s->at + 2] = '1';
 	} else if (left > 1 && p[0] == '\\' && p[1] == '0') {
 		size_t digits = strspn(p + 1, "01234567"), zeros = strspn(p + 1, "0");
 
 		if (MIN(digits, 3u) == MIN(zeros, 3u)) {
-			complain(s, s->line, "a text cannot hold a NUL byte ('\\0')");
+			complain(s, s->line, "a text cannot hold a NUL byte");
 			s->text[s->at + 1] = '1';
 		}
 	}
@@ -271,9 +271,10 @@ static void complain_unknown(struct scan *s, const struct config_section *top, c
 }
 
 /* A single value or a '{list}'. False: neither, libconfuse will say what. */
-static bool skip_value(struct scan *s)
+static bool skip_value(struct scan *s, const char *name)
 {
 	struct token t = take(s);
+	bool empty = true;
 
 	if (is_text(&t))
 		return true;
@@ -281,10 +282,13 @@ static bool skip_value(struct scan *s)
 		return false;
 	for (;;) {
 		t = take(s);
+		if (is_sign(&t, '}') && empty)
+			complain(s, t.line, "%s: the list is empty", name);
 		if (is_sign(&t, '}'))
 			return true;
 		if (!is_text(&t) && !is_sign(&t, ','))
 			return false;
+		empty = false;
 	}
 }
 
@@ -378,7 +382,7 @@ static bool scan_section(struct scan *s, const struct config_section *top, const
 				return false;
 			continue;
 		}
-		if (!skip_value(s))
+		if (!skip_value(s, name))
 			return false;
 		if (in && !knows_key(in, name)) {
 			complain_unknown(s, top, in, &t, name, false);

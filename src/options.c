@@ -93,27 +93,34 @@ int exit_code_of(int code)
 	return EXIT_REFUSED;
 }
 
+/* Edits from a to b; two neighbours that changed places are one. */
 static size_t distance(const char *a, const char *b)
 {
-	size_t row[64], la = strlen(a), lb = strlen(b);
+	size_t row[3][64], la = strlen(a), lb = strlen(b);
+	size_t *before = row[0], *above = row[1], *at = row[2];
 
-	if (la >= ARRAY_LEN(row) || lb >= ARRAY_LEN(row))
+	if (la >= ARRAY_LEN(row[0]) || lb >= ARRAY_LEN(row[0]))
 		return SIZE_MAX;
 	for (size_t j = 0; j <= lb; j++)
-		row[j] = j;
+		at[j] = j;
 	for (size_t i = 1; i <= la; i++) {
-		size_t diagonal = row[0];
+		size_t *spare = before;
 
-		row[0] = i;
+		before = above;
+		above = at;
+		at = spare;
+		at[0] = i;
 		for (size_t j = 1; j <= lb; j++) {
-			size_t best = diagonal + (a[i - 1] != b[j - 1]);
+			size_t best = above[j - 1] + (a[i - 1] != b[j - 1]);
 
-			diagonal = row[j];
-			best = MIN(best, row[j] + 1);
-			row[j] = MIN(best, row[j - 1] + 1);
+			best = MIN(best, above[j] + 1);
+			best = MIN(best, at[j - 1] + 1);
+			if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1])
+				best = MIN(best, before[j - 2] + 1);
+			at[j] = best;
 		}
 	}
-	return row[lb];
+	return at[lb];
 }
 
 const char *did_you_mean(const char *word, const char *const *candidates, size_t count)

@@ -1,0 +1,383 @@
+// SPDX-License-Identifier: MIT
+/* Values as people write them, and which rule fires for which request. */
+#include "ktime.h"
+#include "rule.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void durations(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		uint64_t ns;
+	} good[] = {
+		{ "1ns", 1 },
+		{ "7us", 7000 },
+		{ "500ms", 500 * NSEC_PER_MSEC },
+		{ "2s", 2 * NSEC_PER_SEC },
+		{ "1.5s", 1500 * NSEC_PER_MSEC },
+		{ "0.25m", 15 * NSEC_PER_SEC },
+		{ "1m", 60 * NSEC_PER_SEC },
+		{ "3h", 10800 * NSEC_PER_SEC },
+		{ "14d", 14 * 86400 * NSEC_PER_SEC },
+		{ "00:01:30", 90 * NSEC_PER_SEC },
+		{ "1:00:00", 3600 * NSEC_PER_SEC },
+		{ "0s", 0 },
+		{ "366d", 366 * 86400 * NSEC_PER_SEC },
+	};
+	static const char *const bad[] = { "",
+					   "2",
+					   "s",
+					   "2 s",
+					   "2S",
+					   "-1s",
+					   "+1s",
+					   "1s1",
+					   "1..5s",
+					   "1.s",
+					   ".5s",
+					   "1.5ns",
+					   "367d",
+					   "1:2",
+					   "0:60:0",
+					   "0:0:60",
+					   "1:2:3:4",
+					   "2sec",
+					   "0x10s",
+					   "99999999999999999999s",
+					   "18446744073709551616ns",
+					   "1e3s" };
+
+	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+		uint64_t ns = ~0ull;
+		struct err err;
+
+		assert_int_equal(parse_duration(good[i].text, &ns, &err), 0);
+		assert_int_equal(ns, good[i].ns);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		uint64_t ns = 4711;
+		struct err err;
+
+		if (parse_duration(bad[i], &ns, &err) != -EINVAL)
+			fail_msg("'%s' passed", bad[i]);
+		assert_int_equal(ns, 4711);
+		assert_non_null(strstr(err.text, "try"));
+	}
+}
+
+static void durations_come_back(void **state UNUSED)
+{
+	static const struct {
+		uint64_t ns;
+		const char *text;
+	} row[] = { { 0, "0s" },
+		    { 1, "1ns" },
+		    { 1500, "1500ns" },
+		    { 2 * NSEC_PER_SEC, "2s" },
+		    { 90 * NSEC_PER_SEC, "90s" },
+		    { 120 * NSEC_PER_SEC, "2m" },
+		    { 86400 * NSEC_PER_SEC, "1d" },
+		    { 1500 * NSEC_PER_MSEC, "1500ms" } };
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		char text[32];
+		uint64_t ns;
+
+		format_duration(row[i].ns, text, sizeof(text));
+		assert_string_equal(text, row[i].text);
+		assert_int_equal(parse_duration(text, &ns, NULL), 0);
+		assert_int_equal(ns, row[i].ns);
+	}
+}
+
+static void sizes(void **state UNUSED)
+{
+	static const char *const bad[] = { "", "5", "G", "5 G", "5GB", "-5G", "5P", "9999999999T", "5%" };
+	uint64_t bytes;
+
+	assert_int_equal(parse_size("64K", &bytes, NULL), 0);
+	assert_int_equal(bytes, 65536);
+	assert_int_equal(parse_size("5g", &bytes, NULL), 0);
+	assert_int_equal(bytes, 5ull << 30);
+	assert_int_equal(parse_size("1T", &bytes, NULL), 0);
+	assert_int_equal(bytes, 1ull << 40);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(parse_size(bad[i], &bytes, NULL), -EINVAL);
+}
+
+static void statuses(void **state UNUSED)
+{
+	static const char *const bad[] = { "",	   ",",	   "5xx",      "404.2",	      "99",	 "1000", "599-500",
+					   "500-", "-599", "500,,404", "500-599-600", "500 404", "404," };
+	struct status_range range[3];
+	size_t count = 99;
+	struct err err;
+
+	assert_int_equal(parse_status("500-599,404", range, 3, &count, &err), 0);
+	assert_int_equal(count, 2);
+	assert_int_equal(range[0].from, 500);
+	assert_int_equal(range[0].to, 599);
+	assert_int_equal(range[1].from, 404);
+	assert_int_equal(range[1].to, 404);
+	assert_int_equal(parse_status(" 200 , 300 - 399 ", range, 3, &count, &err), -EINVAL);
+	assert_int_equal(parse_status("200 , 300-399 ", range, 3, &count, &err), 0);
+	count = 99;
+	assert_int_equal(parse_status("1,2", range, 3, &count, &err), -EINVAL);
+	assert_int_equal(parse_status("100,200,300,400", range, 3, &count, &err), -EINVAL);
+	assert_int_equal(count, 99);
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		if (parse_status(bad[i], range, 3, &count, &err) != -EINVAL)
+			fail_msg("'%s' passed", bad[i]);
+	}
+	assert_int_equal(parse_status("404.2", range, 3, &count, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "try 404"));
+}
+
+static void captures_and_limits(void **state UNUSED)
+{
+	uint64_t window = 1;
+	uint32_t bits, limit;
+	struct err err;
+
+	assert_int_equal(parse_capture("trace,stacks,full", &bits, &err), 0);
+	assert_int_equal(bits, CAPTURE_TRACE | CAPTURE_STACKS | CAPTURE_FULL);
+	assert_int_equal(parse_capture("stacks", &bits, &err), 0);
+	assert_int_equal(bits, CAPTURE_STACKS);
+	assert_int_equal(parse_capture("", &bits, &err), -EINVAL);
+	assert_int_equal(parse_capture("trace,", &bits, &err), -EINVAL);
+	assert_int_equal(parse_capture("trace stacks", &bits, &err), -EINVAL);
+	assert_int_equal(parse_capture("mini", &bits, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "not there yet"));
+	assert_int_equal(parse_limit("50", &limit, &window, &err), 0);
+	assert_int_equal(limit, 50);
+	assert_int_equal(window, 0);
+	assert_int_equal(parse_limit("10/1h", &limit, &window, &err), 0);
+	assert_int_equal(limit, 10);
+	assert_int_equal(window, 3600 * NSEC_PER_SEC);
+	assert_int_equal(parse_limit("0", &limit, &window, &err), 0);
+	assert_int_equal(parse_limit("10/", &limit, &window, &err), -EINVAL);
+	assert_int_equal(parse_limit("10/0s", &limit, &window, &err), -EINVAL);
+	assert_int_equal(parse_limit("x", &limit, &window, &err), -EINVAL);
+	assert_int_equal(parse_limit("99999999", &limit, &window, &err), -EINVAL);
+}
+
+static void globs(void **state UNUSED)
+{
+	static const struct {
+		const char *pattern, *text;
+		bool fold, match;
+	} row[] = {
+		{ "", "", false, true },
+		{ "", "a", false, false },
+		{ "*", "", false, true },
+		{ "*", "/any/thing", false, true },
+		{ "/a", "/a", false, true },
+		{ "/a", "/A", false, false },
+		{ "/a", "/A", true, true },
+		{ "/a", "/ab", false, false },
+		{ "/a*", "/ab", false, true },
+		{ "*b", "/ab", false, true },
+		{ "/a*c", "/abcbc", false, true },
+		{ "/a*c*d", "/axcycxd", false, true },
+		{ "/a?c", "/abc", false, true },
+		{ "/a?c", "/ac", false, false },
+		{ "?", "", false, false },
+		{ "**a**", "bab", false, true },
+		{ "*.EXAMPLE", "shop.example", true, true },
+		{ "[a]", "a", false, false }, /* no classes: '[' is itself */
+	};
+	char text[4096], pattern[64] = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		if (glob_match(row[i].pattern, row[i].text, row[i].fold) != row[i].match)
+			fail_msg("'%s' on '%s'", row[i].pattern, row[i].text);
+	}
+	/* the worst for a matcher that goes back to every star: it ends at once */
+	for (int i = 0; i < 20; i++)
+		strcat(pattern, "a*");
+	strcat(pattern, "b");
+	memset(text, 'a', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	assert_false(glob_match(pattern, text, false));
+}
+
+/* One rule from key, value pairs. */
+static struct rule *make(struct rules *rules, const char *const *pairs)
+{
+	struct rule *rule = rules_add(rules, "r");
+	struct err err;
+
+	assert_non_null(rule);
+	for (; *pairs; pairs += 2) {
+		if (rule_set(rule, pairs[0], pairs[1], &err) != 0)
+			fail_msg("%s", err.text);
+	}
+	return rule;
+}
+
+#define PAIRS(...) ((const char *const[]){ __VA_ARGS__, NULL, NULL })
+
+static void scope(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *rule =
+		make(&rules, PAIRS("path", "/checkout*", "method", "POST", "host", "*.example", "time-taken", "1s"));
+	struct rule_input in = { "POST", "/checkout/1?x=/y", "shop.EXAMPLE:8080", 0, NSEC_PER_SEC };
+	char why[300];
+
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_TIME);
+	in.url = "http://shop.example/checkout";
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_TIME);
+	in.url = "/cart?next=/checkout";
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "path '/cart' does not match '/checkout*'");
+	in.url = NULL;
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	in.url = "/checkout";
+	in.method = "GET";
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "method 'GET' is not 'POST'");
+	in.method = "POST";
+	in.host = "example";
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	in.host = NULL;
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	rules_free(&rules);
+}
+
+static void hostile_words_are_escaped(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *rule = make(&rules, PAIRS("path", "/a", "time-taken", "1s"));
+	struct rule_input in = { "GET", "/\x1b[31m\n", NULL, 0, NSEC_PER_SEC };
+	char why[300];
+
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "path '/\\x1b[31m\\x0a' does not match '/a'");
+	rules_free(&rules);
+}
+
+static void conditions(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *any = make(&rules, PAIRS("time-taken", "2s", "status", "500-599"));
+	struct rule_input in = { "GET", "/", NULL, 0, 2 * NSEC_PER_SEC - 1 };
+	char why[300];
+
+	assert_int_equal(rule_match(any, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "1999999999ns is below the limit of 2s; no status was sent yet");
+	in.elapsed_ns++;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_TIME);
+	in.elapsed_ns = 1;
+	in.status = 503;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_STATUS);
+	in.status = 499;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_NO);
+
+	assert_int_equal(rule_set(any, "all", NULL, NULL), 0);
+	in.status = 503;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_NO);
+	in.elapsed_ns = 2 * NSEC_PER_SEC;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_STATUS);
+	in.status = 200;
+	assert_int_equal(rule_match(any, &in, NULL, 0), RULE_NO);
+	rules_free(&rules);
+}
+
+static void the_first_rule_wins(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule_input in = { "GET", "/a", NULL, 500, 5 * NSEC_PER_SEC };
+	enum rule_verdict verdict = RULE_NO;
+	uint64_t limits[4];
+
+	make(&rules, PAIRS("path", "/b", "time-taken", "1s"));
+	make(&rules, PAIRS("status", "500", "path", "/a"));
+	make(&rules, PAIRS("time-taken", "3s"));
+	make(&rules, PAIRS("time-taken", "500ms"));
+	make(&rules, PAIRS("time-taken", "1s"));
+	assert_ptr_equal(rules_match(&rules, &in, &verdict), &rules.rule[1]);
+	assert_int_equal(verdict, RULE_STATUS);
+	in.status = 200;
+	assert_ptr_equal(rules_match(&rules, &in, &verdict), &rules.rule[2]);
+	assert_int_equal(verdict, RULE_TIME);
+	in.elapsed_ns = 1;
+	assert_null(rules_match(&rules, &in, &verdict));
+	assert_int_equal(rules_limits(&rules, limits, ARRAY_LEN(limits)), 3);
+	assert_int_equal(limits[0], 500 * NSEC_PER_MSEC);
+	assert_int_equal(limits[1], NSEC_PER_SEC);
+	assert_int_equal(limits[2], 3 * NSEC_PER_SEC);
+	assert_int_equal(rules_limits(&rules, limits, 2), -E2BIG);
+	assert_true(rules_want_status(&rules, 500));
+	assert_false(rules_want_status(&rules, 501));
+	rules_free(&rules);
+}
+
+static void refusals_keep_the_old_value(void **state UNUSED)
+{
+	static const char *const bad[][2] = {
+		{ "path", "checkout" },	  { "path", "/a?b=c" },	   { "method", "get" },	  { "method", "" },
+		{ "method", "GET /" },	  { "host", "a:80" },	   { "host", "" },	  { "time-taken", "0s" },
+		{ "time-taken", "10us" }, { "status", "x" },	   { "all", "yes" },	  { "capture", "everything" },
+		{ "samples", "0" },	  { "samples", "101" },	   { "every", "1ms" },	  { "limit", "many" },
+		{ "cool-down", "5" },	  { "limit-window", "1" }, { "tme-taken", "2s" }, { "path", NULL },
+	};
+	struct rules rules = { 0 };
+	struct rule *rule =
+		make(&rules, PAIRS("path", "/p", "method", "GET", "host", "h", "time-taken", "2s", "status", "500"));
+	struct err err;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		if (rule_set(rule, bad[i][0], bad[i][1], &err) != -EINVAL)
+			fail_msg("%s = %s passed", bad[i][0], bad[i][1]);
+	}
+	assert_string_equal(rule->path, "/p");
+	assert_string_equal(rule->method, "GET");
+	assert_string_equal(rule->host, "h");
+	assert_int_equal(rule->time_taken_ns, 2 * NSEC_PER_SEC);
+	assert_int_equal(rule->status_count, 1);
+	assert_int_equal(rule->limit, RULE_LIMIT_DEFAULT);
+	assert_int_equal(rule->samples, 1);
+	assert_false(rule->all);
+	rules_free(&rules);
+}
+
+static void rules_that_make_no_sense(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct err err;
+
+	assert_int_equal(rule_check(make(&rules, PAIRS("path", "/p")), &err), -EINVAL);
+	assert_int_equal(rule_check(make(&rules, PAIRS("time-taken", "2s", "all", "true")), &err), -EINVAL);
+	assert_int_equal(rule_check(make(&rules, PAIRS("time-taken", "2s", "every", "1s")), &err), -EINVAL);
+	assert_int_equal(rule_check(make(&rules, PAIRS("time-taken", "2s", "samples", "2", "capture", "trace")), &err),
+			 -EINVAL);
+	assert_int_equal(rule_check(make(&rules, PAIRS("time-taken", "2s", "status", "500", "all", "true")), &err), 0);
+	assert_int_equal(rule_check(make(&rules, PAIRS("status", "500")), &err), 0);
+	rules_free(&rules);
+}
+
+int main(void)
+{
+	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test(durations),
+		cmocka_unit_test(durations_come_back),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(statuses),
+		cmocka_unit_test(captures_and_limits),
+		cmocka_unit_test(globs),
+		cmocka_unit_test(scope),
+		cmocka_unit_test(hostile_words_are_escaped),
+		cmocka_unit_test(conditions),
+		cmocka_unit_test(the_first_rule_wins),
+		cmocka_unit_test(refusals_keep_the_old_value),
+		cmocka_unit_test(rules_that_make_no_sense),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
