@@ -33,6 +33,10 @@ struct images {
 	size_t file_count;
 	struct image *image;
 	size_t image_count;
+	struct alias {
+		uint64_t start, end, away; /* address here - address in the image */
+	} *alias;
+	size_t alias_count;
 	size_t bad;
 	const struct proc_maps *maps;
 	Dwfl *dwfl;
@@ -145,6 +149,9 @@ static void forget_places(struct images *im)
 	free(im->image);
 	im->image = NULL;
 	im->image_count = 0;
+	free(im->alias);
+	im->alias = NULL;
+	im->alias_count = 0;
 	im->bad = 0;
 }
 
@@ -195,7 +202,7 @@ static const struct elf_file *file_of(const struct images *im, const struct proc
 }
 
 /* Where the file lies, told by the one mapping: the loaded segment that it shows. */
-static bool bias_of(const struct elf_file *f, const struct proc_map *map, uint64_t *ret_bias)
+static bool bias_of(const struct elf_file *f, const struct proc_map *map, uint64_t *ret_bias, bool *ret_fixed)
 {
 	Elf64_Ehdr eh;
 
@@ -216,6 +223,7 @@ static bool bias_of(const struct elf_file *f, const struct proc_map *map, uint64
 		    map->offset >= ph.p_offset + ph.p_filesz)
 			continue;
 		*ret_bias = map->start - (ph.p_vaddr - ph.p_offset + map->offset);
+		*ret_fixed = eh.e_type == ET_EXEC;
 		return true;
 	}
 	return false;
@@ -233,16 +241,30 @@ static struct image *image_new(struct images *im, const char *path, uint64_t bia
 	return image;
 }
 
+static int alias_new(struct images *im, const struct proc_map *map, uint64_t away)
+{
+	struct alias *alias = list_add(&im->alias, &im->alias_count, sizeof(*alias));
+
+	if (!alias)
+		return -ENOMEM;
+	*alias = (struct alias){ .start = map->start, .end = map->end, .away = away };
+	return 0;
+}
+
 static int place(struct images *im, const struct proc_map *map, const struct elf_file *f)
 {
 	struct image *image;
 	uint64_t bias;
+	char name[80];
+	bool fixed;
 	int fd;
 
-	if (!bias_of(f, map, &bias)) {
+	if (!bias_of(f, map, &bias, &fixed)) {
 		im->bad++;
 		return 0;
 	}
+	if (fixed && bias != 0) /* V8 maps its built-in functions a second time, near its JIT code */
+		return alias_new(im, map, bias);
 	for (size_t i = 0; i < im->image_count; i++) {
 		if (im->image[i].file == f->data && im->image[i].bias == bias)
 			return 0;
@@ -252,11 +274,13 @@ static int place(struct images *im, const struct proc_map *map, const struct elf
 		return -ENOMEM;
 	image->file = f->data;
 	image->file_len = f->len;
-	/* libdwfl closes the fd it is given, but not when it fails. */
+	/* libdwfl closes the fd it is given, but not when it fails. A module reported twice
+	 * would be freed while we still have it: so no two names are the same. */
+	snprintf(name, sizeof(name), "%zu:%s", im->image_count, image->name);
 	fd = fcntl(f->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	image->module = dwfl_report_elf(im->dwfl, image->name, map->name, fd, bias, true);
+	image->module = dwfl_report_elf(im->dwfl, name, name, fd, bias, true);
 	if (!image->module) {
 		close(fd);
 		im->bad++;
@@ -305,6 +329,15 @@ const struct image *images_get(const struct images *im, size_t index)
 const struct proc_maps *images_maps(const struct images *im)
 {
 	return im->maps;
+}
+
+uint64_t images_home(const struct images *im, uint64_t addr)
+{
+	for (size_t i = 0; i < im->alias_count; i++) {
+		if (addr >= im->alias[i].start && addr < im->alias[i].end)
+			return addr - im->alias[i].away;
+	}
+	return addr;
 }
 
 size_t images_bad(const struct images *im)

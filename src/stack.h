@@ -43,6 +43,9 @@ const struct image *images_get(const struct images *images, size_t index);
 const struct image *images_find(const struct images *images, uint64_t addr);
 const struct proc_maps *images_maps(const struct images *images);
 
+/* The address that code has in its image, for code that is mapped a second time. */
+uint64_t images_home(const struct images *images, uint64_t addr);
+
 /* Files that were handed over and are no usable ELF: a count for the notes. */
 size_t images_bad(const struct images *images);
 

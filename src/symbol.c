@@ -180,7 +180,7 @@ static size_t unique_places(struct images *images, const struct walk *walks, siz
 
 	for (size_t i = 0; i < count; i++) {
 		for (size_t k = 0; k < walks[i].count; k++)
-			places[n++].addr = walk_lookup(&walks[i].frame[k]);
+			places[n++].addr = images_home(images, walk_lookup(&walks[i].frame[k]));
 	}
 	qsort(places, n, sizeof(*places), by_addr);
 	for (size_t i = 0; i < n; i++) {
@@ -197,7 +197,7 @@ static int put_names(const struct images *images, const struct walk *walk, struc
 		     struct stack *ret)
 {
 	for (size_t k = 0; k < walk->count; k++) {
-		struct place *p = first_from(places, place_count, walk_lookup(&walk->frame[k]));
+		struct place *p = first_from(places, place_count, images_home(images, walk_lookup(&walk->frame[k])));
 		struct frame *f = list_add(&ret->frame, &ret->count, sizeof(*f));
 
 		if (!f)
