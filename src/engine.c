@@ -15,6 +15,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
+#define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
 #define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
 
 /* How often a rule was used up by one life of a process. */
@@ -136,13 +137,16 @@ static void capture_next(struct engine *engine)
 	for (struct trap *t = engine->traps; t; t = t->next) {
 		if (t->stage == TRAP_CAPTURING)
 			return; /* one at a time on a host */
-		if (t->stage == TRAP_QUEUED)
-			next = t; /* the list is newest first */
+		if (t->stage == TRAP_QUEUED && !next)
+			next = t;
 	}
 	if (!next)
 		return;
-	if (trap_request_over(next)) {
-		trap_capture_skip(next, "the request ended while another capture was under way");
+	/* A failing status is sent at the end anyway: what the process looks like just
+	 * behind it is worth having. A slow request must still be running. */
+	if (trap_request_over(next) && (next->incident->reason == REASON_TIME_TAKEN ||
+					now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
+		trap_capture_skip(next, "the request ended before its turn to be captured came");
 		return;
 	}
 	trap_capture(next);
@@ -266,6 +270,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 		       const struct record *record, const struct rule_input *input)
 {
 	struct trap *trap = trap_new(&engine->world, rule, why, record);
+	struct trap **at;
 	const char *not_now;
 	char text[160];
 
@@ -273,8 +278,9 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 		tracer_release(engine->tracer, record->slot, record->gen);
 		return;
 	}
-	trap->next = engine->traps;
-	engine->traps = trap;
+	for (at = &engine->traps; *at; at = &(*at)->next)
+		;
+	*at = trap; /* oldest first */
 	engine->trap_count++;
 	not_now = limit_check(engine, trap, text, sizeof(text));
 	trap->wants_capture = !not_now && rule->capture & (CAPTURE_STACKS | CAPTURE_FULL);

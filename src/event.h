@@ -35,6 +35,7 @@ typedef int32_t s32;
 #define SLOT_EVENTS_KEPT 22 /* the first ones stay, the rest is a ring */
 #define SLOT_NONE 0xffffffffu
 
+#define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
 #define QUEUE_MAX 8   /* pipelined requests of one connection */
 
@@ -78,6 +79,13 @@ struct slot_event {
 	u8 state;	/* scheduler state of a wait: 1 interruptible, 2 disk */
 };
 
+/* The other end of a socket. family 0: not known. */
+struct endpoint {
+	u16 family; /* 1 unix, 2 IPv4 (addr[0]), 10 IPv6; addr in network order */
+	u16 port;   /* host order */
+	u32 addr[4];
+};
+
 struct slot {
 	u64 gen;	/* grows with each request that uses the slot */
 	u32 state;
@@ -115,7 +123,9 @@ struct slot {
 	u8 wait_state;
 	u8 pad2;
 	u32 waker;
-	u64 pad3[2];
+	struct endpoint client; /* who sent the request */
+	struct endpoint up;	/* whom the latest call to somebody else went to */
+	u8 up_path[UNIX_PATH];
 	u8 head[SLOT_HEAD + SLOT_MARGIN];
 	u8 reply[SLOT_HEAD + SLOT_MARGIN];
 	struct slot_event event[SLOT_EVENTS];

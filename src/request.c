@@ -7,8 +7,10 @@
 #include "fastcgi.h"
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 static void set_span(char **at, struct span span)
 {
@@ -50,6 +52,25 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 		set_span(&ret_info->url, head.target);
 		set_span(&ret_info->host, head.host);
 		set_span(&ret_info->user_agent, head.user_agent);
+	}
+}
+
+void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf, size_t size)
+{
+	char text[INET6_ADDRSTRLEN];
+	size_t len;
+
+	buf[0] = '\0';
+	if (at->family == AF_INET || at->family == AF_INET6) {
+		if (inet_ntop(at->family, at->addr, text, sizeof(text)))
+			snprintf(buf, size, at->family == AF_INET ? "tcp:%s:%u" : "tcp:[%s]:%u", text, at->port);
+	} else if (at->family == AF_UNIX && path) {
+		bool abstract = path[0] == '\0' && path[1];
+
+		len = strnlen((const char *)path + abstract, UNIX_PATH - abstract);
+		snprintf(buf, size, "unix:%s%.*s", abstract ? "@" : "", (int)len, (const char *)path + abstract);
+	} else if (at->family == AF_UNIX) {
+		snprintf(buf, size, "unix");
 	}
 }
 
@@ -101,7 +122,12 @@ static void event_words(const struct slot *slot, const struct slot_event *e, con
 		break;
 	case EVENT_UPSTREAM:
 		text_set(&t->kind, "call");
-		object_name(wording, (pid_t)slot->pid, 1 /* write: its argument is the fd */, e->a, buf, sizeof(buf));
+		buf[0] = '\0';
+		if ((s32)e->a == slot->up_fd) /* the latest call: its other end is known */
+			request_endpoint(&slot->up, slot->up_path, buf, sizeof(buf));
+		if (!buf[0])
+			object_name(wording, (pid_t)slot->pid, 1 /* write: its argument is the fd */, e->a, buf,
+				    sizeof(buf));
 		text_setf(&t->name, "call to %s", buf[0] ? buf : "another service");
 		break;
 	case EVENT_REPLY:

@@ -19,6 +19,10 @@ struct wording {
 /* Method, URL, host ... of the head that was kept. Replaces what is there. */
 void request_describe(const struct slot *slot, struct request_info *ret_info);
 
+/* 'tcp:10.0.0.5:3306', 'unix:/run/x.sock', 'unix:@abstract'; '' when not known. path: of
+ * UNIX_PATH bytes, NULL for a client. */
+void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf, size_t size);
+
 /* The slot's events onto the incident's trace, at_ns counted from origin_ns (events
  * before it are at 0). copied_ns: when the copy of the slot was made; a wait that was
  * going on then is shown up to it. Call for each slot of the chain, then

@@ -57,17 +57,6 @@ static const char *name_of_fd(struct trap *trap, pid_t pid, int fd)
 	return row->text ? row->text : "";
 }
 
-/* 'tcp 127.0.0.1:42 -> 127.0.0.1:9000' as one who calls it: 'tcp:127.0.0.1:9000'. */
-static void peer_words(const char *description, char *buf, size_t size)
-{
-	const char *arrow = strstr(description, " -> ");
-
-	if (arrow && !strncmp(description, "tcp", 3))
-		snprintf(buf, size, "tcp:%s", arrow + 4);
-	else
-		snprintf(buf, size, "%s", description);
-}
-
 static void object_words(void *arg, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
 {
 	struct trap *trap = arg;
@@ -91,11 +80,11 @@ static void object_words(void *arg, pid_t pid, long nr, uint64_t a, char *buf, s
 		for (size_t i = 0; i < trap->hop_count; i++) {
 			const struct slot *s = &trap->hop[i].copy;
 
-			if ((pid_t)s->pid == pid && s->up_waiting && s->up_fd >= 0) {
+			if ((pid_t)s->pid == pid && s->up_waiting) {
 				char peer[256];
 
-				peer_words(name_of_fd(trap, pid, s->up_fd), peer, sizeof(peer));
-				snprintf(buf, size, "the answer of %s", peer);
+				request_endpoint(&s->up, s->up_path, peer, sizeof(peer));
+				snprintf(buf, size, "the answer of %s", peer[0] ? peer : "another service");
 				return;
 			}
 		}
@@ -166,8 +155,8 @@ static void chain_words(struct trap *trap)
 		hop->tid = (pid_t)s->tid;
 		proc_name(hop->pid, text, sizeof(text));
 		text_set(&hop->process, text);
-		if (i + 1 < trap->hop_count && s->up_fd >= 0) {
-			peer_words(name_of_fd(trap, hop->pid, s->up_fd), text, sizeof(text));
+		if (i + 1 < trap->hop_count) {
+			request_endpoint(&s->up, s->up_path, text, sizeof(text));
 			text_set(&hop->via, text);
 		}
 	}
@@ -177,17 +166,12 @@ static void chain_words(struct trap *trap)
 
 static void client_words(struct trap *trap)
 {
-	const struct slot *outer = &trap->hop[0].copy;
-	const char *what, *arrow;
+	char text[64];
 
-	if (trap->incident->request.client || outer->fd < 0)
+	if (trap->incident->request.client) /* FastCGI says whose request it is */
 		return;
-	what = name_of_fd(trap, (pid_t)outer->pid, outer->fd);
-	arrow = strstr(what, " -> ");
-	if (arrow && !strncmp(what, "tcp", 3))
-		text_set(&trap->incident->request.client, arrow + 4);
-	else if (!strncmp(what, "unix", 4))
-		text_set(&trap->incident->request.client, "unix");
+	request_endpoint(&trap->hop[0].copy.client, NULL, text, sizeof(text));
+	text_set(&trap->incident->request.client, strncmp(text, "tcp:", 4) ? text : text + 4);
 }
 
 static void process_words(struct process_facts *facts, pid_t pid)

@@ -44,7 +44,17 @@ struct sock {
 };
 
 struct unix_sock {
+	struct unix_address *addr;
 	struct sock *peer;
+};
+
+struct sockaddr_un {
+	char sun_path[108];
+};
+
+struct unix_address {
+	int len;
+	struct sockaddr_un name[0];
 };
 
 struct socket {

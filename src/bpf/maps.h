@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* What the programs keep: connections, slots, timers, who is watched. Included by
+ * requests.bpf.c alone: one object, several files for the reader. */
+#ifndef REQTRAP_BPF_MAPS_H
+#define REQTRAP_BPF_MAPS_H
+
+/* Set by user space before load (const) or at any time (the rest). */
+const volatile u32 layout = EVENT_LAYOUT;
+const volatile bool follow = true; /* look at who answers the calls of watched requests */
+u64 limits[LIMITS_MAX];
+u32 limit_count;
+u64 status_wanted[16]; /* bit per status code below 1024 */
+u32 client_conns;      /* how many calls to others were ever seen: 0 spares strangers the lookup */
+
+enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
+enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
+enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
+
+struct ref { /* a slot, and which of its lives */
+	u64 gen;
+	u32 slot;
+	u32 pad;
+};
+
+struct conn {
+	u64 ino;
+	u64 last_ns;
+	u64 in_left; /* request body bytes still to come */
+	u64 in_tail; /* last eight bytes received of a chunked body */
+	struct ref in;	  /* the request being received */
+	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
+	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
+	u8 queue_head, queue_len;
+	u8 role, in_phase;
+	u8 answered; /* ROLE_CLIENT: bytes came back since the last send */
+	u8 family;
+	u8 owner_pending; /* ROLE_CLIENT: owner was taken at connect, not used yet */
+	u8 pad;
+};
+
+struct tuple { /* a TCP connection between two sockets of this host */
+	u32 src[4], dst[4];
+	u16 sport, dport; /* host order */
+};
+
+struct clock {
+	struct bpf_timer timer;
+	u32 armed;
+	u32 ready;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, 2048);
+	__type(key, u32);
+	__type(value, union slot_value);
+} slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK); /* last in, first out: few slots, warm in the cache */
+	__uint(max_entries, 2048);
+	__type(value, u32);
+} free_slots SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, u32);
+	__type(value, struct clock);
+} clocks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, u64); /* struct sock * */
+	__type(value, struct conn);
+} conns SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 16384);
+	__type(key, struct tuple);
+	__type(value, u64); /* the caller's struct sock * */
+} tuples SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 4096);
+	__type(key, u32); /* tgid */
+	__type(value, u32); /* enum target_kind */
+} targets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_TASK_STORAGE);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, int);
+	__type(value, struct ref);
+} threads SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 256 * 1024);
+} ring SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct counters);
+} counters SEC(".maps");
+
+#define COUNT(field)                                                                                                   \
+	do {                                                                                                           \
+		u32 zero_ = 0;                                                                                         \
+		struct counters *c_ = bpf_map_lookup_elem(&counters, &zero_);                                          \
+		if (c_)                                                                                                \
+			c_->field++;                                                                                   \
+	} while (0)
+
+#endif

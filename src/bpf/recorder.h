@@ -1,0 +1,346 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* The flight recorder: slots begin and end, events and segments are written in place,
+ * the timer of a slot finds out by itself whether its limit has passed. */
+#ifndef REQTRAP_BPF_RECORDER_H
+#define REQTRAP_BPF_RECORDER_H
+
+#include "maps.h"
+
+/* Functions that are not 'static' are verified once, for any argument, and not again
+ * at each call: that is what keeps this loadable. They check their pointers. */
+
+static __always_inline struct slot *slot_at(u32 index)
+{
+	return bpf_map_lookup_elem(&slots, &index);
+}
+
+/* The slot if it is still the same request, else NULL. */
+static __always_inline struct slot *slot_of(const struct ref *ref)
+{
+	struct slot *s;
+
+	if (!ref->gen)
+		return NULL;
+	s = slot_at(ref->slot);
+	if (!s || s->gen != ref->gen || s->state == SLOT_FREE || s->state == SLOT_ENDED)
+		return NULL;
+	return s;
+}
+
+static __always_inline void send_record(u32 kind, const struct ref *ref, u64 value, const struct ref *inner, u32 pid)
+{
+	struct record *r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+
+	if (!r) {
+		COUNT(lost_ring);
+		return;
+	}
+	r->kind = kind;
+	r->slot = ref ? ref->slot : SLOT_NONE;
+	r->gen = ref ? ref->gen : 0;
+	r->at_ns = bpf_ktime_get_ns();
+	r->value = value;
+	r->inner_slot = inner ? inner->slot : SLOT_NONE;
+	r->inner_gen = inner ? inner->gen : 0;
+	r->pid = pid;
+	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+}
+
+/* ---- the flight recorder ---- */
+
+static __always_inline void segment_to(struct slot *s, u32 kind, u64 now)
+{
+	/* Two CPUs may have read the clock in another order than they come here. */
+	if (now > s->seg_since_ns) {
+		s->acc[s->seg_kind & 3] += now - s->seg_since_ns;
+		s->seg_since_ns = now;
+	}
+	s->seg_kind = kind;
+}
+
+static __always_inline u32 event_place(u32 n)
+{
+	return n < SLOT_EVENTS_KEPT ? n : SLOT_EVENTS_KEPT + (n - SLOT_EVENTS_KEPT) % (SLOT_EVENTS - SLOT_EVENTS_KEPT);
+}
+
+/* Equal neighbours are merged: thousands of small reads are one line. */
+__noinline int event_add(struct slot *s, u32 kind_nr, u64 a, u64 at, u64 dur)
+{
+	u32 kind = kind_nr >> 16, tid, place;
+	s16 nr = (s16)(kind_nr & 0xffff);
+	struct slot_event *e;
+
+	if (!s)
+		return 0;
+	tid = s->tid;
+	if (s->event_count) {
+		place = event_place(s->event_count - 1);
+		if (place < SLOT_EVENTS) {
+			e = &s->event[place];
+			if (e->kind == kind && e->nr == nr && e->tid == tid &&
+			    (kind == EVENT_RECV || kind == EVENT_SEND || (kind == EVENT_WAIT && e->a == a))) {
+				e->count++;
+				e->dur_ns += dur;
+				if (kind != EVENT_WAIT)
+					e->a += a;
+				e->waker = s->waker;
+				return 0;
+			}
+		}
+	}
+	place = event_place(s->event_count);
+	if (place >= SLOT_EVENTS)
+		return 0;
+	e = &s->event[place];
+	e->at_ns = at;
+	e->dur_ns = dur;
+	e->a = a;
+	e->tid = tid;
+	e->count = 1;
+	e->waker = kind == EVENT_WAIT ? s->waker : 0;
+	e->nr = nr;
+	e->kind = kind;
+	e->state = kind == EVENT_WAIT ? s->wait_state : 0;
+	s->event_count++;
+	return 0;
+}
+
+static __always_inline void event(struct slot *s, u32 kind, s32 nr, u64 a, u64 at, u64 dur)
+{
+	event_add(s, kind << 16 | (u16)nr, a, at, dur);
+}
+
+/* The current thread works on this request from now on. */
+static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL,
+						BPF_LOCAL_STORAGE_GET_F_CREATE);
+
+	if (mine && (mine->slot != index || mine->gen != s->gen)) {
+		struct slot *old = slot_of(mine);
+
+		if (old && old->tid == (u32)id)
+			segment_to(old, SEGMENT_AWAY, now);
+		mine->slot = index;
+		mine->gen = s->gen;
+	}
+	s->pid = id >> 32;
+	if (s->tid != (u32)id) {
+		bool first = s->tid == 0;
+
+		s->tid = (u32)id;
+		if (!first)
+			event(s, EVENT_HOLDER, -1, 0, now, 0);
+	}
+	if (s->seg_kind != SEGMENT_CPU)
+		segment_to(s, SEGMENT_CPU, now);
+}
+
+/* ---- begin and end ---- */
+
+static int on_clock(void *map, u32 *key, struct clock *c)
+{
+	struct slot *s = slot_at(*key);
+	struct ref ref = { .slot = *key };
+	u64 now, due;
+	u32 i;
+
+	__sync_lock_test_and_set(&c->armed, 0);
+	if (!s || (s->state != SLOT_OPEN && s->state != SLOT_HELD) || (s->flags & SLOT_INNER))
+		return 0;
+	i = s->next_limit;
+	if (i >= limit_count || i >= LIMITS_MAX)
+		return 0;
+	now = bpf_ktime_get_ns();
+	due = s->begin_ns + limits[i & (LIMITS_MAX - 1)];
+	if (now >= due) {
+		ref.gen = s->gen;
+		s->next_limit = i + 1;
+		event(s, EVENT_LIMIT, -1, limits[i & (LIMITS_MAX - 1)], now, 0);
+		if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
+			send_record(RECORD_LIMIT, &ref, limits[i & (LIMITS_MAX - 1)], NULL, s->pid);
+		i++;
+		if (i >= limit_count || i >= LIMITS_MAX)
+			return 0;
+		due = s->begin_ns + limits[i & (LIMITS_MAX - 1)];
+	}
+	/* A younger request has taken the slot, or the next limit is still to come. */
+	c->armed = 1;
+	bpf_timer_start(&c->timer, due > now ? due - now : 1, 0);
+	return 0;
+}
+
+/* One timer operation per limit and slot, not per request: a timer that is already
+ * on its way finds out by itself that the slot has a younger request. The full
+ * barrier of the swap orders our begin_ns before the look at 'armed'. */
+static __always_inline void clock_arm(u32 index)
+{
+	struct clock *c = bpf_map_lookup_elem(&clocks, &index);
+
+	if (!c || !limit_count)
+		return;
+	if (!c->ready) {
+		bpf_timer_init(&c->timer, &clocks, 1 /* CLOCK_MONOTONIC */);
+		bpf_timer_set_callback(&c->timer, on_clock);
+		c->ready = 1;
+	}
+	if (__sync_val_compare_and_swap(&c->armed, 0, 1) == 0)
+		bpf_timer_start(&c->timer, limits[0], 0);
+}
+
+static __always_inline void endpoint_of(u64 sock, struct endpoint *at)
+{
+	struct sock *sk = (struct sock *)sock;
+
+	at->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	if (at->family == AF_UNIX)
+		return;
+	at->port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (at->family == AF_INET)
+		at->addr[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	else if (at->family == AF_INET6)
+		BPF_CORE_READ_INTO(&at->addr, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+}
+
+/* The path that a connected unix socket's other end was bound to. */
+static __always_inline void unix_path_of(u64 sock, u8 *path)
+{
+	struct sock *peer = BPF_CORE_READ((struct unix_sock *)sock, peer);
+	struct unix_address *addr = peer ? BPF_CORE_READ((struct unix_sock *)peer, addr) : NULL;
+
+	__builtin_memset(path, 0, UNIX_PATH);
+	if (addr)
+		bpf_probe_read_kernel(path, UNIX_PATH, __builtin_preserve_access_index(&addr->name[0].sun_path));
+}
+
+/* Takes a slot for a request that begins. Returns its index or SLOT_NONE. */
+__noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref *parent)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct slot *s, *p;
+	u32 index;
+
+	if (!conn || !parent)
+		return SLOT_NONE;
+	if (conn->queue_len >= QUEUE_MAX) {
+		COUNT(refused_queue);
+		return SLOT_NONE;
+	}
+	if (bpf_map_pop_elem(&free_slots, &index)) {
+		COUNT(refused);
+		return SLOT_NONE;
+	}
+	s = slot_at(index);
+	if (!s)
+		return SLOT_NONE;
+	s->gen++;
+	s->flags = flags;
+	s->conn = sk;
+	s->begin_ns = now;
+	s->head_ns = s->reply_ns = s->end_ns = 0;
+	s->last_ns = now;
+	s->request_bytes = s->reply_bytes = 0;
+	s->child_gen = 0;
+	s->child_slot = SLOT_NONE;
+	s->parent_gen = parent->gen;
+	s->parent_slot = parent->slot;
+	s->pid = s->tid = 0;
+	s->fd = s->up_fd = -1;
+	s->up_pid = 0;
+	s->status = 0;
+	s->next_limit = 0;
+	s->up_waiting = 0;
+	s->head_len = s->reply_len = s->head_scan = s->reply_scan = 0;
+	s->out_left = s->tail = 0;
+	s->out_phase = OUT_NONE;
+	s->method = 0;
+	s->seg_kind = SEGMENT_AWAY;
+	s->seg_since_ns = now;
+	s->acc[0] = s->acc[1] = s->acc[2] = s->acc[3] = 0;
+	s->event_count = 0;
+	s->wait_nr = -1;
+	s->waker = 0;
+	endpoint_of(sk, &s->client);
+	s->up.family = 0;
+	p = slot_of(parent);
+	if (p) {
+		s->flags |= SLOT_INNER;
+		p->child_slot = index;
+		p->child_gen = s->gen;
+	}
+	conn->in.slot = index;
+	conn->in.gen = s->gen;
+	conn->queue[(conn->queue_head + conn->queue_len) & (QUEUE_MAX - 1)] = conn->in;
+	conn->queue_len++;
+	s->state = SLOT_OPEN;
+	return index;
+}
+
+static __always_inline void slot_give_back(u32 index)
+{
+	if (bpf_map_push_elem(&free_slots, &index, BPF_ANY))
+		COUNT(slot_lost);
+}
+
+__noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted)
+{
+	struct ref ref = { .slot = index, .gen = gen };
+	struct slot *s = slot_of(&ref);
+	u64 now = bpf_ktime_get_ns();
+
+	if (!s)
+		return 0;
+	s->flags |= flags;
+	/* An end that was only inferred is when the last byte went by. */
+	s->end_ns = flags & SLOT_END_INFERRED ? s->last_ns : now;
+	segment_to(s, s->seg_kind, now);
+	if (counted)
+		COUNT(ended);
+	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN) {
+		slot_give_back(index);
+		return 0;
+	}
+	if (__sync_val_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED) == SLOT_HELD)
+		send_record(RECORD_ENDED, &ref, 0, NULL, s->pid);
+	return 0;
+}
+
+/* The oldest request of the connection got its whole reply. */
+static __always_inline void conn_pop(struct conn *conn, u32 flags)
+{
+	struct ref *oldest = &conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+
+	if (!conn->queue_len)
+		return;
+	if (conn->in.gen == oldest->gen && conn->in.slot == oldest->slot)
+		conn->in.gen = 0;
+	slot_end(oldest->slot, oldest->gen, flags, 1);
+	oldest->gen = 0;
+	conn->queue_head = (conn->queue_head + 1) & (QUEUE_MAX - 1);
+	conn->queue_len--;
+}
+
+__noinline int conn_end(struct conn *conn, u32 flags)
+{
+	if (!conn)
+		return 0;
+	for (int i = 0; i < QUEUE_MAX; i++) {
+		struct ref *oldest = &conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+		struct slot *s = slot_of(oldest);
+		u32 how = flags;
+
+		if (!conn->queue_len)
+			break;
+		/* A reply without a length ends by closing: that is its proper end. */
+		if (s && s->out_phase == OUT_CLOSE)
+			how = 0;
+		else if (s && s->out_phase == OUT_UNKNOWN)
+			how = SLOT_END_INFERRED;
+		conn_pop(conn, how);
+	}
+	conn->in_phase = IN_IDLE;
+	return 0;
+}
+
+#endif
