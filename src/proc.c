@@ -89,11 +89,11 @@ bool proc_alive(const struct proc *proc)
 	return poll(&pfd, 1, 0) == 0;
 }
 
-static void parse_vmflags(struct proc_map *map, const char *line)
+static void parse_vmflags(struct proc_map *map, const char *line, size_t len)
 {
-	for (const char *p = line + 8; *p && *p != '\n';) {
-		while (*p == ' ')
-			p++;
+	for (const char *p = line + 8, *end = line + len; end - p >= 2; p++) {
+		if (p[-1] != ' ' && p[-1] != ':')
+			continue;
 		if (!strncmp(p, "dd", 2))
 			map->dontdump = true;
 		else if (!strncmp(p, "dc", 2))
@@ -102,8 +102,6 @@ static void parse_vmflags(struct proc_map *map, const char *line)
 			map->wipeonfork = true;
 		else if (!strncmp(p, "ht", 2))
 			map->huge = true;
-		while (*p && *p != ' ' && *p != '\n')
-			p++;
 	}
 }
 
@@ -111,11 +109,13 @@ static int parse_map_line(const char *line, size_t len, struct proc_map *ret)
 {
 	unsigned long long start, end, offset, inode;
 	unsigned int major, minor;
-	char perms[5];
+	char perms[5] = "", head[128]; /* of the line: all but the name, and no byte past it */
 	int name_at = 0;
 
-	if (sscanf(line, "%llx-%llx %4s %llx %x:%x %llu%n", &start, &end, perms, &offset, &major, &minor, &inode,
-		   &name_at) != 7)
+	snprintf(head, sizeof(head), "%.*s", (int)MIN(len, sizeof(head) - 1), line);
+	if (sscanf(head, "%llx-%llx %4s %llx %x:%x %llu%n", &start, &end, perms, &offset, &major, &minor, &inode,
+		   &name_at) != 7 ||
+	    start >= end)
 		return -EINVAL;
 	while ((size_t)name_at < len && line[name_at] == ' ')
 		name_at++;
@@ -141,7 +141,7 @@ int proc_maps_parse(const char *text, size_t len, struct proc_maps *ret_maps)
 		/* An attribute line of smaps starts with a capital letter. */
 		if (n > 8 && *p >= 'A' && *p <= 'Z') {
 			if (maps.count && !strncmp(p, "VmFlags:", 8))
-				parse_vmflags(&maps.map[maps.count - 1], p);
+				parse_vmflags(&maps.map[maps.count - 1], p, n);
 		} else if (n) {
 			if (maps.count == cap) {
 				size_t bigger = cap ? cap * 2 : 64;
