@@ -247,26 +247,18 @@ struct action {
 	struct source *on_output, *on_end, *on_limit;
 };
 
-/* NUL would end the text. */
+/* NUL would end the text. What is beyond the maximum is read and dropped. */
 static void keep_output(struct action *action, const char *data, size_t len)
 {
-	for (size_t n = 0; n < len;) {
-		size_t plain = strnlen(data + n, len - n), fits = MIN(plain, action->output.max - action->output.len);
+	for (size_t n = 0; n < len; n++) {
+		size_t size = data[n] ? 1 : 3;
 
-		buf_add(&action->output, data + n, fits);
-		if (fits < plain || action->output.full)
-			break;
-		n += plain;
-		if (n < len) {
-			buf_adds(&action->output, "\xef\xbf\xbd");
-			n++;
-		}
-		if (action->output.full)
-			break;
-		if (n == len)
+		if (size > action->output.max - action->output.len || action->output.full) {
+			action->facts->output_cut = true;
 			return;
+		}
+		buf_add(&action->output, data[n] ? data + n : "\xef\xbf\xbd", size);
 	}
-	action->facts->output_cut = true;
 }
 
 /* Returns the bytes read; 0 at the end of file, -EAGAIN when there is no more. */

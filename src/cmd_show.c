@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MIT
+/* The verbs that read the store: list, show, report, open, rm. Rejected: a pager and
+ * colours (pipes do that). Trap: while gdb has the terminal its Ctrl-C comes to us
+ * too, and we must live to remove the core that was unpacked for it. */
+#include "child.h"
+#include "cmd.h"
+#include "facts.h"
+#include "log.h"
+#include "report.h"
+#include "report_words.h"
+#include "store.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define REQUEST_COLUMNS 22
+#define RULE_COLUMNS 12
+#define LIST_COLUMNS 80
+
+static int fail(int code, const struct err *err)
+{
+	log_error("%s", err->text);
+	return exit_code_of(code);
+}
+
+/* The verb's command line with 'least' to 'most' IDs, and its store. */
+static int begin(const char *name, int argc, char **argv, int least, int most, struct command_line *line,
+		 struct store **ret_store)
+{
+	struct err err;
+	int code = verb_begin(name, argc, argv, line);
+
+	if (code != VERB_GO_ON)
+		return code;
+	if (line->rest_count < least) {
+		log_error("which incident? Give an ID or 'last'; 'reqtrap list' shows what there is");
+		return EXIT_MISTAKE;
+	}
+	if (line->rest_count > most) {
+		log_error("'%s' is one too many; see 'reqtrap help %s'", line->rest[most], name);
+		return EXIT_MISTAKE;
+	}
+	code = store_open(option_value(line, "store"), false, ret_store, &err);
+	return code < 0 ? fail(code, &err) : VERB_GO_ON;
+}
+
+static int put(const struct buf *out)
+{
+	if (out->len && fwrite(out->data, 1, out->len, stdout) != out->len && errno != EPIPE) {
+		log_error("cannot write to standard output: %s", strerror(errno));
+		return EXIT_REFUSED;
+	}
+	return EXIT_DONE;
+}
+
+/* --- list --- */
+
+/* Escaped, and cut to so many columns with a mark. Returns the columns used. */
+static size_t add_cut(struct buf *out, const char *text, size_t columns)
+{
+	size_t n = 0, used = 0, keep = 0, keep_used = 0;
+	struct buf clean;
+
+	buf_init(&clean, 1u << 20);
+	add_clean(&clean, text, strnlen(text, 4096));
+	while (n < clean.len) {
+		size_t one, bytes = char_columns(clean.data + n, clean.len - n, &one);
+
+		if (used + one > columns)
+			break;
+		used += one;
+		n += bytes;
+		if (used < columns) {
+			keep = n;
+			keep_used = used;
+		}
+	}
+	buf_add(out, clean.data ? clean.data : "", n < clean.len ? keep : n);
+	if (n < clean.len) {
+		buf_adds(out, "\u2026");
+		used = keep_used + 1;
+	}
+	buf_done(&clean);
+	return used;
+}
+
+static void add_padded(struct buf *out, const char *text, size_t columns)
+{
+	size_t used = add_cut(out, text, columns);
+
+	buf_addf(out, "%*s", (int)(columns - used), "");
+}
+
+static void add_line(struct buf *out, const struct incident *i)
+{
+	struct word when = word_wall(i->trapped_wall_ns ? i->trapped_wall_ns : i->started_wall_ns);
+	char status[16] = "-", *request = NULL;
+	size_t url_len = i->request.url ? strcspn(i->request.url, "?") : 0;
+
+	if (i->status)
+		snprintf(status, sizeof(status), "%d", i->status);
+	text_setf(&request, "%s %.*s", i->request.method ? i->request.method : "?", (int)MIN(url_len, 1000u),
+		  i->request.url ? i->request.url : "?");
+	buf_addf(out, "%s  %.19s %4s %8s  ", i->id, when.s, status,
+		 word_duration(i->ended ? i->time_taken_ns : i->elapsed_ns).s);
+	add_padded(out, request ? request : "?", REQUEST_COLUMNS);
+	buf_adds(out, " ");
+	add_cut(out, i->rule ? i->rule : "-", LIST_COLUMNS - 14 - 19 - 1 - 4 - 1 - 8 - 2 - REQUEST_COLUMNS - 1);
+	free(request);
+	buf_adds(out, "\n              ");
+	if (i->limit_reached || i->suppressed)
+		buf_adds(out, "[not captured] ");
+	add_cut(out, i->verdict ? i->verdict : "no verdict",
+		LIST_COLUMNS - 14 - (i->limit_reached || i->suppressed ? 15 : 0));
+	buf_adds(out, "\n");
+}
+
+static void add_json(struct buf *out, const struct incident *i, const char *path)
+{
+	const struct {
+		const char *key, *text;
+	} row[] = {
+		{ "rule", i->rule }, { "reason", reason_name(i->reason) }, { "method", i->request.method },
+		{ "url", i->request.url }, { "host", i->request.host }, { "verdict", i->verdict },
+		{ "confidence", i->confidence }, { "process", i->process.comm }, { "core", i->capture.core_file },
+		{ "suppressed", i->suppressed }, { "incident", path },
+	};
+
+	buf_addf(out, "{\"event\":\"incident\",\"id\":\"%s\"", i->id);
+	for (size_t n = 0; n < ARRAY_LEN(row); n++) {
+		buf_addf(out, ",\"%s\":", row[n].key);
+		facts_add_string(out, row[n].text);
+	}
+	buf_addf(out, ",\"started_wall_ns\":%llu,\"trapped_wall_ns\":%llu", (unsigned long long)i->started_wall_ns,
+		 (unsigned long long)i->trapped_wall_ns);
+	buf_addf(out, ",\"pid\":%d,\"tid\":%d,\"status\":%d,\"ended\":%s,\"elapsed_ms\":%s,\"time_taken_ms\":%s,"
+		 "\"pause_ms\":%s,\"limit_reached\":%s}\n", i->holder_pid, i->holder_tid, i->status, i->ended ? "true" : "false",
+		 word_ms(i->elapsed_ns).s, i->ended ? word_ms(i->time_taken_ns).s : "null", word_ms(i->capture.pause_ns).s,
+		 i->limit_reached ? "true" : "false");
+}
+
+/* One row; a folder that cannot be read is told and does not hide the others. */
+static int list_row(struct store *store, const struct store_row *row, bool json)
+{
+	CLEAN(free) char *path = NULL;
+	struct incident *incident;
+	struct buf out;
+	struct err err;
+	int r = store_load(store, row->id, &incident, &path, &err);
+
+	if (r == -ENOENT)
+		return EXIT_DONE; /* removed meanwhile */
+	if (r < 0)
+		return fail(r, &err);
+	buf_init(&out, 8u << 20);
+	if (json)
+		add_json(&out, incident, path);
+	else
+		add_line(&out, incident);
+	r = put(&out);
+	buf_done(&out);
+	incident_free(incident);
+	return r;
+}
+
+int cmd_list(int argc, char **argv)
+{
+	struct command_line line;
+	struct store_row *rows;
+	struct store *store;
+	int r, code = begin("list", argc, argv, 0, 0, &line, &store);
+	struct err err;
+	size_t count;
+	bool json;
+
+	if (code != VERB_GO_ON)
+		return code;
+	json = option_given(&line, "json");
+	code = EXIT_DONE;
+	r = store_list(store, &rows, &count, &err);
+	if (r < 0) {
+		store_free(store);
+		return fail(r, &err);
+	}
+	if (!count)
+		log_note("no incident in '%s' yet", store_path(store));
+	else if (!json)
+		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS, "REQUEST",
+		       "RULE");
+	for (size_t n = 0; n < count; n++)
+		code = MAX(code, list_row(store, &rows[n], json));
+	store_rows_free(rows, count);
+	store_free(store);
+	return code;
+}
+
+/* --- show, report --- */
+
+static int render(const struct incident *incident, const struct report_format *format, struct buf *out, int *ret_code)
+{
+	struct err err;
+	int r;
+
+	buf_init(out, REPORT_BYTES_MAX);
+	r = format->render(incident, out, &err);
+	if (r < 0)
+		*ret_code = fail(r, &err);
+	return r;
+}
+
+int cmd_show(int argc, char **argv)
+{
+	struct command_line line;
+	struct incident *incident;
+	struct store *store;
+	int r, code = begin("show", argc, argv, 1, 1, &line, &store);
+	struct buf out;
+	struct err err;
+
+	if (code != VERB_GO_ON)
+		return code;
+	r = store_load(store, line.rest[0], &incident, NULL, &err);
+	store_free(store);
+	if (r < 0)
+		return fail(r, &err);
+	if (render(incident, report_format_find(option_given(&line, "json") ? "json" : "text"), &out, &code) == 0)
+		code = put(&out);
+	buf_done(&out);
+	incident_free(incident);
+	return code;
+}
+
+static int put_file(const char *path, const struct buf *out)
+{
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), code;
+	size_t at = 0;
+	ssize_t n = 0;
+
+	for (; fd >= 0 && at < out->len; at += (size_t)n) {
+		n = write(fd, out->data + at, out->len - at);
+		if (n < 0 && errno == EINTR)
+			n = 0;
+		else if (n <= 0)
+			break;
+	}
+	if (fd >= 0 && at == out->len && close(fd) == 0)
+		return EXIT_DONE;
+	code = errno ? -errno : -EIO;
+	log_error("cannot write '%s': %s", path, strerror(-code));
+	return exit_code_of(code);
+}
+
+/* What 'report' without a format or a file says: where the page lies. */
+static int print_path(struct store *store, const char *id, bool json)
+{
+	CLEAN(free) char *path = NULL;
+	CLEAN(fd) int fd = -1;
+	struct buf out;
+	struct stat st;
+	struct err err;
+	int r = store_find(store, id, &fd, &path, &err);
+
+	if (r < 0)
+		return fail(r, &err);
+	if (fstatat(fd, "report.html", &st, AT_SYMLINK_NOFOLLOW) < 0) {
+		log_error("'%s' has no report.html: 'reqtrap report %s --format html -o report.html' makes one", path, id);
+		return EXIT_NOTHING;
+	}
+	text_setf(&path, "%s/report.html", path);
+	buf_init(&out, 1u << 20);
+	if (json) {
+		buf_adds(&out, "{\"event\":\"report\",\"path\":");
+		facts_add_string(&out, path);
+		buf_adds(&out, "}");
+	} else {
+		buf_adds(&out, path);
+	}
+	buf_adds(&out, "\n");
+	r = put(&out);
+	buf_done(&out);
+	return r;
+}
+
+int cmd_report(int argc, char **argv)
+{
+	struct command_line line;
+	struct store *store;
+	int r, code = begin("report", argc, argv, 1, 1, &line, &store);
+	const char *format, *output;
+	struct incident *incident;
+	struct buf out;
+	struct err err;
+
+	if (code != VERB_GO_ON)
+		return code;
+	format = option_value(&line, "format");
+	output = option_value(&line, "output");
+	if (!format && !output) {
+		code = print_path(store, line.rest[0], option_given(&line, "json"));
+		store_free(store);
+		return code;
+	}
+	r = store_load(store, line.rest[0], &incident, NULL, &err);
+	store_free(store);
+	if (r < 0)
+		return fail(r, &err);
+	if (render(incident, report_format_find(format ? format : "html"), &out, &code) == 0)
+		code = output ? put_file(output, &out) : put(&out);
+	buf_done(&out);
+	incident_free(incident);
+	return code;
+}
+
+/* --- open --- */
+
+/* A program on PATH as an absolute path; false: there is none. */
+static bool find_program(const char *name, char *path, size_t size)
+{
+	const char *dirs = getenv("PATH");
+
+	for (const char *at = dirs ? dirs : "/usr/local/bin:/usr/bin:/bin"; *at;) {
+		size_t len = strcspn(at, ":");
+
+		snprintf(path, size, "%.*s/%s", (int)len, at, name);
+		if (at[0] == '/' && access(path, X_OK) == 0)
+			return true;
+		at += len;
+		at += *at == ':';
+	}
+	return false;
+}
+
+static int run(const char *path, char *const *run_argv, const struct child_fd *fds, size_t fd_count)
+{
+	const struct child_spec spec = { .path = path, .argv = run_argv, .fds = fds, .fd_count = fd_count,
+					 .inherit_env = true, .keep_stdio = true };
+	struct child child;
+	struct err err;
+	int r = child_start(&spec, &child, &err);
+
+	return r < 0 ? fail(r, &err) : child_reap(&child, true);
+}
+
+/* 'core.zst' beside itself under a hidden name of our own. */
+static int unpack(int dir_fd, const char *name, char *temp, size_t size)
+{
+	char program[4096], arg[] = "zstd", decompress[] = "-dcq", sparse[] = "--sparse";
+	char *const unpack_argv[] = { arg, decompress, sparse, NULL };
+	struct child_fd fds[2];
+	CLEAN(fd) int from = -1;
+	CLEAN(fd) int to = -1;
+	int code;
+
+	if (!find_program("zstd", program, sizeof(program))) {
+		log_error("the core is compressed and there is no zstd here: 'apt install zstd'");
+		return EXIT_REFUSED;
+	}
+	from = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (from < 0) {
+		log_error("cannot open core '%s': %s", name, strerror(errno));
+		return exit_code_of(-errno);
+	}
+	snprintf(temp, size, ".core-%d", getpid());
+	to = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0) {
+		log_error("cannot unpack the core beside itself: %s", strerror(errno));
+		temp[0] = '\0';
+		return EXIT_REFUSED;
+	}
+	fds[0] = (struct child_fd){ from, 0 };
+	fds[1] = (struct child_fd){ to, 1 };
+	log_note("unpacking '%s' ...", name);
+	code = run(program, unpack_argv, fds, ARRAY_LEN(fds));
+	if (code == 0)
+		return EXIT_DONE;
+	log_error("zstd could not unpack '%s' (exit code %d): is there room for it?", name, code);
+	return EXIT_REFUSED;
+}
+
+static bool ends_with(const char *text, const char *end)
+{
+	size_t len = strlen(text), n = strlen(end);
+
+	return len > n && !strcmp(text + len - n, end);
+}
+
+static int debug(const struct incident *incident, int dir_fd, const char *path)
+{
+	char program[4096], temp[64] = "", arg[] = "gdb", quiet[] = "-q", core_flag[] = "-c";
+	const char *core = incident->capture.core_file;
+	char *exe = incident->process.exe, *core_path = NULL;
+	int code;
+
+	if (!find_program("gdb", program, sizeof(program))) {
+		log_error("there is no gdb here: 'apt install gdb'; the core is '%s/%s'", path, core);
+		return EXIT_REFUSED;
+	}
+	/* one of another root or host would only mislead */
+	if (exe && (exe[0] != '/' || access(exe, R_OK) < 0))
+		exe = NULL;
+	if (!exe)
+		log_note("the program '%s' is not here: symbols will be missing",
+			 incident->process.exe ? incident->process.exe : "?");
+	code = ends_with(core, ".zst") ? unpack(dir_fd, core, temp, sizeof(temp)) : EXIT_DONE;
+	if (code == EXIT_DONE) {
+		text_setf(&core_path, "%s/%s", path, temp[0] ? temp : core);
+		char *const gdb_argv[] = { arg, quiet, core_flag, core_path, exe, NULL };
+
+		code = run(program, gdb_argv, NULL, 0);
+		free(core_path);
+	}
+	if (temp[0])
+		unlinkat(dir_fd, temp, 0);
+	return code;
+}
+
+int cmd_open(int argc, char **argv)
+{
+	static const int held[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
+	CLEAN(free) char *path = NULL;
+	struct command_line line;
+	struct incident *incident;
+	struct store *store;
+	int r, code = begin("open", argc, argv, 1, 1, &line, &store);
+	CLEAN(fd) int dir_fd = -1;
+	struct err err;
+
+	if (code != VERB_GO_ON)
+		return code;
+	r = store_load(store, line.rest[0], &incident, NULL, &err);
+	if (r == 0) {
+		r = store_find(store, incident->id, &dir_fd, &path, &err);
+		if (r < 0)
+			incident_free(incident);
+	}
+	store_free(store);
+	if (r < 0)
+		return fail(r, &err);
+	if (!incident->capture.core_file) {
+		log_error("incident %s has no core: the rule must ask for one (--capture full)", incident->id);
+		code = EXIT_NOTHING;
+	} else {
+		for (size_t n = 0; n < ARRAY_LEN(held); n++)
+			signal(held[n], SIG_IGN);
+		code = debug(incident, dir_fd, path);
+	}
+	incident_free(incident);
+	return code;
+}
+
+/* --- rm --- */
+
+int cmd_rm(int argc, char **argv)
+{
+	struct command_line line;
+	struct store *store;
+	int code = begin("rm", argc, argv, 1, INT32_MAX, &line, &store);
+	struct err err;
+
+	if (code != VERB_GO_ON)
+		return code;
+	code = EXIT_DONE;
+	for (int n = 0; n < line.rest_count; n++) {
+		int r = store_remove(store, line.rest[n], &err);
+
+		if (r < 0)
+			code = MAX(code, fail(r, &err));
+	}
+	store_free(store);
+	return code;
+}
