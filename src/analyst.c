@@ -30,11 +30,11 @@
 #include <sys/stat.h>
 
 #define ANSWER_MAX (64u << 20)
-#define STUCK_SECONDS 60	  /* from PREPARE to the answer */
+#define STUCK_SECONDS 60 /* from PREPARE to the answer */
 #define MAPS_MAX (64u << 20)
 #define THREADS_MAX 100000u
-#define FRAMES_MAX 100000u	  /* of all threads together */
-#define FRAMES_AT_LEAST 16u	  /* of each thread all the same */
+#define FRAMES_MAX 100000u  /* of all threads together */
+#define FRAMES_AT_LEAST 16u /* of each thread all the same */
 
 /* --- the parent's side --- */
 
@@ -66,7 +66,8 @@ int analyst_start(int *ret_worker_fd, struct analyst **ret_analyst, struct err *
 	if (!a)
 		return err_sys(err, -ENOMEM, "cannot start the analyst");
 	buf_init(&a->answer, ANSWER_MAX);
-	r = child_start(&(struct child_spec){ .argv = argv, .fd_count = 2,
+	r = child_start(&(struct child_spec){ .argv = argv,
+					      .fd_count = 2,
 					      .fds = (struct child_fd[]){ { theirs, 3 }, { answer_out, 4 } } },
 			&a->child, err);
 	if (r < 0) {
@@ -168,7 +169,7 @@ struct job {
 	struct stack_copy {
 		uint64_t addr, len;
 		const char *data;
-	} *copy; /* by address */
+	} * copy; /* by address */
 	bool live, memory_open;
 	uint64_t go_ns;
 	struct analysis analysis;
@@ -181,8 +182,9 @@ static int receive(int sock, struct analyst_message *msg, int *fds, size_t fd_ma
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control,
-			     .msg_controllen = sizeof(control) };
+	struct msghdr mh = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
+	};
 	size_t count = 0;
 	ssize_t n;
 
@@ -284,8 +286,8 @@ static void find_language(struct job *job)
 	static const struct language *const languages[] = { LANGUAGES };
 
 	for (size_t i = 0; i < ARRAY_LEN(languages) && !job->language; i++) {
-		if (languages[i]->find(job->images, &job->language_state, &job->analysis.language,
-				       &job->language_why) > 0)
+		if (languages[i]->find(job->images, &job->language_state, &job->analysis.language, &job->language_why) >
+		    0)
 			job->language = languages[i];
 	}
 }
@@ -598,8 +600,8 @@ static int analyse(struct job *job, int sock)
 	if (job->live && c->head.stack_bytes_cut == 0)
 		memory_done(job, sock);
 	/* Something was mapped between PREPARE and the stop. */
-	if (c->head.maps_len && (c->head.maps_len != job->maps_len ||
-				 memcmp(c->data + c->head.maps_off, job->maps_text, job->maps_len)))
+	if (c->head.maps_len &&
+	    (c->head.maps_len != job->maps_len || memcmp(c->data + c->head.maps_off, job->maps_text, job->maps_len)))
 		r = set_maps(job, c->data + c->head.maps_off, c->head.maps_len);
 	if (r == 0)
 		r = images_walk(job->images, &mem, c->thread, c->count, walks);

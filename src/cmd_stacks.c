@@ -72,8 +72,9 @@ static void add_group(struct buf *out, const struct analysis *a, const struct th
 		const struct thread *each = &a->thread[g->member[n]];
 
 		buf_addf(out, " %d", each->tid);
-		if (each->comm && (n == 0 || strcmp(each->comm, a->thread[g->member[n - 1]].comm ?
-							       a->thread[g->member[n - 1]].comm : ""))) {
+		if (each->comm &&
+		    (n == 0 ||
+		     strcmp(each->comm, a->thread[g->member[n - 1]].comm ? a->thread[g->member[n - 1]].comm : ""))) {
 			buf_adds(out, " \"");
 			add_text(out, each->comm);
 			buf_adds(out, "\"");
@@ -188,9 +189,9 @@ static int print_json(const struct incident *i, const struct dump_result *result
 	r = analysis_write(&i->analysis, &text, &err);
 	analysis = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
 	buf_done(&text);
-	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:I, s:I, s:f, s:o}", "event", "stacks", "pid", (int)i->holder_pid,
-			 "process", name ? name : "", "verdict", verdict, "confidence", verdict ? i->confidence : NULL,
-			 "threads", (json_int_t)result->threads, "threads_not_stopped",
+	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:I, s:I, s:f, s:o}", "event", "stacks", "pid",
+			 (int)i->holder_pid, "process", name ? name : "", "verdict", verdict, "confidence",
+			 verdict ? i->confidence : NULL, "threads", (json_int_t)result->threads, "threads_not_stopped",
 			 (json_int_t)result->threads_not_stopped, "pause_ms", ns_to_ms(result->pause_ns), "analysis",
 			 analysis);
 	if (!json)

@@ -10,7 +10,7 @@
 #include "stack.h"
 
 #define LANG_FRAMES_MAX 256
-#define LANG_NAME_MAX 256  /* bytes of a function's or class's name that are shown */
+#define LANG_NAME_MAX 256 /* bytes of a function's or class's name that are shown */
 #define LANG_PATH_MAX 4096
 
 struct language {

@@ -16,8 +16,18 @@
 
 /* of zend_execute_data, zend_function, zend_class_entry, zend_string, zend_op: the
  * same in all these versions */
-enum { EX_OPLINE = 0, EX_FUNC = 24, FUNC_TYPE = 0, FUNC_NAME = 8, FUNC_SCOPE = 16, CLASS_NAME = 8, STRING_LEN = 16,
-       STRING_VAL = 24, OP_LINE = 24, OP_SIZE = 32 };
+enum {
+	EX_OPLINE = 0,
+	EX_FUNC = 24,
+	FUNC_TYPE = 0,
+	FUNC_NAME = 8,
+	FUNC_SCOPE = 16,
+	CLASS_NAME = 8,
+	STRING_LEN = 16,
+	STRING_VAL = 24,
+	OP_LINE = 24,
+	OP_SIZE = 32
+};
 enum { INTERNAL_FUNCTION = 1, USER_FUNCTION = 2, EVAL_CODE = 4 };
 enum { REG_R15 = 0, REG_R14 = 1 }; /* of user_regs_struct */
 

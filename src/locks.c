@@ -14,8 +14,7 @@
 #define TID_MASK 0x3fffffffu
 #define FS_BASE 21 /* in user_regs_struct */
 
-enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO,
-		  OWNER_SEMAPHORE };
+enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO, OWNER_SEMAPHORE };
 
 enum value_test { ANY, IS_0, IS_2, IS_2_OR_3, ROBUST, EVEN };
 
@@ -25,7 +24,7 @@ struct lock_row {
 	uint32_t commands;    /* bits: 1 << FUTEX_... */
 	enum value_test value;
 	enum owner_type owner;
-	bool is_lock;	      /* has a holder: goes into the list of locks */
+	bool is_lock; /* has a holder: goes into the list of locks */
 };
 
 #define CMD(name) (1u << (name))
@@ -60,10 +59,10 @@ static const struct lock_row lock_rows[] = {
 struct found {
 	const struct lock_row *row;
 	uint64_t base;
-	size_t owner;	   /* index of the thread, or NOBODY */
-	uint32_t readers;  /* of a rwlock */
+	size_t owner;	  /* index of the thread, or NOBODY */
+	uint32_t readers; /* of a rwlock */
 	bool owner_died;
-	bool words_fit;	   /* though they name no owner */
+	bool words_fit; /* though they name no owner */
 };
 
 #define NOBODY SIZE_MAX
@@ -207,8 +206,8 @@ static void find_owner(const struct solver *s, size_t i, struct found *f)
 		f->owner = stdio_owner(s, w);
 		break;
 	case OWNER_SEMAPHORE: /* value 0, number of waiters 4 */
-		f->words_fit = word_at(w, 0, &word) && word == 0 && word_at(w, 4, &word) && word > 0 &&
-			       word <= s->count;
+		f->words_fit =
+			word_at(w, 0, &word) && word == 0 && word_at(w, 4, &word) && word > 0 && word <= s->count;
 		break;
 	case OWNER_NONE:
 		break;

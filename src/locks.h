@@ -14,8 +14,8 @@
 #define LOCK_WORDS_FROM 16
 
 struct lock_words {
-	uint64_t uaddr; /* 0: the thread is in no futex wait */
-	uint32_t have;	/* bit i: word[i] could be read */
+	uint64_t uaddr;					    /* 0: the thread is in no futex wait */
+	uint32_t have;					    /* bit i: word[i] could be read */
 	uint32_t word[LOCK_WORDS_BEFORE + LOCK_WORDS_FROM]; /* word[LOCK_WORDS_BEFORE] is the futex */
 };
 

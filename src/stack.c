@@ -35,7 +35,7 @@ struct images {
 	size_t image_count;
 	struct alias {
 		uint64_t start, end, away; /* address here - address in the image */
-	} *alias;
+	} * alias;
 	size_t alias_count;
 	size_t bad;
 	const struct proc_maps *maps;
@@ -106,9 +106,9 @@ static bool read_word(Dwfl *dwfl UNUSED, Dwarf_Addr addr, Dwarf_Word *ret, void 
 
 /* DWARF numbers of the x86-64 registers, by their place in user_regs_struct. */
 static const uint8_t reg_place[17] = {
-	10 /* rax */, 12 /* rdx */, 11 /* rcx */, 5 /* rbx */, 13 /* rsi */, 14 /* rdi */, 4 /* rbp */, 19 /* rsp */,
-	9 /* r8 */,   8 /* r9 */,   7 /* r10 */,  6 /* r11 */, 3 /* r12 */,  2 /* r13 */,  1 /* r14 */, 0 /* r15 */,
-	16 /* rip */,
+	10 /* rax */, 12 /* rdx */, 11 /* rcx */, 5 /* rbx */, 13 /* rsi */, 14 /* rdi */,
+	4 /* rbp */,  19 /* rsp */, 9 /* r8 */,	  8 /* r9 */,  7 /* r10 */,  6 /* r11 */,
+	3 /* r12 */,  2 /* r13 */,  1 /* r14 */,  0 /* r15 */, 16 /* rip */,
 };
 
 static bool set_registers(Dwfl_Thread *thread, void *thread_arg)

@@ -17,11 +17,11 @@
 
 /* One ELF file at one place in the target. */
 struct image {
-	char name[64];	       /* base name of the file, or '[vdso]' */
-	uint64_t bias;	       /* address in the target = address in the file + bias */
-	const void *file;      /* the file, mapped read-only; NULL for the vdso */
+	char name[64];	  /* base name of the file, or '[vdso]' */
+	uint64_t bias;	  /* address in the target = address in the file + bias */
+	const void *file; /* the file, mapped read-only; NULL for the vdso */
 	size_t file_len;
-	void *module;	       /* libdwfl's handle, for symbol.c */
+	void *module; /* libdwfl's handle, for symbol.c */
 };
 
 struct images;

@@ -13,7 +13,7 @@
 #define NAME_SHOWN_MAX 400	 /* C++ names can be very long */
 
 struct place {
-	uint64_t addr;	/* as looked up */
+	uint64_t addr;		   /* as looked up */
 	const struct image *image; /* NULL: none */
 	char *function, *file;
 	uint32_t line;
@@ -81,7 +81,8 @@ static void name_by_symbols(const struct image *image, struct place *places, siz
 		    (type != STT_FUNC && type != STT_GNU_IFUNC && type != STT_NOTYPE))
 			continue;
 		size = sym.st_size ? sym.st_size : SIZELESS_MAX;
-		for (struct place *p = first_from(places, count, addr); p < places + count && p->addr - addr < size; p++) {
+		for (struct place *p = first_from(places, count, addr); p < places + count && p->addr - addr < size;
+		     p++) {
 			if (p->image == image)
 				offer(p, addr, rank_of(&sym, name), name);
 		}
@@ -108,7 +109,8 @@ static bool function_start(const struct image *image, uint64_t vaddr, uint64_t *
 		return false;
 	for (size_t i = 0; i < phdrs && !found; i++)
 		found = gelf_getphdr(elf, (int)i, &ph) && ph.p_type == PT_GNU_EH_FRAME;
-	data = found && ph.p_filesz > 12 ? elf_getdata_rawchunk(elf, (int64_t)ph.p_offset, ph.p_filesz, ELF_T_BYTE) : NULL;
+	data = found && ph.p_filesz > 12 ? elf_getdata_rawchunk(elf, (int64_t)ph.p_offset, ph.p_filesz, ELF_T_BYTE)
+					 : NULL;
 	/* version 1; a count in 4 bytes; pairs of 4 bytes relative to the table */
 	if (!data || data->d_size < ph.p_filesz)
 		return false;

@@ -13,10 +13,10 @@
 
 #define SENTENCE_MAX 2000
 #define EVIDENCE_MAX 1000
-#define CHAIN_MAX 8	  /* lock holders followed */
-#define SURE_PERCENT 80	  /* of the time taken, for 'high' */
-#define MAIN_PERCENT 50   /* for 'medium' */
-#define LEAST_PERCENT 30  /* below, there is no single cause */
+#define CHAIN_MAX 8	 /* lock holders followed */
+#define SURE_PERCENT 80	 /* of the time taken, for 'high' */
+#define MAIN_PERCENT 50	 /* for 'medium' */
+#define LEAST_PERCENT 30 /* below, there is no single cause */
 
 /* The incident as the rules want it. */
 struct view {
@@ -25,9 +25,9 @@ struct view {
 	const struct spending *top; /* the largest part, NULL if there is no trace */
 	const char *call;	    /* the main wait's, NULL */
 	enum wait_kind kind;
-	const char *object;	    /* what the main wait is for, NULL unknown */
-	unsigned int percent;	    /* of the time taken that 'top' is */
-	bool agrees;		    /* the snapshot shows the thread doing just that */
+	const char *object;   /* what the main wait is for, NULL unknown */
+	unsigned int percent; /* of the time taken that 'top' is */
+	bool agrees;	      /* the snapshot shows the thread doing just that */
 };
 
 /* --- words --- */
@@ -59,8 +59,8 @@ static void put_for(struct buf *out, const struct view *v)
 static bool is_plumbing(const struct frame *f)
 {
 	static const char *const module[] = { "libc.so", "libc-", "ld-", "libpthread", "libstdc++", "[vdso]" };
-	static const char *const function[] = { "fn_", "[", "_Py", "Py", "zend_", "execute_ex", "php_", "_ZN2v8",
-						"_ZN4node", "uv_", "_start", "Builtins_" };
+	static const char *const function[] = { "fn_",	"[",	  "_Py",      "Py",  "zend_",  "execute_ex",
+						"php_", "_ZN2v8", "_ZN4node", "uv_", "_start", "Builtins_" };
 
 	if (!f->function || strstr(f->function, "+0x"))
 		return true;
@@ -342,8 +342,9 @@ static bool test_disk(const struct view *v)
 {
 	if (v->call && !strcmp(v->call, "page fault"))
 		return true;
-	return v->kind == WAIT_DISK || ((v->kind == WAIT_FD || v->kind == WAIT_NONE) && v->call && !is_socket(v->object) &&
-					((v->object && strstr(v->object, "file ")) || (v->agrees && v->t->state == 'D')));
+	return v->kind == WAIT_DISK ||
+	       ((v->kind == WAIT_FD || v->kind == WAIT_NONE) && v->call && !is_socket(v->object) &&
+		((v->object && strstr(v->object, "file ")) || (v->agrees && v->t->state == 'D')));
 }
 
 static void tell_disk(const struct view *v, struct buf *out)
@@ -469,8 +470,9 @@ static void tell_spread(const struct view *v, struct buf *out)
 	if (v->top->kind == SPEND_WAIT)
 		buf_addf(out, "waiting in %s", v->top->call ? v->top->call : "a call");
 	else
-		buf_adds(out, v->top->kind == SPEND_CPU ? "computing" : v->top->kind == SPEND_RUNNABLE ?
-			 "ready to run without a CPU" : "time that nothing explains");
+		buf_adds(out, v->top->kind == SPEND_CPU	       ? "computing"
+			      : v->top->kind == SPEND_RUNNABLE ? "ready to run without a CPU"
+							       : "time that nothing explains");
 	buf_addf(out, ", is %u %% of ", v->percent);
 	put_ns(out, v->i->elapsed_ns);
 }
@@ -503,15 +505,16 @@ struct cause {
 static const struct cause causes[] = {
 	{ test_status, tell_status, "Look at the server's own log for this moment, and at the script place named here.",
 	  "high" },
-	{ test_ended, tell_ended, "Lower the rule's time-taken, so that the request is still running when it is trapped.",
-	  "low" },
+	{ test_ended, tell_ended,
+	  "Lower the rule's time-taken, so that the request is still running when it is trapped.", "low" },
 	{ test_spread, tell_spread, "Read the trace from the top: many small parts add up.", "low" },
 	{ test_deadlock, tell_deadlock, "Take these locks in the same order everywhere; only a restart ends this one.",
 	  "high" },
-	{ test_lock, tell_lock, "Hold the lock for less: do slow work and waits before taking it or after giving it back.",
-	  "high" },
+	{ test_lock, tell_lock,
+	  "Hold the lock for less: do slow work and waits before taking it or after giving it back.", "high" },
 	{ test_futex, tell_futex, "Look at the other threads' stacks: one of them was to wake this one.", "medium" },
-	{ test_sleep, tell_sleep, "Take the sleep out of the request, or wait for the event that it stands for.", "high" },
+	{ test_sleep, tell_sleep, "Take the sleep out of the request, or wait for the event that it stands for.",
+	  "high" },
 	{ test_child, tell_child, "Look at what the child process does; run it outside the request if it may be slow.",
 	  "high" },
 	{ test_file_lock, tell_file_lock, "Find the holder in /proc/locks; let it give the lock back before slow work.",
@@ -520,10 +523,11 @@ static const struct cause causes[] = {
 	  "Look at the connections and timers that this process has open: the answer to one of them is late.", "low" },
 	{ test_disk, tell_disk, "Look at the disk's load, or keep what is read in memory.", "high" },
 	{ test_other_end, tell_other_end,
-	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error.", "high" },
-	{ test_other_wait, tell_other_wait, "Look at the holder's stack for why it makes this call.", "medium" },
-	{ test_runnable, tell_runnable, "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs.",
+	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error.",
 	  "high" },
+	{ test_other_wait, tell_other_wait, "Look at the holder's stack for why it makes this call.", "medium" },
+	{ test_runnable, tell_runnable,
+	  "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs.", "high" },
 	{ test_cpu, tell_cpu, "Profile the function named here, or take more samples to see if it is always the same.",
 	  "high" },
 	{ test_always, tell_unknown, "Trap it again with more samples, or with a full dump.", "low" },

@@ -36,7 +36,7 @@ enum timeout_type { NO_TIMEOUT, TIMESPEC, TIMESPEC_UNTIL, TIMEVAL, MILLISECONDS 
 struct wait_row {
 	long nr;
 	enum wait_kind kind;
-	int8_t fd_arg;	/* -1 none */
+	int8_t fd_arg; /* -1 none */
 	int8_t timeout_arg;
 	enum timeout_type timeout;
 };
@@ -409,7 +409,10 @@ static int describe_socket(int sock, char *buf, size_t size)
 		if (connected)
 			put_inet(&peer, b, sizeof(b));
 		snprintf(buf, size, connected ? "%s %s -> %s" : "%s %s",
-			 type == SOCK_STREAM ? "tcp" : type == SOCK_DGRAM ? "udp" : "raw", a, b);
+			 type == SOCK_STREAM  ? "tcp"
+			 : type == SOCK_DGRAM ? "udp"
+					      : "raw",
+			 a, b);
 		break;
 	default:
 		snprintf(buf, size, "socket of family %d", here.sa.sa_family);
@@ -427,10 +430,14 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 	static const struct {
 		const char *link, *name;
 	} kind[] = {
-		{ "pipe:", "pipe" },	    { "anon_inode:[eventpoll]", "epoll" },
-		{ "anon_inode:[eventfd", "eventfd" }, { "anon_inode:[timerfd]", "timerfd" },
-		{ "anon_inode:[signalfd]", "signalfd" }, { "anon_inode:inotify", "inotify" },
-		{ "anon_inode:[pidfd]", "pidfd" }, { "anon_inode:[io_uring]", "io_uring" },
+		{ "pipe:", "pipe" },
+		{ "anon_inode:[eventpoll]", "epoll" },
+		{ "anon_inode:[eventfd", "eventfd" },
+		{ "anon_inode:[timerfd]", "timerfd" },
+		{ "anon_inode:[signalfd]", "signalfd" },
+		{ "anon_inode:inotify", "inotify" },
+		{ "anon_inode:[pidfd]", "pidfd" },
+		{ "anon_inode:[io_uring]", "io_uring" },
 	};
 	char path[32], link[512];
 	ssize_t n;

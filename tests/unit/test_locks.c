@@ -30,7 +30,7 @@ enum part {
 	STDIO,
 	DEADLOCK_A,
 	DEADLOCK_B,
-	CHAINED,     /* holds 'chain_lock', waits for 'normal' */
+	CHAINED,      /* holds 'chain_lock', waits for 'normal' */
 	END_OF_CHAIN, /* waits for 'chain_lock' */
 	PARTS,
 };
@@ -239,7 +239,8 @@ static void check(const struct world *w, enum part part, const char *what, enum 
 	char want[128];
 
 	if (o)
-		snprintf(want, sizeof(want), "%s 0x%lx held by %d \"%s\"", what, w->truth->address[object], o->tid, o->comm);
+		snprintf(want, sizeof(want), "%s 0x%lx held by %d \"%s\"", what, w->truth->address[object], o->tid,
+			 o->comm);
 	else
 		snprintf(want, sizeof(want), "%s 0x%lx", what, w->truth->address[object]);
 	assert_string_equal(t->call, "futex");
@@ -423,8 +424,9 @@ static void test_cycles(void **state UNUSED)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest real[] = {
-		cmocka_unit_test(test_mutexes), cmocka_unit_test(test_rwlocks),		  cmocka_unit_test(test_others),
-		cmocka_unit_test(test_chain_and_deadlock), cmocka_unit_test(test_lock_list),
+		cmocka_unit_test(test_mutexes),	  cmocka_unit_test(test_rwlocks),
+		cmocka_unit_test(test_others),	  cmocka_unit_test(test_chain_and_deadlock),
+		cmocka_unit_test(test_lock_list),
 	};
 	const struct CMUnitTest nonsense[] = {
 		cmocka_unit_test(test_owner_must_be_a_thread),

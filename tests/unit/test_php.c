@@ -104,13 +104,13 @@ static void build(struct world *w, const struct php_row *row)
 	w->mem = (struct memory){ .read = read_ram, .arg = &w->ram };
 	globals = take(&w->ram, 1024);
 	w->php = (struct php){ .row = row, .executor_globals = globals };
-	w->main_ex = put_frame(&w->ram, row, put_function(&w->ram, row, USER_FUNCTION, NULL, NULL, "/srv/index.php", 1, 30),
-			       9, 0);
+	w->main_ex = put_frame(&w->ram, row,
+			       put_function(&w->ram, row, USER_FUNCTION, NULL, NULL, "/srv/index.php", 1, 30), 9, 0);
 	w->method_ex = put_frame(&w->ram, row,
 				 put_function(&w->ram, row, USER_FUNCTION, "Shop", "run", "/srv/shop.php", 10, 20), 12,
 				 w->main_ex);
-	w->slow_ex = put_frame(&w->ram, row, put_function(&w->ram, row, INTERNAL_FUNCTION, NULL, "usleep", NULL, 0, 0), 0,
-			       w->method_ex);
+	w->slow_ex = put_frame(&w->ram, row, put_function(&w->ram, row, INTERNAL_FUNCTION, NULL, "usleep", NULL, 0, 0),
+			       0, w->method_ex);
 	put(&w->ram, globals + row->current, w->slow_ex, 8);
 }
 
@@ -224,11 +224,12 @@ static void test_includes_and_eval(void **state UNUSED)
 {
 	struct world *w = world_new();
 	const struct php_row *row = w->php.row;
-	uint64_t included = put_frame(&w->ram, row,
-				      put_function(&w->ram, row, USER_FUNCTION, NULL, NULL, "/srv/inc.php", 1, 5), 2, w->main_ex);
+	uint64_t included =
+		put_frame(&w->ram, row, put_function(&w->ram, row, USER_FUNCTION, NULL, NULL, "/srv/inc.php", 1, 5), 2,
+			  w->main_ex);
 	uint64_t mark = put_frame(&w->ram, row, 0, 0, included);
-	uint64_t eval = put_frame(&w->ram, row, put_function(&w->ram, row, EVAL_CODE, NULL, NULL, "eval()'d code", 1, 1), 1,
-				  mark);
+	uint64_t eval = put_frame(&w->ram, row,
+				  put_function(&w->ram, row, EVAL_CODE, NULL, NULL, "eval()'d code", 1, 1), 1, mark);
 
 	put(&w->ram, w->php.executor_globals + row->current, eval, 8);
 	walk(w);
@@ -331,10 +332,14 @@ static void test_depth(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_version), cmocka_unit_test(test_idle_worker),
-		cmocka_unit_test(test_line_in_register), cmocka_unit_test(test_includes_and_eval),
-		cmocka_unit_test(test_loop), cmocka_unit_test(test_wild_pointers),
-		cmocka_unit_test(test_strings), cmocka_unit_test(test_lines_out_of_range),
+		cmocka_unit_test(test_every_version),
+		cmocka_unit_test(test_idle_worker),
+		cmocka_unit_test(test_line_in_register),
+		cmocka_unit_test(test_includes_and_eval),
+		cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_wild_pointers),
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_lines_out_of_range),
 		cmocka_unit_test(test_depth),
 	};
 

@@ -157,7 +157,8 @@ static void try_everything(int out)
 	t.exec = execl("/bin/true", "true", NULL) < 0 ? errno : 0;
 	t.fork = (int)syscall(SYS_fork) < 0 ? errno : 0;
 	t.kill = kill(getppid(), 0) < 0 ? errno : 0;
-	t.map_exec = mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
+	t.map_exec =
+		mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) == MAP_FAILED ? errno : 0;
 	t.write_pipe = write(out, &t, sizeof(t)) == sizeof(t);
 	_exit(0);
 }
@@ -272,12 +273,9 @@ static void test_broken_captures(void **state UNUSED)
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_threads),
-		cmocka_unit_test(test_deep_stack_is_cut_and_says_so),
-		cmocka_unit_test(test_sandbox),
-		cmocka_unit_test(test_worker_dies),
-		cmocka_unit_test(test_worker_says_why),
-		cmocka_unit_test(test_cancel),
+		cmocka_unit_test(test_threads),		cmocka_unit_test(test_deep_stack_is_cut_and_says_so),
+		cmocka_unit_test(test_sandbox),		cmocka_unit_test(test_worker_dies),
+		cmocka_unit_test(test_worker_says_why), cmocka_unit_test(test_cancel),
 		cmocka_unit_test(test_broken_captures),
 	};
 

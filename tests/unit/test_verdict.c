@@ -89,7 +89,8 @@ static void test_php_sleep(void **state UNUSED)
 
 	spend(i, SPEND_WAIT, "clock_nanosleep", NULL, 497 * MS)->open = true;
 	spend(i, SPEND_CPU, NULL, NULL, 3 * MS);
-	check(i, "PHP worker 4711 slept in usleep() called by slow_part() at /srv/slow.php:3 for 0.50 of 0.50 s.", "high");
+	check(i, "PHP worker 4711 slept in usleep() called by slow_part() at /srv/slow.php:3 for 0.50 of 0.50 s.",
+	      "high");
 }
 
 static void test_native_sleep(void **state UNUSED)
@@ -121,8 +122,10 @@ static void test_lock_chain(void **state UNUSED)
 	spend(i, SPEND_WAIT, "futex", NULL, 1900 * MS);
 	verdict_make(i);
 	assert_string_equal(i->evidence[3], "1 thread waits for mutex 0x55, whose owner word names 815");
-	check(i, "Thread 812 of shop 811 waited for 1.90 of 2.00 s for mutex 0x55 held by 815 \"worker\", which waits in futex "
-		 "for mutex 0x66 held by 816 \"worker\", which sleeps in clock_nanosleep (holder_work at shop.c:77).", "high");
+	check(i,
+	      "Thread 812 of shop 811 waited for 1.90 of 2.00 s for mutex 0x55 held by 815 \"worker\", which waits in futex "
+	      "for mutex 0x66 held by 816 \"worker\", which sleeps in clock_nanosleep (holder_work at shop.c:77).",
+	      "high");
 }
 
 static void test_deadlock(void **state UNUSED)
@@ -133,8 +136,10 @@ static void test_deadlock(void **state UNUSED)
 	thread_add(i, 815, "futex", "mutex 0x44 held by 812 \"a\"")->waits_for_tid = 812;
 	spend(i, SPEND_WAIT, "futex", NULL, 2000 * MS);
 	strings_add(&i->analysis.deadlock, "812 -> 815 -> 812");
-	check(i, "Thread 812 of shop 811 is in a deadlock: it waits for mutex 0x55 held by 815 \"b\", which waits for mutex 0x44 "
-		 "held by 812 \"a\" for 2.00 of 2.00 s.", "high");
+	check(i,
+	      "Thread 812 of shop 811 is in a deadlock: it waits for mutex 0x55 held by 815 \"b\", which waits for mutex 0x44 "
+	      "held by 812 \"a\" for 2.00 of 2.00 s.",
+	      "high");
 	/* waiting for one who is in a deadlock with others is one too, and ends */
 	i = incident_of("shop", 811, 810, 2000 * MS);
 	thread_add(i, 810, "futex", "mutex 0x33 held by 812 \"a\"")->waits_for_tid = 812;
@@ -151,8 +156,10 @@ static void test_upstream(void **state UNUSED)
 	struct spending *s = spend(i, SPEND_WAIT, "poll", "tcp 127.0.0.1:4242 -> 127.0.0.1:3306", 480 * MS);
 
 	s->count = 12;
-	check(i, "PHP worker 4711 waited for tcp 127.0.0.1:4242 -> 127.0.0.1:3306 (poll, 12 times) in mysqli_query() called by "
-		 "slow_part() at /srv/slow.php:3 for 0.48 of 0.50 s.", "high");
+	check(i,
+	      "PHP worker 4711 waited for tcp 127.0.0.1:4242 -> 127.0.0.1:3306 (poll, 12 times) in mysqli_query() called by "
+	      "slow_part() at /srv/slow.php:3 for 0.48 of 0.50 s.",
+	      "high");
 }
 
 static void test_cpu(void **state UNUSED)
@@ -160,7 +167,8 @@ static void test_cpu(void **state UNUSED)
 	struct incident *i = php_incident(NULL, NULL);
 
 	spend(i, SPEND_CPU, NULL, NULL, 490 * MS);
-	check(i, "PHP worker 4711 was computing for 0.49 of 0.50 s, at the snapshot in slow_part() at /srv/slow.php:3.", "high");
+	check(i, "PHP worker 4711 was computing for 0.49 of 0.50 s, at the snapshot in slow_part() at /srv/slow.php:3.",
+	      "high");
 }
 
 static void test_no_cpu(void **state UNUSED)
@@ -178,17 +186,23 @@ static void test_disk_child_and_file_lock(void **state UNUSED)
 	struct incident *i = php_incident("fsync", "fsync");
 
 	spend(i, SPEND_WAIT, "fsync", "file /var/data", 450 * MS);
-	check(i, "PHP worker 4711 waited for the disk: fsync on file /var/data in fsync() called by slow_part() at "
-		 "/srv/slow.php:3 for 0.45 of 0.50 s.", "high");
+	check(i,
+	      "PHP worker 4711 waited for the disk: fsync on file /var/data in fsync() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
 	i = php_incident("wait4", "shell_exec");
 	text_set(&i->analysis.thread[0].waits_for, "child process 99");
 	spend(i, SPEND_WAIT, "wait4", NULL, 450 * MS);
-	check(i, "PHP worker 4711 waited for child process 99 (wait4) in shell_exec() called by slow_part() at /srv/slow.php:3 "
-		 "for 0.45 of 0.50 s.", "high");
+	check(i,
+	      "PHP worker 4711 waited for child process 99 (wait4) in shell_exec() called by slow_part() at /srv/slow.php:3 "
+	      "for 0.45 of 0.50 s.",
+	      "high");
 	i = php_incident("flock", "session_start");
 	spend(i, SPEND_WAIT, "flock", "file /var/lib/php/sessions/sess_1", 450 * MS);
-	check(i, "PHP worker 4711 waited for the lock (flock) on file /var/lib/php/sessions/sess_1, which another process holds "
-		 "in session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.", "high");
+	check(i,
+	      "PHP worker 4711 waited for the lock (flock) on file /var/lib/php/sessions/sess_1, which another process holds "
+	      "in session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
 }
 
 static void test_status(void **state UNUSED)
@@ -198,8 +212,10 @@ static void test_status(void **state UNUSED)
 	i->reason = REASON_STATUS_CODE;
 	i->status = 503;
 	i->elapsed_ns = 12 * MS;
-	check(i, "GET /slow was answered 503 after 12.0 ms by PHP worker 4711 in echo() called by slow_part() at "
-		 "/srv/slow.php:3.", "high");
+	check(i,
+	      "GET /slow was answered 503 after 12.0 ms by PHP worker 4711 in echo() called by slow_part() at "
+	      "/srv/slow.php:3.",
+	      "high");
 	i = incident_of("nginx", 5, 5, 3 * MS);
 	i->reason = REASON_STATUS_CODE;
 	i->status = 404;
@@ -213,8 +229,10 @@ static void test_ended_before(void **state UNUSED)
 
 	i->capture.running_at_snapshot = false;
 	spend(i, SPEND_WAIT, "recvfrom", "unix:/run/db.sock", 480 * MS);
-	check(i, "GET /slow had ended before the snapshot, so no stack shows it; by its trace it waited in recvfrom for "
-		 "unix:/run/db.sock for 0.48 of 0.50 s.", "low");
+	check(i,
+	      "GET /slow had ended before the snapshot, so no stack shows it; by its trace it waited in recvfrom for "
+	      "unix:/run/db.sock for 0.48 of 0.50 s.",
+	      "low");
 }
 
 static void test_event_loop(void **state UNUSED)
@@ -230,8 +248,10 @@ static void test_event_loop(void **state UNUSED)
 	verdict_make(i);
 	assert_string_equal(i->evidence[strings_count(i->evidence) - 1],
 			    "The last thing done for it, after 5.0 ms: send to 127.0.0.1:9000");
-	check(i, "GET /slow is parked: node 9 sits idle in its event loop (epoll_wait) for 0.99 of 1.00 s, and what the request "
-		 "waits for is on no stack.", "low");
+	check(i,
+	      "GET /slow is parked: node 9 sits idle in its event loop (epoll_wait) for 0.99 of 1.00 s, and what the request "
+	      "waits for is on no stack.",
+	      "low");
 }
 
 static void test_spread_and_unknown(void **state UNUSED)
@@ -249,7 +269,8 @@ static void test_spread_and_unknown(void **state UNUSED)
 	text_set(&i->capture.failed, "the process ended");
 	check(i, "The cause is not known: the process could not be captured (the process ended).", "low");
 	i = incident_new();
-	check(i, "The cause is not known: there is neither a trace nor a snapshot that shows what the request did.", "low");
+	check(i, "The cause is not known: there is neither a trace nor a snapshot that shows what the request did.",
+	      "low");
 }
 
 /* The snapshot shows something else than what took the time: less sure, no place. */

@@ -32,12 +32,14 @@ static void test_numbers(void **state UNUSED)
 		const char *name;
 	} row[] = {
 #define ROW(name) { SYS_##name, #name }
-		ROW(read), ROW(write), ROW(open), ROW(close), ROW(poll), ROW(select), ROW(nanosleep), ROW(connect),
-		ROW(accept), ROW(sendto), ROW(recvfrom), ROW(sendmsg), ROW(recvmsg), ROW(wait4), ROW(fcntl), ROW(flock),
-		ROW(fsync), ROW(futex), ROW(epoll_wait), ROW(clock_nanosleep), ROW(waitid), ROW(openat), ROW(pselect6),
-		ROW(ppoll), ROW(splice), ROW(fallocate), ROW(accept4), ROW(epoll_pwait), ROW(preadv), ROW(recvmmsg),
-		ROW(sendmmsg), ROW(getrandom), ROW(statx), ROW(io_uring_enter), ROW(clone3), ROW(pidfd_getfd),
-		ROW(restart_syscall), ROW(exit_group), ROW(rt_sigtimedwait), ROW(semtimedop),
+		ROW(read),	  ROW(write),		ROW(open),	  ROW(close),		ROW(poll),
+		ROW(select),	  ROW(nanosleep),	ROW(connect),	  ROW(accept),		ROW(sendto),
+		ROW(recvfrom),	  ROW(sendmsg),		ROW(recvmsg),	  ROW(wait4),		ROW(fcntl),
+		ROW(flock),	  ROW(fsync),		ROW(futex),	  ROW(epoll_wait),	ROW(clock_nanosleep),
+		ROW(waitid),	  ROW(openat),		ROW(pselect6),	  ROW(ppoll),		ROW(splice),
+		ROW(fallocate),	  ROW(accept4),		ROW(epoll_pwait), ROW(preadv),		ROW(recvmmsg),
+		ROW(sendmmsg),	  ROW(getrandom),	ROW(statx),	  ROW(io_uring_enter),	ROW(clone3),
+		ROW(pidfd_getfd), ROW(restart_syscall), ROW(exit_group),  ROW(rt_sigtimedwait), ROW(semtimedop),
 #undef ROW
 	};
 
@@ -284,10 +286,10 @@ static void test_naming_fds_of_threads(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),	  cmocka_unit_test(test_header),
-		cmocka_unit_test(test_sleeps),	  cmocka_unit_test(test_fds),
-		cmocka_unit_test(test_others),	  cmocka_unit_test(test_restarted),
-		cmocka_unit_test(test_live_fds),  cmocka_unit_test(test_naming_fds_of_threads),
+		cmocka_unit_test(test_numbers),	 cmocka_unit_test(test_header),
+		cmocka_unit_test(test_sleeps),	 cmocka_unit_test(test_fds),
+		cmocka_unit_test(test_others),	 cmocka_unit_test(test_restarted),
+		cmocka_unit_test(test_live_fds), cmocka_unit_test(test_naming_fds_of_threads),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
