@@ -252,6 +252,21 @@ incident_of() { # [N]
 	wait_for 20 test -f "$INCIDENT/incident.json" || fail "the incident '$INCIDENT' is not there"
 }
 
+# The incident of the one trapped request that the filter is true for.
+incident_where() { # FILTER
+	INCIDENT=$(events ".event == \"trapped\" and ($1)" | jq -r .incident)
+	[[ -n $INCIDENT && $INCIDENT != *$'\n'* ]] || fail "not one trapped request is '$1': '$INCIDENT'"
+	wait_for 20 test -f "$INCIDENT/incident.json" || fail "the incident '$INCIDENT' is not there"
+}
+
+# Exactly the requests of standard input, 'METHOD URL STATUS' a line, were trapped, and
+# ended with the status they were trapped with.
+trapped_are() {
+	diff <(sort) <(events '.event == "trapped"' | jq -r '"\(.method) \(.url) \(.status)"' | sort) || fail "other requests"
+	diff <(events '.event == "trapped"' | jq -r '"\(.id) \(.status)"' | sort) \
+		<(events '.event == "ended"' | jq -r '"\(.id) \(.status)"' | sort) || fail "other statuses at the end"
+}
+
 fact() { # JQ-PATH of the incident
 	jq -r "$1" "$INCIDENT/incident.json"
 }

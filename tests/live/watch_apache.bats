@@ -36,7 +36,7 @@ conversation() { # HOOKS
 	watch_clean
 	total requests 12
 	total trapped 12
-	diff - <(events '.event == "trapped"' | jq -r '"\(.method) \(.url) \(.status)"') <<'END' || fail "other requests"
+	trapped_are <<'END'
 GET /small.txt 200
 GET /big.bin 200
 GET /no-such-page 404
@@ -50,7 +50,7 @@ GET /small.txt?unchanged 200
 GET /small.txt?unchanged 304
 GET /cgi/slow.cgi?0.05 200
 END
-	incident_of 1
+	incident_where '.url == "/big.bin"'
 	between "$(fact .request.response_bytes)" 1000001 1000999 "response_bytes of the big file"
 }
 

@@ -37,7 +37,7 @@ conversation() { # HOOKS
 	watch_clean
 	total requests 13
 	total trapped 13
-	diff - <(events '.event == "trapped"' | jq -r '"\(.method) \(.url) \(.status)"') <<'END' || fail "other requests"
+	trapped_are <<'END'
 GET /small.txt 200
 GET /big.bin 200
 GET /no-such-page 404
@@ -52,11 +52,11 @@ GET /small.txt?unchanged 200
 GET /small.txt?unchanged 304
 GET /small.txt?last 200
 END
-	incident_of 1
+	incident_where '.url == "/big.bin"'
 	between "$(fact .request.response_bytes)" 1000001 1000999 "response_bytes of a file sent by sendfile"
-	incident_of 6
+	incident_where '.url == "/big.bin?2"'
 	between "$(fact .request.response_bytes)" 1000001 1000999 "response_bytes of a pipelined file"
-	incident_of 0
+	incident_where '.url == "/small.txt?again"'
 	between "$(fact .request.response_bytes)" 100 600 "response_bytes of the small page"
 }
 

@@ -37,7 +37,7 @@ conversation() { # HOOKS
 	watch_clean
 	total requests 15
 	total trapped 15
-	diff - <(events '.event == "trapped"' | jq -r '"\(.method) \(.url) \(.status)"') <<'END' || fail "other requests"
+	trapped_are <<'END'
 GET /fast/1 200
 GET /fast/2 200
 GET /status/404 404

@@ -87,7 +87,7 @@ conversation() { # HOOKS
 	watch_clean
 	total requests 16
 	total trapped 16
-	diff - <(events '.event == "trapped"' | jq -r '"\(.method) \(.url) \(.status)"') <<'END' || fail "other requests"
+	trapped_are <<'END'
 GET /fast/1 200
 GET /fast/2 200
 GET /status/404 404
@@ -105,16 +105,14 @@ GET /fast/4 200
 POST /echo 200
 POST /echo?chunked 200
 END
-	is "$(events '.event == "ended"' | jq -r .status | tr '\n' ' ')" \
-		"200 200 404 200 200 200 200 200 200 200 200 204 304 200 200 200 " "statuses at the end"
-	incident_of 14
+	incident_where '.url == "/echo"'
 	between "$(fact .request.request_bytes)" 100000 101000 "request_bytes of the POST"
 	between "$(fact .request.response_bytes)" 100000 101000 "response_bytes of the POST"
-	incident_of 15
+	incident_where '.url == "/echo?chunked"'
 	between "$(fact .request.request_bytes)" 100000 101000 "request_bytes of the chunked POST"
-	incident_of 4
+	incident_where '.url == "/slow?ms=20"'
 	between "$(fact .time_taken_ns)" 20000000 120000000 "time_taken_ns of /slow?ms=20"
-	incident_of 3
+	incident_where '.url == "/chunked?ms=20"'
 	between "$(fact .time_taken_ns)" 20000000 120000000 "time_taken_ns of /chunked?ms=20"
 }
 
