@@ -189,8 +189,10 @@ int cmd_list(int argc, char **argv)
 	else if (!json)
 		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS, "REQUEST",
 		       "RULE");
-	for (size_t n = 0; n < count; n++)
-		code = MAX(code, list_row(store, &rows[n], json));
+	for (size_t n = 0; n < count; n++) {
+		r = list_row(store, &rows[n], json);
+		code = MAX(code, r);
+	}
 	store_rows_free(rows, count);
 	store_free(store);
 	return code;
@@ -465,8 +467,8 @@ int cmd_rm(int argc, char **argv)
 	for (int n = 0; n < line.rest_count; n++) {
 		int r = store_remove(store, line.rest[n], &err);
 
-		if (r < 0)
-			code = MAX(code, fail(r, &err));
+		r = r < 0 ? fail(r, &err) : EXIT_DONE;
+		code = MAX(code, r);
 	}
 	store_free(store);
 	return code;

@@ -208,11 +208,12 @@ char *facts_utf8(const char *text)
 {
 	const unsigned char *p = (const unsigned char *)text;
 	struct buf out;
+	uint32_t cp;
 
 	buf_init(&out, SIZE_MAX / 2);
 	buf_adds(&out, "");
 	while (*p) {
-		size_t n = utf8_sequence(p);
+		size_t n = utf8_sequence(p, &cp);
 
 		if (n)
 			buf_add(&out, p, n);

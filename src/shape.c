@@ -13,13 +13,15 @@
 
 /* --- text --- */
 
-size_t utf8_sequence(const unsigned char *p)
+size_t utf8_sequence(const unsigned char *p, uint32_t *ret_cp)
 {
 	uint32_t cp;
 	size_t n;
 
-	if (p[0] < 0x80)
+	if (p[0] < 0x80) {
+		*ret_cp = p[0];
 		return 1;
+	}
 	n = p[0] >= 0xc2 && p[0] < 0xe0 ? 2 : p[0] >= 0xe0 && p[0] < 0xf0 ? 3 : p[0] >= 0xf0 && p[0] < 0xf5 ? 4 : 0;
 	if (!n)
 		return 0;
@@ -31,6 +33,7 @@ size_t utf8_sequence(const unsigned char *p)
 	}
 	if ((n == 3 && cp < 0x800) || (n == 4 && (cp < 0x10000 || cp > 0x10ffff)) || (cp >= 0xd800 && cp < 0xe000))
 		return 0;
+	*ret_cp = cp;
 	return n;
 }
 
@@ -38,14 +41,23 @@ size_t utf8_sequence(const unsigned char *p)
 static size_t clean_len(const unsigned char *p)
 {
 	size_t len = 0;
+	uint32_t cp;
 
 	while (*p) {
-		size_t n = utf8_sequence(p);
+		size_t n = utf8_sequence(p, &cp);
 
 		len += n ? n : 3;
 		p += n ? n : 1;
 	}
 	return len;
+}
+
+/* Characters that a terminal or an editor would act on: controls, direction, line
+ * separators. */
+static bool acts(uint32_t cp)
+{
+	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x61c || cp == 0x200e || cp == 0x200f ||
+	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff;
 }
 
 void shape_add_string(struct buf *out, const char *text)
@@ -60,9 +72,10 @@ void shape_add_string(struct buf *out, const char *text)
 	room = clean_len(p) > SHAPE_TEXT_MAX ? SHAPE_TEXT_MAX - 64 /* for the mark */ : SHAPE_TEXT_MAX;
 	buf_adds(out, "\"");
 	for (size_t n = 1; *p; p += n ? n : 1) {
+		uint32_t cp = 0;
 		size_t put;
 
-		n = utf8_sequence(p);
+		n = utf8_sequence(p, &cp);
 		put = n ? n : 3;
 		if (put > room) {
 			buf_addf(out, " [%zu bytes cut]", strlen((const char *)p));
@@ -75,8 +88,8 @@ void shape_add_string(struct buf *out, const char *text)
 			buf_addf(out, "\\%c", *p);
 		else if (*p == '\n')
 			buf_adds(out, "\\n");
-		else if (*p < 0x20 || *p == 0x7f)
-			buf_addf(out, "\\u%04x", *p);
+		else if (acts(cp))
+			buf_addf(out, "\\u%04x", cp);
 		else
 			buf_add(out, p, n);
 	}

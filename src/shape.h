@@ -75,10 +75,11 @@ int shape_write_fields(const struct shape *shape, const void *base, int indent, 
 int shape_read(const struct shape *shape, const json_t *json, void *base, struct err *err);
 
 /* Adds text from outside as a JSON string with its quotes, NULL as null: well-formed
- * UTF-8, bytes that were not become U+FFFD. */
+ * UTF-8, bytes that were not become U+FFFD; what a terminal acts on is \uXXXX. */
 void shape_add_string(struct buf *out, const char *text);
 
-/* Bytes of the well-formed UTF-8 sequence at the NUL-terminated p, 0 if there is none. */
-size_t utf8_sequence(const unsigned char *p);
+/* Bytes of the well-formed UTF-8 sequence at the NUL-terminated p and its character;
+ * 0 if there is none. */
+size_t utf8_sequence(const unsigned char *p, uint32_t *ret_cp);
 
 #endif
