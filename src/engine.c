@@ -41,6 +41,7 @@ struct engine {
 	struct engine_config config;
 	struct tracer *tracer;
 	struct store *store;
+	struct scribe *scribe;
 	struct source *ring_source, *warm_source, *settle_source, *deadline_source;
 	struct trap_world world;
 	struct pair warm;
@@ -190,10 +191,6 @@ static void traps_sweep(struct engine *engine)
 		}
 		*at = trap->next;
 		engine->trap_count--;
-		if (trap->entry) {
-			store_commit(trap->entry, NULL);
-			trap->entry = NULL;
-		}
 		trap_free(trap);
 	}
 }
@@ -201,7 +198,7 @@ static void traps_sweep(struct engine *engine)
 static bool captures_under_way(const struct engine *engine)
 {
 	for (const struct trap *t = engine->traps; t; t = t->next) {
-		if (t->stage != TRAP_STORED || !t->action_over || t->dirty)
+		if (t->stage != TRAP_STORED || !t->action_over || t->dirty || t->writing)
 			return true;
 	}
 	return false;
@@ -508,6 +505,9 @@ static int engine_open(struct engine *engine, struct err *err)
 	r = store_open(engine->config.store_dir, true, &engine->store, err);
 	if (r < 0)
 		return r;
+	r = scribe_start(engine->loop, store_path(engine->store), &engine->scribe, err);
+	if (r < 0)
+		return r;
 	r = tracer_open(&tc, &engine->tracer, err);
 	if (r < 0)
 		return r;
@@ -515,7 +515,7 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return err_sys(err, r, "cannot watch the ring buffer");
 	engine->world = (struct trap_world){ .loop = engine->loop, .tracer = engine->tracer, .store = engine->store,
-					     .config = &engine->config, .warm = &engine->warm,
+					     .scribe = engine->scribe, .config = &engine->config, .warm = &engine->warm,
 					     .changed = settle_soon, .arg = engine };
 	if (wants_captures(engine->config.rules))
 		return pair_start(&engine->warm, err);
@@ -603,10 +603,6 @@ void engine_free(struct engine *engine)
 		return;
 	for (struct trap *t = engine->traps; t; t = next_trap) {
 		next_trap = t->next;
-		if (t->entry && t->stage == TRAP_STORED) {
-			store_commit(t->entry, NULL);
-			t->entry = NULL;
-		}
 		trap_free(t);
 	}
 	for (struct watched *w = engine->watched; w; w = next) {
@@ -619,6 +615,7 @@ void engine_free(struct engine *engine)
 	loop_remove(engine->loop, engine->settle_source);
 	loop_remove(engine->loop, engine->deadline_source);
 	tracer_close(engine->tracer);
+	scribe_end(engine->scribe);
 	store_free(engine->store);
 	free(engine->uses);
 	free(engine);

@@ -7,6 +7,7 @@
 #include "demo_server.h"
 #include "dump.h"
 #include "log.h"
+#include "scribe.h"
 
 #include <signal.h>
 #include <string.h>
@@ -17,6 +18,7 @@ static const struct hidden {
 } hidden[] = {
 	{ "--worker", dump_worker_main },
 	{ "--analyst", analyst_main },
+	{ "--scribe", scribe_main },
 	{ DEMO_SERVER_VERB, demo_server_main },
 	{ DEMO_LOAD_VERB, demo_load_main },
 };

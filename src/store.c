@@ -400,6 +400,46 @@ int store_begin(struct store *store, const struct incident *incident, struct sto
 	return 0;
 }
 
+void store_entry_ticket(const struct store_entry *entry, struct store_ticket *ret_ticket)
+{
+	memset(ret_ticket, 0, sizeof(*ret_ticket));
+	snprintf(ret_ticket->temp, sizeof(ret_ticket->temp), "%s", entry->temp);
+	snprintf(ret_ticket->name, sizeof(ret_ticket->name), "%s", entry->name);
+	ret_ticket->published = entry->published;
+}
+
+int store_entry_adopt(struct store *store, const struct store_ticket *ticket, int dir_fd,
+		      struct store_entry **ret_entry, struct err *err)
+{
+	struct store_entry *entry = calloc(1, sizeof(*entry));
+
+	if (!entry)
+		return err_sys(err, -ENOMEM, "cannot write an incident in '%s'", store->path);
+	entry->store = store;
+	snprintf(entry->temp, sizeof(entry->temp), "%s", ticket->temp);
+	snprintf(entry->name, sizeof(entry->name), "%s", ticket->name);
+	entry->published = ticket->published;
+	text_setf(&entry->path, "%s/%s", store->path, entry->name);
+	entry->dir_fd = entry->path ? fcntl(dir_fd, F_DUPFD_CLOEXEC, 3) : -1;
+	if (entry->dir_fd < 0) {
+		entry_free(entry);
+		return err_sys(err, -ENOMEM, "cannot write an incident in '%s'", store->path);
+	}
+	*ret_entry = entry;
+	return 0;
+}
+
+void store_entry_published(struct store_entry *entry)
+{
+	entry->published = true;
+}
+
+void store_entry_drop(struct store_entry *entry)
+{
+	if (entry)
+		entry_free(entry);
+}
+
 int store_entry_fd(const struct store_entry *entry)
 {
 	return entry->dir_fd;

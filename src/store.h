@@ -28,6 +28,22 @@ struct store_entry;
 int store_begin(struct store *store, const struct incident *incident, struct store_entry **ret_entry, struct err *err);
 int store_entry_fd(const struct store_entry *entry);
 
+/* The same entry for another process of ours that has the store open (scribe.h): the
+ * ticket and the entry's fd go there, 'adopt' duplicates the fd. Only one of the two
+ * writes; 'drop' forgets an entry and leaves the disk as it is; 'published' notes
+ * that the other one gave it its final name. */
+struct store_ticket {
+	char temp[32];
+	char name[200];
+	bool published;
+};
+
+void store_entry_ticket(const struct store_entry *entry, struct store_ticket *ret_ticket);
+int store_entry_adopt(struct store *store, const struct store_ticket *ticket, int dir_fd,
+		      struct store_entry **ret_entry, struct err *err);
+void store_entry_published(struct store_entry *entry);
+void store_entry_drop(struct store_entry *entry);
+
 /* The final path, known from the start: what pages and the JSON stream name. */
 const char *store_entry_path(const struct store_entry *entry);
 

@@ -348,11 +348,15 @@ void trap_free(struct trap *trap)
 		if (trap->hop[i].held)
 			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
 	}
+	scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);
 	loop_remove(trap->world->loop, trap->analyst_source);
 	pair = (struct pair){ trap->job, trap->analyst };
 	pair_drop(&pair);
-	if (trap->entry)
+	/* What the scribe is at becomes whole without us; the rest is removed. */
+	if (trap->entry && (trap->writing || trap->stage == TRAP_STORED))
+		store_entry_drop(trap->entry);
+	else if (trap->entry)
 		store_abort(trap->entry);
 	for (size_t i = 0; trap->names && i < trap->names->count; i++)
 		free(trap->names->row[i].text);
@@ -675,40 +679,51 @@ static void store_failed(struct trap *trap, const char *text)
 	trap->world->config->failed(trap->world->config->arg, text);
 	if (trap->stage == TRAP_STORED)
 		return; /* the older pages are whole */
-	store_abort(trap->entry);
+	if (trap->entry)
+		store_abort(trap->entry);
 	trap->entry = NULL;
 	trap->stage = TRAP_GONE;
 }
 
+static void on_written(void *arg, int code, const char *text)
+{
+	struct trap *trap = arg;
+	const struct engine_config *config = trap->world->config;
+
+	trap->writing = false;
+	if (code < 0) {
+		store_failed(trap, text);
+	} else if (trap->stage == TRAP_CAPTURED) {
+		store_entry_published(trap->entry);
+		trap->stage = TRAP_STORED;
+		if (config->stored)
+			config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
+		if (trap->wants_action)
+			start_action(trap);
+		else
+			trap->action_over = true;
+	}
+	trap->world->changed(trap->world->arg);
+}
+
 void trap_store(struct trap *trap)
 {
-	const struct engine_config *config = trap->world->config;
-	bool first = trap->stage == TRAP_CAPTURED;
 	struct err err;
 
-	if (!trap->entry && entry_begin(trap) < 0)
+	if (trap->writing || (!trap->entry && entry_begin(trap) < 0))
 		return;
 	trap->dirty = false;
 	verdict_make(trap->incident);
-	if (store_write_pages(trap->entry, trap->incident, &err) < 0 ||
-	    (first && store_publish(trap->entry, &err) < 0)) {
+	trap->writing = true;
+	if (scribe_write(trap->world->scribe, trap->entry, trap->incident, on_written, trap, &err) < 0) {
+		trap->writing = false;
 		store_failed(trap, err.text);
-		return;
 	}
-	if (!first)
-		return;
-	trap->stage = TRAP_STORED;
-	if (config->stored)
-		config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
-	if (trap->wants_action)
-		start_action(trap);
-	else
-		trap->action_over = true;
 }
 
 bool trap_done(const struct trap *trap)
 {
 	if (trap->stage == TRAP_GONE)
-		return true;
-	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty;
+		return !trap->writing;
+	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty && !trap->writing;
 }

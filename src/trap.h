@@ -7,6 +7,7 @@
 #include "analyst.h"
 #include "dump.h"
 #include "engine.h"
+#include "scribe.h"
 #include "store.h"
 #include "tracer.h"
 
@@ -26,6 +27,7 @@ struct trap_world {
 	struct loop *loop;
 	struct tracer *tracer;
 	struct store *store;
+	struct scribe *scribe;
 	const struct engine_config *config;
 	struct pair *warm; /* taken by trap_capture when there */
 	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
@@ -67,6 +69,7 @@ struct trap {
 	struct source *job_source, *analyst_source;
 	struct action *action;
 	bool action_over;
+	bool writing; /* the scribe is at its pages */
 	bool dirty; /* the pages on disk are older than the facts */
 	struct names *names; /* what fds were when first asked */
 };
@@ -86,7 +89,7 @@ bool trap_ended(struct trap *trap, const struct record *record);
 bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen);
 bool trap_request_over(const struct trap *trap);
 
-/* Writes or rewrites the pages, publishes, starts the action. Blocks on the disk. */
+/* Has the pages written or rewritten and published; then the action is started. */
 void trap_store(struct trap *trap);
 
 /* Everything is done and written: may be freed. */

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: MIT
+/* A process for the disk. Rejected: a thread (the program has none, and a hang of the
+ * disk must not hold our exit's clean-up), io_uring (rename and fsync of many small
+ * files is not its strength). Trap: fsync may take seconds on a busy disk, so even
+ * the request to write is a message, never a call. */
+#include "scribe.h"
+
+#include "child.h"
+#include "facts.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#define SOCKET_FD 3
+#define JSON_MAX (64u << 20)
+#define LOG_NAME "action.log"
+
+struct order {
+	uint64_t number;
+	struct store_ticket ticket;
+};
+
+struct answer {
+	uint64_t number;
+	int32_t code;
+	char text[512];
+};
+
+struct waiting {
+	struct waiting *next;
+	uint64_t number;
+	void (*done)(void *arg, int code, const char *text);
+	void *arg;
+};
+
+struct scribe {
+	struct loop *loop;
+	struct source *source;
+	struct child child;
+	int fd;
+	uint64_t number;
+	struct waiting *waiting;
+	char *store_dir;
+};
+
+/* ---- the asking side ---- */
+
+static void answered(struct scribe *scribe, uint64_t number, int code, const char *text)
+{
+	for (struct waiting **at = &scribe->waiting; *at; at = &(*at)->next) {
+		struct waiting *w = *at;
+
+		if (w->number != number)
+			continue;
+		*at = w->next;
+		if (w->done)
+			w->done(w->arg, code, text);
+		free(w);
+		return;
+	}
+}
+
+static void closed(struct scribe *scribe)
+{
+	loop_remove(scribe->loop, scribe->source);
+	scribe->source = NULL;
+	if (scribe->fd >= 0)
+		close(scribe->fd);
+	scribe->fd = -1;
+	if (scribe->child.pid > 0)
+		child_reap(&scribe->child, true);
+	while (scribe->waiting)
+		answered(scribe, scribe->waiting->number, -EIO, "the process that writes the pages has died");
+}
+
+static void on_answer(void *arg, uint32_t events UNUSED)
+{
+	struct scribe *scribe = arg;
+	struct answer answer;
+	ssize_t n = recv(scribe->fd, &answer, sizeof(answer), MSG_DONTWAIT);
+
+	if (n == (ssize_t)sizeof(answer)) {
+		answer.text[sizeof(answer.text) - 1] = '\0';
+		answered(scribe, answer.number, answer.code, answer.text);
+	} else if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
+		closed(scribe);
+	}
+}
+
+static int open_process(struct scribe *scribe, struct err *err)
+{
+	char *argv[] = { (char *)(uintptr_t)"reqtrap", (char *)(uintptr_t)"--scribe", scribe->store_dir, NULL };
+	CLEAN(fd) int ours = -1;
+	CLEAN(fd) int theirs = -1;
+	int pair[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+		return err_sys(err, -errno, "cannot start the process that writes the pages");
+	ours = pair[0];
+	theirs = pair[1];
+	r = child_start(&(struct child_spec){ .argv = argv,
+					      .fds = (struct child_fd[]){ { theirs, SOCKET_FD }, { 2, 2 } },
+					      .fd_count = 2,
+					      /* Ctrl-C is for us: it ends when our socket does */
+					      .own_session = true },
+			&scribe->child, err);
+	if (r < 0)
+		return r;
+	r = loop_add_fd(scribe->loop, ours, EPOLLIN, on_answer, scribe, &scribe->source);
+	if (r < 0) {
+		child_kill(&scribe->child);
+		child_reap(&scribe->child, true);
+		return err_sys(err, r, "cannot start the process that writes the pages");
+	}
+	scribe->fd = take_fd(&ours);
+	return 0;
+}
+
+int scribe_start(struct loop *loop, const char *store_dir, struct scribe **ret_scribe, struct err *err)
+{
+	struct scribe *scribe = calloc(1, sizeof(*scribe));
+	int r;
+
+	if (!scribe)
+		return err_sys(err, -ENOMEM, "cannot start the process that writes the pages");
+	*scribe = (struct scribe){ .loop = loop, .fd = -1, .child.pidfd = -1 };
+	text_set(&scribe->store_dir, store_dir);
+	r = scribe->store_dir ? open_process(scribe, err) : -ENOMEM;
+	if (r < 0) {
+		free(scribe->store_dir);
+		free(scribe);
+		return r;
+	}
+	*ret_scribe = scribe;
+	return 0;
+}
+
+static int json_memfd(const struct incident *incident, int *ret_fd, struct err *err)
+{
+	CLEAN(fd) int fd = memfd_create("incident", MFD_CLOEXEC);
+	struct buf json;
+	size_t done = 0;
+	int r;
+
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot hand over the incident");
+	buf_init(&json, JSON_MAX);
+	r = facts_write(incident, &json, err);
+	while (r == 0 && done < json.len) {
+		ssize_t n = write(fd, json.data + done, json.len - done);
+
+		if (n < 0 && errno != EINTR)
+			r = err_sys(err, -errno, "cannot hand over the incident");
+		done += n > 0 ? (size_t)n : 0;
+	}
+	buf_done(&json);
+	if (r == 0)
+		*ret_fd = take_fd(&fd);
+	return r;
+}
+
+static int send_order(int fd, const struct order *order, const int fds[2])
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)order, sizeof(*order) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
+
+	c->cmsg_level = SOL_SOCKET;
+	c->cmsg_type = SCM_RIGHTS;
+	c->cmsg_len = CMSG_LEN(2 * sizeof(int));
+	memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
+	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct incident *incident,
+		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err)
+{
+	struct order order = { .number = ++scribe->number };
+	struct waiting **at = &scribe->waiting, *w;
+	CLEAN(fd) int json_fd = -1;
+	int r = scribe->fd < 0 ? open_process(scribe, err) : 0;
+
+	if (r == 0)
+		r = json_memfd(incident, &json_fd, err);
+	if (r < 0)
+		return r;
+	w = calloc(1, sizeof(*w));
+	if (!w)
+		return err_sys(err, -ENOMEM, "cannot hand over the incident");
+	*w = (struct waiting){ .number = order.number, .done = done, .arg = arg };
+	store_entry_ticket(entry, &order.ticket);
+	r = send_order(scribe->fd, &order, (int[2]){ store_entry_fd(entry), json_fd });
+	if (r < 0) {
+		free(w);
+		return err_sys(err, r, "cannot hand over the incident");
+	}
+	while (*at)
+		at = &(*at)->next;
+	*at = w;
+	return 0;
+}
+
+void scribe_forget(struct scribe *scribe, void *arg)
+{
+	for (struct waiting *w = scribe->waiting; w; w = w->next) {
+		if (w->arg == arg)
+			w->done = NULL;
+	}
+}
+
+void scribe_end(struct scribe *scribe)
+{
+	if (!scribe)
+		return;
+	loop_remove(scribe->loop, scribe->source);
+	/* It goes on with what is queued and ends at the end of file. */
+	if (scribe->fd >= 0)
+		close(scribe->fd);
+	if (scribe->child.pid > 0)
+		child_reap(&scribe->child, true);
+	for (struct waiting *w = scribe->waiting, *next; w; w = next) {
+		next = w->next;
+		free(w);
+	}
+	free(scribe->store_dir);
+	free(scribe);
+}
+
+/* ---- the writing side ---- */
+
+static int take_order(int fd, struct order *order, int fds[2])
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control;
+	struct iovec iov = { order, sizeof(*order) };
+	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
+			      .msg_controllen = sizeof(control.bytes) };
+	struct cmsghdr *c;
+	ssize_t n;
+
+	do
+		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return 0; /* the asking side has gone */
+	c = CMSG_FIRSTHDR(&msg);
+	if (n != (ssize_t)sizeof(*order) || !c || c->cmsg_type != SCM_RIGHTS ||
+	    c->cmsg_len != CMSG_LEN(2 * sizeof(int)))
+		return -EPROTO;
+	memcpy(fds, CMSG_DATA(c), 2 * sizeof(int));
+	return 1;
+}
+
+static int read_incident(int fd, struct incident **ret_incident, struct err *err)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	void *map = size > 0 && size <= JSON_MAX ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+	int r;
+
+	if (map == MAP_FAILED)
+		return err_say(err, -EPROTO, "the incident did not come over");
+	r = facts_read(map, (size_t)size, ret_incident, err);
+	munmap(map, (size_t)size);
+	return r;
+}
+
+static int write_one(struct store *store, const struct order *order, const int fds[2], struct err *err)
+{
+	struct incident *incident = NULL;
+	struct store_entry *entry = NULL;
+	int r = read_incident(fds[1], &incident, err);
+
+	if (r == 0)
+		r = store_entry_adopt(store, &order->ticket, fds[0], &entry, err);
+	if (r == 0)
+		r = store_write_pages(entry, incident, err);
+	if (r == 0 && incident->action.output)
+		r = store_write(entry, LOG_NAME, incident->action.output, strlen(incident->action.output), err);
+	if (r == 0 && !order->ticket.published)
+		r = store_publish(entry, err);
+	store_entry_drop(entry);
+	incident_free(incident);
+	return r;
+}
+
+int scribe_main(int argc, char **argv)
+{
+	struct store *store = NULL;
+	struct err err = { "" };
+	struct order order;
+	int fds[2], r;
+
+	if (argc < 2 || store_open(argv[1], true, &store, &err) < 0)
+		return 3;
+	while ((r = take_order(SOCKET_FD, &order, fds)) > 0) {
+		struct answer answer = { .number = order.number };
+
+		err.text[0] = '\0';
+		answer.code = write_one(store, &order, fds, &err);
+		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
+		close(fds[0]);
+		close(fds[1]);
+		/* Nobody may be there to hear it any more: what is queued is written all the same. */
+		if (send(SOCKET_FD, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
+			continue;
+	}
+	store_free(store);
+	return r < 0 ? 3 : 0;
+}
