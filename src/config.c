@@ -182,6 +182,10 @@ static void settle_list(struct reader *reader)
 /* What an option's value is worth; text NULL: it is right. */
 static void judge(cfg_t *cfg, const cfg_opt_t *opt, const char *text)
 {
+	size_t len = strlen(opt->name);
+
+	if (text && strncmp(text, opt->name, len) == 0 && strncmp(text + len, ": ", 2) == 0)
+		text += len + 2; /* it says the key itself */
 	if (reading->list != opt)
 		settle_list(reading);
 	text_set(&reading->list_problem.text, NULL);

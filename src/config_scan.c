@@ -114,27 +114,24 @@ static void check_escape(struct scan *s)
 	}
 }
 
+/* Over the end of a line a quote is always a forgotten one, and only so its own line
+ * is told: libconfuse would go on to the next quote, somewhere. */
 static struct token take_string(struct scan *s)
 {
 	struct token t = { .type = TOKEN_STRING, .start = s->at, .line = s->line };
 	char quote = s->text[s->at++];
-	unsigned int opened = s->line;
 
-	for (; s->at < s->len; s->at++) {
-		char c = s->text[s->at];
-
-		if (c == quote) {
+	for (; s->at < s->len && s->text[s->at] != '\n'; s->at++) {
+		if (s->text[s->at] == quote) {
 			t.end = ++s->at;
-			t.line = s->line;
 			return t;
 		}
 		if (quote == '"')
 			check_escape(s);
-		if (c == '\\' && s->at + 1 < s->len)
+		if (s->text[s->at] == '\\' && s->at + 1 < s->len && s->text[s->at + 1] != '\n')
 			s->at++;
-		s->line += s->text[s->at] == '\n';
 	}
-	complain_broken(s, opened, "a quote is opened here and never closed");
+	complain_broken(s, s->line, "a quote is opened here and not closed in this line");
 	t.type = TOKEN_BROKEN;
 	return t;
 }

@@ -129,10 +129,11 @@ const char *did_you_mean(const char *word, const char *const *candidates, size_t
 	size_t best_distance = SIZE_MAX, len = strlen(word);
 
 	for (size_t i = 0; i < count; i++) {
-		size_t d = distance(word, candidates[i]);
+		size_t d = distance(word, candidates[i]), common;
 
-		/* a beginning is as good as one slip */
-		if (len >= 2 && strncmp(word, candidates[i], len) == 0)
+		/* a beginning of the other is as good as one slip */
+		common = MIN(len, strlen(candidates[i]));
+		if (common >= 2 && strncmp(word, candidates[i], common) == 0)
 			d = MIN(d, 1u);
 		if (d < best_distance) {
 			best_distance = d;

@@ -108,12 +108,13 @@ static void the_same_word_for_another_verb(void **state UNUSED)
 
 static void too_many(void **state UNUSED)
 {
+	static char name[] = "watch", json[] = "--json";
 	char *argv[80];
 	int argc = 0;
 
-	argv[argc++] = (char[]){ "watch" };
+	argv[argc++] = name;
 	while (argc < 70)
-		argv[argc++] = (char[]){ "--json" };
+		argv[argc++] = json;
 	argv[argc] = NULL;
 	assert_int_equal(options_parse(&watch, argc, argv, &line, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "more than 64 options"));
@@ -167,6 +168,7 @@ static void nearest_word(void **state UNUSED)
 	assert_string_equal(did_you_mean("wach", names, ARRAY_LEN(names)), "watch");
 	assert_string_equal(did_you_mean("stat", names, ARRAY_LEN(names)), "status");
 	assert_string_equal(did_you_mean("time-tken", names, ARRAY_LEN(names)), "time-taken");
+	assert_string_equal(did_you_mean("status-codes", names, ARRAY_LEN(names)), "status");
 	assert_null(did_you_mean("zzz", names, ARRAY_LEN(names)));
 	assert_null(did_you_mean("", names, ARRAY_LEN(names)));
 	assert_null(did_you_mean("this-word-is-longer-than-any-name-that-a-table-of-options-would-ever-hold", names,
