@@ -208,7 +208,6 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 	struct dump_order order = { .pid = proc->pid, .start_ticks = proc->start_ticks, .kinds = DUMP_STACKS };
 	struct analyst *analyst;
 	struct dump_job *job;
-	struct dump_result result;
 	int worker_fd, r;
 
 	r = analyst_start(&worker_fd, &analyst, err);
@@ -216,25 +215,27 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 		return r;
 	r = dump_start(-1, worker_fd, &job, err);
 	close(worker_fd);
-	if (r == 0) {
-		struct err sent = { "" };
-
-		if (dump_order_send(job, &order, &sent) < 0)
-			dump_cancel(job);
-		r = dump_finish(job, true, &result);
-		if (r == 0 && result.code < 0)
-			r = err_say(err, result.code, "%s", result.error);
-		else if (r < 0)
-			err_sys(err, r, "cannot take the stacks of process %d", proc->pid);
-	}
-	if (r < 0)
+	if (r < 0) {
 		analyst_cancel(analyst, "there is nothing to analyse");
+		analyst_read(analyst, true, ret_analysis);
+		return r;
+	}
+	r = dump_order_send(job, &order, err);
+	if (r < 0)
+		dump_cancel(job);
+	/* The worker may fail after the stop, when the stacks are taken already. */
+	if (dump_finish(job, true, ret_result) < 0)
+		*ret_result = (struct dump_result){ .code = -EIO, .error = "the dump worker gave no result" };
 	analyst_read(analyst, true, ret_analysis);
-	if (r == 0 && ret_analysis->failed)
-		r = err_say(err, -EIO, "cannot read the stacks of process %d: %s", proc->pid, ret_analysis->failed);
-	if (r == 0)
-		*ret_result = result;
-	return r;
+	if (r < 0)
+		return r;
+	if (ret_result->code < 0 && ret_result->threads == 0)
+		return err_say(err, ret_result->code, "%s", ret_result->error);
+	if (ret_analysis->failed)
+		return err_say(err, -EIO, "cannot read the stacks of process %d: %s", proc->pid, ret_analysis->failed);
+	if (ret_result->error[0])
+		log_warn("%s", ret_result->error);
+	return 0;
 }
 
 static int stacks_of(pid_t pid, bool json, struct err *err)
