@@ -31,8 +31,9 @@ struct dump_order {
 
 /* What came of it; the worker's last message. Every field is true also on failure. */
 struct dump_result {
-	int32_t code;		/* 0, or negative errno with 'error' set */
-	char error[512];
+	int32_t code;		/* 0, or negative errno with 'error' set. The stacks may have been
+				 * taken even so: threads is not 0 then */
+	char error[512];	/* with code 0: a warning, such as a leftover in the target */
 	uint32_t method;	/* enum capture_method */
 	char why_not_clone[256];
 	uint32_t threads, threads_not_stopped;
@@ -41,6 +42,7 @@ struct dump_result {
 	uint64_t pause_ns;	/* first INTERRUPT to last DETACH, plus the stop of the reap */
 	uint64_t wall_ns;
 	uint64_t core_bytes, core_bytes_on_disk;
+	uint64_t in_files_bytes; /* unchanged pages of mapped files: left in those files */
 	uint32_t complete;	/* the core holds everything that was asked for */
 	uint32_t omitted_count;	/* as many (range, why) pairs as 'omitted' holds text for */
 	uint32_t omitted_more;	/* that did not fit into the text below */

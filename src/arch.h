@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* What depends on the CPU: registers of a stopped thread, which of its system calls
+ * our stop cut short, and the self-restoring frame that makes a call injected into it
+ * survive our own death. Knows ptrace's register calls; does not stop or resume
+ * anything and does not know why a call is injected. One arch_X.c per CPU.
+ * All functions on a tid need it ptrace-stopped by the caller; none of them blocks. */
+#ifndef REQTRAP_ARCH_H
+#define REQTRAP_ARCH_H
+
+#include "memory.h"
+#include "proc.h"
+
+#include <sys/user.h>
+
+#define ARCH_ELF_MACHINE 62 /* EM_X86_64 */
+#define ARCH_SITE_BYTES (32u << 10)	/* low end of [stack] that frames may use */
+#define ARCH_STACK_FREE (48u << 10)	/* least distance of the stack pointer from that low end */
+#define ARCH_RED_ZONE 128u
+
+struct arch_state {
+	struct user_regs_struct regs;	/* as found */
+	struct user_regs_struct resume; /* as to be left: a call that we cut short starts again */
+	uint8_t *xstate;		/* NT_X86_XSTATE; owned, arch_xstate_size() bytes */
+	size_t xstate_len;		/* 0: not read */
+};
+
+/* Bytes that NT_X86_XSTATE can take on this CPU. */
+size_t arch_xstate_size(void);
+
+/* Reads registers; 'resume' is set so that a call which our stop made return EINTR
+ * starts again. -ENOTSUP: not a 64-bit thread. */
+int arch_read(pid_t tid, struct arch_state *state);
+int arch_set(pid_t tid, const struct user_regs_struct *regs);
+int arch_result(pid_t tid, int64_t *ret_value); /* what the last system call returned */
+
+/* The extended registers as debuggers expect them in a core: they know one layout, that
+ * of Intel; AMD's differs. Returns the length in 'out'; 0: they are in that layout already. */
+#define ARCH_XSTATE_CORE_BYTES 2696
+size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_CORE_BYTES]);
+
+uint64_t arch_pc(const struct user_regs_struct *regs);
+uint64_t arch_sp(const struct user_regs_struct *regs);
+
+/* The call the thread waits in: its number, and arguments; -1 when it waits in none.
+ * 'mem' resolves restart_syscall to the call that is started again, else wchan does. */
+long arch_syscall(const struct user_regs_struct *regs, const struct memory *mem, const char *wchan,
+		  uint64_t ret_arg[6]);
+
+/* Registers of a thread that could not be stopped, as far as /proc knows them. */
+void arch_regs_guess(const struct proc_syscall *sc, struct user_regs_struct *ret_regs);
+
+/* True when the thread is inside a restartable sequence (rseq): its registers must
+ * not be changed then. */
+bool arch_in_rseq(pid_t tid, const struct user_regs_struct *regs, const struct memory *mem);
+
+/* Where calls can be injected: two byte runs in the target's own code, and the low
+ * end of its main stack. */
+struct arch_site {
+	uint64_t call_ret;	/* 'syscall; ret' */
+	uint64_t sigreturn;	/* the libc's signal restorer */
+	uint64_t stack_low, stack_high;
+};
+
+/* Reads the target's code, stops nothing. -ENOENT with the missing thing in ret_missing. */
+int arch_site_find(const struct proc_maps *maps, const struct memory *mem, struct arch_site *ret_site,
+		   const char **ret_missing);
+bool arch_site_holds(const struct arch_site *site, const struct memory *mem); /* still the same bytes */
+
+/* The frames of one injected call, as written into the target. */
+struct arch_frames {
+	uint64_t start, parent, child;
+	size_t len;
+	uint8_t old[ARCH_SITE_BYTES]; /* what was there */
+};
+
+/* Writes the frames (mem_fd: /proc/PID/mem, read-write). Registers are untouched. */
+int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state,
+		      uint64_t sigmask, struct arch_frames *ret_frames);
+int arch_frames_erase(const struct arch_frames *frames, int mem_fd); /* puts back what was there */
+
+/* Registers that run one system call and then return into the parent frame. For a
+ * clone the new stack is frames->child: that ends in exit_group. */
+void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state,
+	       long nr, const uint64_t arg[6], struct user_regs_struct *ret_regs);
+
+#endif

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT */
+/* Puts a core together: which thread comes first, which mappings go in and from
+ * where, what is left out and why. Reads the frozen memory and /proc; writes nothing. */
+#ifndef REQTRAP_ASSEMBLE_H
+#define REQTRAP_ASSEMBLE_H
+
+#include "core.h"
+#include "freeze.h"
+#include "side.h"
+
+struct assembly {
+	/* given by the caller */
+	const struct proc *proc;
+	const struct freeze *freeze;
+	const struct proc_maps *before; /* from before the stop, with flags */
+	const struct proc_maps *frozen; /* of the frozen memory */
+	struct side *side;
+	bool cloned;			/* the frozen memory is a clone: shared pages are not in it */
+	int mem_fd, pagemap_fd;		/* the frozen memory */
+	unsigned int filter;		/* coredump_filter */
+	pid_t holder_tid;
+	const char *note;		/* text of our own note */
+	void (*omit)(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost);
+	void *omit_arg;
+
+	/* result */
+	struct core core;
+	uint64_t in_files_bytes;
+
+	/* inside */
+	struct core_source present, every;
+	struct proc_maps all; /* frozen, and what a clone lacks; names borrowed */
+};
+
+/* 0 with assembly->core ready; pointers given must outlive it. */
+int assemble(struct assembly *assembly, struct err *err);
+void assembly_done(struct assembly *assembly);
+
+unsigned int assemble_filter(int proc_dir_fd); /* /proc/PID/coredump_filter */
+
+#endif

@@ -1,0 +1,183 @@
+// SPDX-License-Identifier: MIT
+/* Trap: the files a process has mapped are its own choice: a path may by now be a
+ * FIFO or a device. Each is looked at as a path only (O_PATH) before it is opened. */
+#include "briefing.h"
+
+#include "analyst.h"
+#include "ktime.h"
+
+#include <fcntl.h>
+#include <linux/openat2.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+#define FDS_MAX (ANALYST_FILES_MAX + 2)
+
+static int send_message(int fd, const struct analyst_message *msg, const int *fds, size_t fd_count)
+{
+	union {
+		char buf[CMSG_SPACE(FDS_MAX * sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)msg, .iov_len = sizeof(*msg) };
+	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
+	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
+	ssize_t n;
+
+	if (fd_count) {
+		struct cmsghdr *cmsg = (struct cmsghdr *)control.buf;
+
+		hdr.msg_control = control.buf;
+		hdr.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
+		cmsg->cmsg_level = SOL_SOCKET;
+		cmsg->cmsg_type = SCM_RIGHTS;
+		cmsg->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
+		memcpy(CMSG_DATA(cmsg), fds, fd_count * sizeof(int));
+	}
+	do { /* a full socket: an analyst that does not read gets a moment, no more */
+		n = sendmsg(fd, &hdr, MSG_NOSIGNAL | MSG_DONTWAIT);
+		if (n < 0 && errno == EAGAIN && poll(&pfd, 1, 10) == 0)
+			break;
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	return n < 0 ? -errno : 0;
+}
+
+static int open_regular(int path_fd)
+{
+	struct stat st;
+	char path[64];
+
+	if (fstat(path_fd, &st) < 0 || !S_ISREG(st.st_mode))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", path_fd);
+	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+}
+
+static int open_mapped(const struct proc *proc, const struct proc_map *map)
+{
+	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
+	CLEAN(fd) int root = -1;
+	CLEAN(fd) int path_fd = -1;
+	struct stat st;
+	char path[64];
+
+	snprintf(path, sizeof(path), "map_files/%llx-%llx", (unsigned long long)map->start,
+		 (unsigned long long)map->end);
+	path_fd = openat(proc->dir_fd, path, O_PATH | O_CLOEXEC);
+	if (path_fd >= 0)
+		return open_regular(path_fd);
+	/* Without the capability for map_files: by its path, if it still is that file. */
+	root = openat(proc->dir_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0 || map->name[0] != '/')
+		return -1;
+	path_fd = (int)syscall(SYS_openat2, root, map->name, &how, sizeof(how));
+	if (path_fd < 0 || fstat(path_fd, &st) < 0 || st.st_ino != map->inode)
+		return -1;
+	return open_regular(path_fd);
+}
+
+static bool seen_before(const struct proc_maps *maps, size_t i)
+{
+	const struct proc_map *map = &maps->map[i];
+
+	for (size_t j = i; j > 0; j--) { /* a file's mappings lie together, but need not */
+		const struct proc_map *other = &maps->map[j - 1];
+
+		if (other->perms[2] == 'x' && other->inode == map->inode && other->dev_major == map->dev_major &&
+		    other->dev_minor == map->dev_minor)
+			return true;
+	}
+	return false;
+}
+
+int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, const char *maps_text,
+		     size_t maps_len)
+{
+	struct analyst_message msg = { .type = ANALYST_PREPARE, .pid = proc->pid };
+	struct analyst_message answer;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	int fds[FDS_MAX];
+	size_t fd_count = 0, kept;
+	int r = 0;
+
+	if (fd < 0)
+		return 0;
+	fds[fd_count++] = openat(proc->dir_fd, "mem", O_RDONLY | O_CLOEXEC);
+	fds[fd_count++] = memfd_create("reqtrap-maps", MFD_CLOEXEC);
+	if (fds[0] < 0 || fds[1] < 0 || write(fds[1], maps_text, maps_len) != (ssize_t)maps_len)
+		r = -EIO;
+	for (size_t i = 0; i <= maps->count && r == 0; i++) {
+		const struct proc_map *map = &maps->map[i];
+		bool last = i == maps->count;
+
+		if (!last && map->perms[2] == 'x' && map->inode && !seen_before(maps, i)) {
+			int file = open_mapped(proc, map);
+
+			if (file >= 0) {
+				msg.file[msg.file_count++] = (struct analyst_file){
+					.dev_major = map->dev_major, .dev_minor = map->dev_minor, .inode = map->inode
+				};
+				fds[fd_count++] = file;
+			}
+		}
+		if (last || msg.file_count == ANALYST_FILES_MAX) {
+			msg.more = !last;
+			r = send_message(fd, &msg, fds, fd_count);
+			for (kept = 0; kept < fd_count; kept++)
+				close(fds[kept]);
+			fd_count = msg.file_count = 0;
+		}
+	}
+	for (kept = 0; kept < fd_count; kept++) {
+		if (fds[kept] >= 0)
+			close(fds[kept]);
+	}
+	if (r < 0)
+		return r;
+	if (poll(&pfd, 1, (int)(ANALYST_PREPARE_NS / NSEC_PER_MSEC)) == 1)
+		return recv(fd, &answer, sizeof(answer), MSG_DONTWAIT) > 0 ? 0 : -EPIPE;
+	return -ETIMEDOUT;
+}
+
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd)
+{
+	struct analyst_message msg = { .type = ANALYST_GO, .pid = pid, .live = copy_mem_fd < 0,
+				       .has_copy = copy_mem_fd >= 0 };
+	int fds[2] = { capture_fd, copy_mem_fd };
+
+	return fd < 0 ? 0 : send_message(fd, &msg, fds, copy_mem_fd < 0 ? 1 : 2);
+}
+
+void briefing_failed(int fd, pid_t pid, const char *why)
+{
+	struct analyst_message msg = { .type = ANALYST_FAILED, .pid = pid };
+
+	if (fd < 0)
+		return;
+	snprintf(msg.text, sizeof(msg.text), "%s", why);
+	send_message(fd, &msg, NULL, 0);
+}
+
+bool briefing_wait(int fd, uint64_t until_ns)
+{
+	struct analyst_message answer;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+
+	while (fd >= 0) {
+		uint64_t now = now_ns(), left = until_ns > now ? until_ns - now : 0;
+		struct timespec ts = { .tv_sec = (time_t)(left / NSEC_PER_SEC), .tv_nsec = (long)(left % NSEC_PER_SEC) };
+
+		if (ppoll(&pfd, 1, &ts, NULL) <= 0 && now >= until_ns)
+			return false;
+		if (!pfd.revents)
+			continue;
+		/* A late PREPARED may come first; the end of the analyst is an end too. */
+		if (recv(fd, &answer, sizeof(answer), MSG_DONTWAIT) <= 0 || answer.type == ANALYST_MEMORY_DONE)
+			return true;
+	}
+	return true;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* What the dump worker tells the analyst, and how long it waits for it. The messages
+ * are analyst.h's contract; all waits are bounded, all failures cost the analysis only. */
+#ifndef REQTRAP_BRIEFING_H
+#define REQTRAP_BRIEFING_H
+
+#include "proc.h"
+
+/* Before the stop: opens the target's ELF files and hands them over with its maps and
+ * memory; then waits for 'ready', at most ANALYST_PREPARE_NS. fd < 0: does nothing. */
+int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, const char *maps_text,
+		     size_t maps_len);
+
+/* copy_mem_fd: -1 when the target itself stands still. */
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd);
+void briefing_failed(int fd, pid_t pid, const char *why);
+
+/* Waits for MEMORY_DONE until the given moment (CLOCK_MONOTONIC). False: not done. */
+bool briefing_wait(int fd, uint64_t until_ns);
+
+#endif

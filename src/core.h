@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/* An ELF64 core file as gdb, lldb and elfutils read it. Given threads, segments and
+ * where their bytes come from, streams it into a sink. Stops nothing, knows no process.
+ * Memory: the notes and one buffer, never the core. */
+#ifndef REQTRAP_CORE_H
+#define REQTRAP_CORE_H
+
+#include "arch.h"
+#include "buf.h"
+#include "memory.h"
+#include "pages.h"
+#include "sink.h"
+
+#include <sys/procfs.h>
+
+/* Where a segment's bytes come from. */
+struct core_source {
+	struct memory memory;
+	struct pages pages; /* .next NULL: every page is read */
+	const char *unreadable; /* why pages of it may fail to be read; NULL: they should not */
+};
+
+struct core_segment {
+	uint64_t start, end;
+	uint64_t data_end; /* [start, data_end) is in the file, absent pages as zeros */
+	uint32_t flags;	   /* PF_R PF_W PF_X */
+	const struct core_source *source;
+};
+
+struct core {
+	struct buf notes;
+	struct core_segment *segment; /* owned */
+	size_t count, cap;
+};
+
+/* What the process is, for NT_PRPSINFO. */
+struct core_process {
+	pid_t pid, ppid, pgrp, session;
+	uid_t uid;
+	gid_t gid;
+	char state;
+	int nice;
+	unsigned long flags;
+	char comm[17];
+	char args[81];
+};
+
+struct core_thread {
+	pid_t tid;
+	const struct user_regs_struct *regs;
+	const uint8_t *xstate; /* NULL: not known */
+	size_t xstate_len;
+	uint64_t sigpend, sighold;
+};
+
+void core_init(struct core *core);
+void core_done(struct core *core);
+
+/* Notes go into the file in the order of the calls: the thread that a debugger is to
+ * show first comes first, right after it the process. */
+void core_add_thread(struct core *core, const struct core_process *process, const struct core_thread *thread);
+void core_add_process(struct core *core, const struct core_process *process, const void *auxv, size_t auxv_len,
+		      const struct proc_maps *maps);
+void core_add_text(struct core *core, const char *text, size_t len); /* our own note, 'REQTRAP' */
+
+/* Ascending addresses. -ENOMEM. */
+int core_add_segment(struct core *core, const struct core_segment *segment);
+
+/* Told of pages that could not be read (they are zeros in the file) and asked now
+ * and then whether to go on: a negative return ends the writing with that code. */
+struct core_watch {
+	void (*unread)(void *arg, uint64_t start, uint64_t end, const char *why);
+	int (*go_on)(void *arg, uint64_t done_bytes, struct err *err);
+	void *arg;
+};
+
+/* -ENOMEM when notes did not fit; whatever the sink or go_on returns; -ESRCH when the
+ * memory of a source is gone as a whole. */
+int core_write(const struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err);
+
+#endif

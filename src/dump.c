@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: MIT
+/* The parent's side: start, order, result. Rejected: a fork without exec (the worker
+ * would hold our BPF, sockets and memory). Trap: a worker can die at any instant, also
+ * between two messages: what it said last tells what it may have left behind. */
+#include "dump.h"
+
+#include "child.h"
+#include "proc.h"
+#include "sink.h"
+#include "worker.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/socket.h>
+
+struct dump_job {
+	struct child child;
+	int fd;
+	int dir_fd; /* ours, for a hidden file that a killed worker may leave */
+	pid_t worker, target;
+	struct worker_note note; /* the last one */
+};
+
+static void job_free(struct dump_job *job)
+{
+	if (job->fd >= 0)
+		close(job->fd);
+	if (job->dir_fd >= 0)
+		close(job->dir_fd);
+	if (job->child.pidfd >= 0)
+		close(job->child.pidfd);
+	free(job);
+}
+
+int dump_start(int dir_fd, int analyst_fd, struct dump_job **ret_job, struct err *err)
+{
+	char *argv[] = { "reqtrap", "--worker", NULL };
+	struct dump_job *job = calloc(1, sizeof(*job));
+	struct child_fd fds[3];
+	struct child_spec spec = { .argv = argv, .fds = fds, .own_session = true };
+	int pair[2], r;
+
+	if (!job)
+		return err_sys(err, -ENOMEM, "cannot start the dump worker");
+	*job = (struct dump_job){ .child.pidfd = -1, .fd = -1, .dir_fd = -1 };
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
+		r = err_sys(err, -errno, "cannot start the dump worker");
+		job_free(job);
+		return r;
+	}
+	job->fd = pair[0];
+	fds[spec.fd_count++] = (struct child_fd){ pair[1], WORKER_FD_PARENT };
+	if (dir_fd >= 0) {
+		job->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+		fds[spec.fd_count++] = (struct child_fd){ dir_fd, WORKER_FD_DIR };
+	}
+	if (analyst_fd >= 0)
+		fds[spec.fd_count++] = (struct child_fd){ analyst_fd, WORKER_FD_ANALYST };
+	r = child_start(&spec, &job->child, err);
+	close(pair[1]);
+	if (r < 0) {
+		job_free(job);
+		return r;
+	}
+	job->worker = job->child.pid;
+	*ret_job = job;
+	return 0;
+}
+
+int dump_order_send_dir(struct dump_job *job, const struct dump_order *order, int dir_fd, struct err *err)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { .iov_base = (void *)order, .iov_len = sizeof(*order) };
+	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
+	ssize_t n;
+
+	if (dir_fd >= 0) {
+		hdr.msg_control = control.buf;
+		hdr.msg_controllen = sizeof(control.buf);
+		control.align.cmsg_level = SOL_SOCKET;
+		control.align.cmsg_type = SCM_RIGHTS;
+		control.align.cmsg_len = CMSG_LEN(sizeof(int));
+		memcpy(CMSG_DATA(&control.align), &dir_fd, sizeof(dir_fd));
+		if (job->dir_fd >= 0)
+			close(job->dir_fd);
+		job->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
+	}
+	job->target = order->pid;
+	do
+		n = sendmsg(job->fd, &hdr, MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? err_sys(err, -errno, "cannot tell the dump worker what to do") : 0;
+}
+
+int dump_order_send(struct dump_job *job, const struct dump_order *order, struct err *err)
+{
+	return dump_order_send_dir(job, order, -1, err);
+}
+
+int dump_fd(const struct dump_job *job)
+{
+	return job->fd;
+}
+
+/* The worker died: what did it leave? */
+static void tell_death(const struct dump_job *job, int status, struct dump_result *result)
+{
+	char part[64], leftover[200] = "";
+	struct proc_stat stat;
+	char path[64];
+	bool zombie = false;
+
+	*result = (struct dump_result){ .code = -EIO };
+	if (job->dir_fd >= 0) {
+		sink_part_name(job->worker, part, sizeof(part));
+		unlinkat(job->dir_fd, part, 0);
+	}
+	if (job->note.child) {
+		snprintf(path, sizeof(path), "/proc/%d/stat", job->note.child);
+		zombie = proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.ppid == job->target;
+	}
+	if (zombie)
+		snprintf(leftover, sizeof(leftover), "; process %d keeps a dead child, process %d, until it ends",
+			 job->target, job->note.child);
+	else if (job->note.stage == WORKER_CLONING)
+		snprintf(leftover, sizeof(leftover), "; process %d may keep a dead child until it ends", job->target);
+	if (status >= 128)
+		snprintf(result->error, sizeof(result->error), "the dump worker was killed (signal %d)%s", status - 128,
+			 leftover);
+	else
+		snprintf(result->error, sizeof(result->error), "the dump worker ended early (code %d)%s", status,
+			 leftover);
+}
+
+int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result)
+{
+	struct dump_result result;
+	bool have = false;
+	int status;
+
+	for (;;) {
+		ssize_t n = recv(job->fd, &result, sizeof(result), block ? 0 : MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN)
+			return -EAGAIN;
+		if (n == (ssize_t)sizeof(job->note)) {
+			memcpy(&job->note, &result, sizeof(job->note));
+			continue;
+		}
+		have = n == (ssize_t)sizeof(result);
+		break;
+	}
+	/* Its last message sent, or its socket closed: it is at its end. */
+	status = child_reap(&job->child, true);
+	if (!have)
+		tell_death(job, status, &result);
+	*ret_result = result;
+	job_free(job);
+	return 0;
+}
+
+void dump_cancel(struct dump_job *job)
+{
+	child_kill(&job->child);
+}

@@ -1,0 +1,422 @@
+// SPDX-License-Identifier: MIT
+/* SEIZE, INTERRUPT, wait, DETACH. Rejected: PTRACE_ATTACH and its SIGSTOP (races with
+ * real stops). Traps: 'wait' takes a stop's code out of the kernel, so a tracer that
+ * dies before passing the signal on loses it: stops are only peeked at (WNOWAIT);
+ * waiting for any child is O(threads) per call: wait by tid; SIGCHLD is what wakes us,
+ * so it stays blocked and is taken by sigtimedwait, which cannot miss one. */
+#include "freeze.h"
+
+#include "ktime.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define UNINTERRUPTIBLE_NS (10 * NSEC_PER_MSEC) /* a thread in state D gets this long to stop */
+#define STOPS_MAX 64				/* stops seen during one injected call */
+
+void freeze_init(struct freeze *freeze, const struct proc *proc)
+{
+	*freeze = (struct freeze){ .proc = proc };
+}
+
+void freeze_done(struct freeze *freeze)
+{
+	for (size_t i = 0; i < freeze->count; i++)
+		free(freeze->thread[i].state.xstate);
+	free(freeze->thread);
+	*freeze = (struct freeze){ 0 };
+}
+
+struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid)
+{
+	size_t lo = 0, hi = freeze->count;
+
+	while (lo < hi) { /* threads are kept in the order of their ids */
+		size_t mid = (lo + hi) / 2;
+
+		if (freeze->thread[mid].tid == tid)
+			return &freeze->thread[mid];
+		if (freeze->thread[mid].tid < tid)
+			lo = mid + 1;
+		else
+			hi = mid;
+	}
+	return NULL;
+}
+
+static int insert(struct freeze *freeze, pid_t tid)
+{
+	size_t at = freeze->count;
+	uint8_t *xstate = malloc(arch_xstate_size());
+
+	if (xstate && freeze->count == freeze->cap) {
+		size_t bigger = freeze->cap ? freeze->cap * 2 : 64;
+		struct freeze_thread *thread = realloc(freeze->thread, bigger * sizeof(*thread));
+
+		if (thread) {
+			freeze->thread = thread;
+			freeze->cap = bigger;
+		}
+	}
+	if (!xstate || freeze->count == freeze->cap) {
+		free(xstate);
+		return -ENOMEM;
+	}
+	memset(xstate, 0, arch_xstate_size()); /* touched now, not in the stop */
+	for (; at > 0 && freeze->thread[at - 1].tid > tid; at--)
+		freeze->thread[at] = freeze->thread[at - 1];
+	freeze->thread[at] = (struct freeze_thread){ .tid = tid, .state.xstate = xstate };
+	freeze->count++;
+	return 0;
+}
+
+/* The stop a thread is in: its code stays in the kernel. */
+static int wait_stop(pid_t tid, uint64_t deadline_ns)
+{
+	sigset_t chld;
+
+	sigemptyset(&chld);
+	sigaddset(&chld, SIGCHLD);
+	for (;;) {
+		siginfo_t si = { 0 };
+		uint64_t now;
+		struct timespec ts;
+
+		if (waitid(P_PID, (id_t)tid, &si, WSTOPPED | WEXITED | __WALL | WNOWAIT | WNOHANG) < 0) {
+			if (errno == EINTR)
+				continue;
+			return errno == ECHILD ? -ESRCH : -errno;
+		}
+		if (si.si_pid && (si.si_code == CLD_TRAPPED || si.si_code == CLD_STOPPED))
+			return si.si_status;
+		if (si.si_pid) {
+			waitpid(tid, NULL, __WALL | WNOHANG);
+			return -ESRCH;
+		}
+		now = now_ns();
+		if (now >= deadline_ns)
+			return -ETIMEDOUT;
+		ts = (struct timespec){ .tv_sec = (time_t)((deadline_ns - now) / NSEC_PER_SEC),
+					.tv_nsec = (long)((deadline_ns - now) % NSEC_PER_SEC) };
+		sigtimedwait(&chld, NULL, &ts);
+	}
+}
+
+static int resume(enum __ptrace_request how, pid_t tid, int sig)
+{
+	return ptrace(how, tid, NULL, (long)sig) < 0 ? -errno : 0;
+}
+
+static char thread_state(const struct freeze *freeze, pid_t tid)
+{
+	struct proc_stat stat;
+	char path[64];
+
+	snprintf(path, sizeof(path), "task/%d/stat", tid);
+	return proc_stat_read(freeze->proc->dir_fd, path, &stat) < 0 ? 'X' : stat.state;
+}
+
+static int seize(struct freeze *freeze, pid_t tid, struct err *err)
+{
+	pid_t pid = freeze->proc->pid;
+	struct proc_status status;
+	char name[64];
+	int code;
+
+	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0)
+		return 0;
+	code = -errno;
+	if (code == -ESRCH || strchr("ZX", thread_state(freeze, tid)))
+		return -ESRCH; /* this thread has ended: no failure */
+	if (code == -EPERM && proc_status_read(freeze->proc->dir_fd, "status", &status) == 0 && status.tracer) {
+		proc_name(status.tracer, name, sizeof(name));
+		return err_say(err, code, "cannot stop process %d: it is traced already, by process %d ('%s')", pid,
+			       status.tracer, name);
+	}
+	if (code == -EPERM)
+		return err_say(err, code, "cannot stop process %d: not permitted; run as root, or with CAP_SYS_PTRACE",
+			       pid);
+	return err_sys(err, code, "cannot stop process %d", pid);
+}
+
+/* Attaches to every thread not known yet; with 'interrupt' tells it to stop, too. */
+static int scan(struct freeze *freeze, pid_t only, bool interrupt, size_t *ret_new, struct err *err)
+{
+	CLEAN(free) pid_t *tids = NULL;
+	size_t count = 0;
+	int r = proc_threads(freeze->proc->dir_fd, &tids, &count);
+
+	*ret_new = 0;
+	if (r < 0)
+		return err_say(err, -ESRCH, "process %d has ended", freeze->proc->pid);
+	for (size_t i = 0; i < count; i++) {
+		if ((only && tids[i] != only) || freeze_find(freeze, tids[i]))
+			continue;
+		r = seize(freeze, tids[i], err);
+		if (r == -ESRCH)
+			continue;
+		if (r == 0)
+			r = insert(freeze, tids[i]);
+		if (r == -ENOMEM)
+			err_sys(err, r, "cannot keep the threads of process %d", freeze->proc->pid);
+		if (r < 0)
+			return r;
+		if (interrupt)
+			ptrace(PTRACE_INTERRUPT, tids[i], NULL, NULL);
+		++*ret_new;
+	}
+	return 0;
+}
+
+int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
+{
+	struct proc_stat stat;
+	size_t new;
+	int r;
+
+	do
+		r = scan(freeze, only, false, &new, err);
+	while (r == 0 && new);
+	if (r < 0)
+		return r;
+	/* The directory fd reaches this process or none; its ids may have been used
+	 * again only if it is gone. */
+	if (!freeze->count || proc_stat_read(freeze->proc->dir_fd, "stat", &stat) < 0 ||
+	    stat.start_ticks != freeze->proc->start_ticks)
+		return err_say(err, -ESRCH, "process %d has ended", freeze->proc->pid);
+	return 0;
+}
+
+/* Waits until the thread stands in the stop that INTERRUPT asked for. A signal that
+ * comes first is passed on. */
+static int settle(struct freeze_thread *thread, uint64_t deadline_ns)
+{
+	for (;;) {
+		int stop = wait_stop(thread->tid, deadline_ns), event = stop >> 8, sig = stop & 0x7f, r;
+
+		if (stop == -ESRCH)
+			thread->gone = true;
+		if (stop < 0)
+			return stop;
+		if (event == PTRACE_EVENT_STOP) {
+			thread->stopped = true;
+			thread->group_stop = sig != SIGTRAP;
+			return 0;
+		}
+		r = resume(PTRACE_CONT, thread->tid, event ? 0 : sig);
+		if (r == -ESRCH && kill(thread->tid, 0) < 0)
+			thread->gone = true;
+		if (r < 0)
+			return r;
+	}
+}
+
+static int take(struct freeze_thread *thread, pid_t pid, struct err *err)
+{
+	int r = arch_read(thread->tid, &thread->state);
+
+	if (r == -ESRCH) { /* killed in its stop */
+		thread->stopped = false;
+		thread->gone = true;
+		return 0;
+	}
+	if (r == -ENOTSUP)
+		return err_say(err, r, "process %d runs 32-bit code, which is not supported", pid);
+	if (r < 0)
+		return err_sys(err, r, "cannot read the registers of thread %d", thread->tid);
+	thread->taken = true;
+	/* At once: what dies from here on leaves the call whole. */
+	if (memcmp(&thread->state.regs, &thread->state.resume, sizeof(thread->state.regs)))
+		arch_set(thread->tid, &thread->state.resume);
+	return 0;
+}
+
+static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
+{
+	uint64_t first_ns = freeze->stop_ns + MIN(UNINTERRUPTIBLE_NS, wait_ns), hard_ns = freeze->stop_ns + wait_ns;
+	int r = 0;
+
+	for (int pass = 0; pass < 2; pass++) {
+		for (size_t i = 0; i < freeze->count && r == 0; i++) {
+			struct freeze_thread *thread = &freeze->thread[i];
+
+			if (thread->stopped || thread->gone)
+				continue;
+			if (pass && thread_state(freeze, thread->tid) == 'D')
+				continue;
+			if (settle(thread, pass ? hard_ns : first_ns) == 0)
+				r = take(thread, freeze->proc->pid, err);
+		}
+	}
+	return r;
+}
+
+int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err)
+{
+	size_t new = 0, stopped = 0;
+	int r;
+
+	freeze->stop_ns = now_ns();
+	for (size_t i = 0; i < freeze->count; i++) {
+		if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
+			freeze->thread[i].gone = true;
+	}
+	do {
+		r = settle_all(freeze, wait_ns, err);
+		if (r == 0)
+			r = scan(freeze, only, true, &new, err);
+	} while (r == 0 && new && now_ns() < freeze->stop_ns + wait_ns);
+	if (r < 0)
+		return r;
+	freeze->taken_ns = now_ns();
+	freeze->running = new;
+	for (size_t i = 0; i < freeze->count; i++) {
+		stopped += freeze->thread[i].stopped;
+		freeze->running += !freeze->thread[i].stopped && !freeze->thread[i].gone;
+	}
+	if (!stopped)
+		return err_say(err, freeze->running ? -ETIMEDOUT : -ESRCH,
+			       freeze->running ? "cannot stop process %d: none of its threads stopped in time"
+					       : "process %d has ended",
+			       freeze->proc->pid);
+	return 0;
+}
+
+void freeze_thaw(struct freeze *freeze)
+{
+	for (size_t i = 0; i < freeze->count; i++) {
+		if (freeze->thread[i].stopped)
+			resume(PTRACE_DETACH, freeze->thread[i].tid, 0);
+		freeze->thread[i].stopped = false;
+	}
+	freeze->thaw_ns = now_ns();
+}
+
+void freeze_late(struct freeze *freeze)
+{
+	for (size_t i = 0; freeze->running && i < freeze->count; i++) {
+		struct freeze_thread *thread = &freeze->thread[i];
+
+		if (thread->gone || thread->taken)
+			continue;
+		if (settle(thread, 0) == 0)
+			resume(PTRACE_DETACH, thread->tid, 0);
+		if (thread->stopped || thread->gone)
+			freeze->running--;
+		thread->gone |= thread->stopped;
+		thread->stopped = false;
+	}
+}
+
+/* Lets the thread run the call whose registers are set. Returns 0 when it is through
+ * it, with the child of a clone. */
+static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
+{
+	for (int i = 0, sig = 0; i < STOPS_MAX; i++) {
+		struct __ptrace_syscall_info info;
+		unsigned long child;
+		int64_t value;
+		int stop, r = resume(PTRACE_SYSCALL, tid, sig);
+
+		if (r < 0)
+			return r;
+		stop = wait_stop(tid, deadline_ns);
+		if (stop < 0)
+			return stop;
+		sig = 0;
+		if (stop >> 8 == PTRACE_EVENT_CLONE) {
+			if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &child) < 0)
+				return -errno;
+			*ret_child = (pid_t)child;
+			return 0;
+		}
+		if (stop == (SIGTRAP | 0x80)) {
+			if (ptrace(PTRACE_GET_SYSCALL_INFO, tid, sizeof(info), &info) < 0)
+				return -errno;
+			if (info.op != PTRACE_SYSCALL_INFO_EXIT)
+				continue;
+			value = info.exit.rval;
+			if (value <= -512 && value >= -516)
+				continue; /* the kernel starts it again */
+			return 0;
+		}
+		if (!(stop >> 8))
+			sig = stop & 0x7f; /* all that can be blocked is: this one must be delivered */
+	}
+	return -ETIMEDOUT;
+}
+
+int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr,
+		const uint64_t arg[6], uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child)
+{
+	static struct arch_frames frames; /* 32 KiB: not for the stack */
+	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
+	uint64_t deadline_ns = now_ns() + wait_ns, mask, all = ~0ull;
+	struct user_regs_struct regs;
+	uint64_t args[6];
+	pid_t tid = thread->tid;
+	int stop, r;
+
+	*ret_child = 0;
+	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 || ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
+		return -errno;
+	r = arch_frames_write(site, mem_fd, &thread->state, mask, &frames);
+	if (r < 0)
+		return r;
+	memcpy(args, arg, sizeof(args));
+	if (nr == SYS_clone)
+		args[1] = frames.child;
+	arch_call(site, &frames, &thread->state, nr, args, &regs);
+	/* Registers before the mask: the frame then is in place whatever comes. */
+	r = arch_set(tid, &regs);
+	if (r == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
+		r = -errno;
+	if (r == 0)
+		r = call_through(tid, deadline_ns, ret_child);
+	/* On to a stop of the signal path: only there does the kernel start a call
+	 * again that the saved registers ask for. */
+	if (r == 0 && ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
+		r = -errno;
+	for (stop = 0; r == 0 && stop >> 8 != PTRACE_EVENT_STOP;) {
+		r = resume(PTRACE_CONT, tid, 0);
+		if (r == 0)
+			stop = wait_stop(tid, deadline_ns);
+		if (stop < 0)
+			r = stop;
+	}
+	if (r < 0)
+		return r;
+	r = arch_result(tid, ret_value);
+	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 && r == 0)
+		r = -errno;
+	if (r == 0)
+		r = arch_set(tid, &thread->state.resume);
+	arch_frames_erase(&frames, mem_fd);
+	return r;
+}
+
+int freeze_child_hold(pid_t child, uint64_t wait_ns)
+{
+	int stop = wait_stop(child, now_ns() + wait_ns);
+
+	if (stop < 0)
+		return stop;
+	return ptrace(PTRACE_SETOPTIONS, child, NULL, (long)PTRACE_O_EXITKILL) < 0 ? -errno : 0;
+}
+
+int freeze_child_end(pid_t child, uint64_t wait_ns)
+{
+	uint64_t deadline_ns = now_ns() + wait_ns;
+	int stop;
+
+	if (kill(child, SIGKILL) < 0 && errno != ESRCH)
+		return -errno;
+	do /* its exit is taken by wait_stop; an old stop may still be there to see */
+		stop = wait_stop(child, deadline_ns);
+	while (stop >= 0 && now_ns() < deadline_ns);
+	return stop == -ESRCH ? 0 : -ETIMEDOUT;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* All threads of a process stand still, and go on. The only file with arch_*.c that
+ * calls ptrace. Does not know what the stop is for.
+ *
+ * Needs CAP_SYS_PTRACE, or the same uid where Yama allows. Nothing here sends the
+ * target a signal. A thread that cannot stop (uninterruptible wait, vfork) is marked
+ * and left alone: only the exit of our process lets go of it, so a process that calls
+ * freeze_stop must be short-lived. SIGCHLD must be blocked by the caller. */
+#ifndef REQTRAP_FREEZE_H
+#define REQTRAP_FREEZE_H
+
+#include "arch.h"
+
+struct freeze_thread {
+	pid_t tid;
+	bool stopped;	 /* stands still now */
+	bool taken;	 /* stood still: 'state' is valid */
+	bool group_stop; /* it was stopped already, by SIGSTOP or the like */
+	bool gone;	 /* ended before it could be stopped */
+	struct arch_state state;
+};
+
+struct freeze {
+	const struct proc *proc;
+	struct freeze_thread *thread; /* owned; grows with the process */
+	size_t count, cap;
+	size_t running; /* threads that did not stop */
+	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
+};
+
+void freeze_init(struct freeze *freeze, const struct proc *proc);
+void freeze_done(struct freeze *freeze); /* frees memory; does not thaw */
+
+/* Attaches to all threads, or to 'only' (not 0). Nothing stops yet. -EPERM names the
+ * other tracer. The process is checked to be the one in freeze->proc. */
+int freeze_seize(struct freeze *freeze, pid_t only, struct err *err);
+
+/* Stops them. Blocks until all stand still or wait_ns is over; threads in an
+ * uninterruptible wait are given up much sooner. Fails only if no thread stopped. */
+int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err);
+
+/* Lets all go on; calls cut short by the stop start again. */
+void freeze_thaw(struct freeze *freeze);
+
+/* After the thaw: lets go of threads that stopped too late. Call it now and then. */
+void freeze_late(struct freeze *freeze);
+
+struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: none */
+
+/* Runs one system call in a stopped thread, which then stands as before (the stack of
+ * a SYS_clone is filled in). Survivable:
+ * if we die in between, the thread completes the call and restores itself.
+ * ret_value: what the call returned in the target. ret_child: for a clone, the
+ * process that came of it (traced and stopped by us), else 0.
+ * -ETIMEDOUT: the thread is still inside the call: the caller must exit. */
+int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr,
+		const uint64_t arg[6], uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child);
+
+/* For the traced child of freeze_call: waits for its first stop and ties its life to ours. */
+int freeze_child_hold(pid_t child, uint64_t wait_ns);
+int freeze_child_end(pid_t child, uint64_t wait_ns); /* SIGKILL, and takes its exit */
+
+#endif

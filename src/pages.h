@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT */
+/* Which pages of a process hold something. Reads page tables only: touches no page,
+ * stops nothing, wakes no userfaultfd handler. */
+#ifndef REQTRAP_PAGES_H
+#define REQTRAP_PAGES_H
+
+#include "util.h"
+
+#define PAGE_BYTES 4096u
+
+enum pages_kind {
+	PAGES_ANY,	/* present or swapped, and not the shared zero page */
+	PAGES_PRIVATE,	/* of those: the process's own, not a page of a file */
+};
+
+struct pages {
+	int (*next)(void *arg, enum pages_kind kind, uint64_t addr, uint64_t end, uint64_t *ret_start,
+		    uint64_t *ret_end);
+	void *arg;
+};
+
+/* Over an open /proc/PID/pagemap (the fd stays the caller's). */
+struct pages pages_of_fd(const int *pagemap_fd);
+
+/* The next run of such pages in [addr, end): 1 with it, 0 none is left, or negative errno. */
+static inline int pages_next(const struct pages *pages, enum pages_kind kind, uint64_t addr, uint64_t end,
+			     uint64_t *ret_start, uint64_t *ret_end)
+{
+	return pages->next(pages->arg, kind, addr, end, ret_start, ret_end);
+}
+
+#endif

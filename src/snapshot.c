@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: MIT
+/* clone(CLONE_FILES, exit signal 0): the copy shares the descriptor table, so that a
+ * connection the server closes is closed; its end sends no SIGCHLD, so that the server
+ * never learns of it, and therefore never reaps it: that is done with an injected
+ * wait4. Rejected: fork (holds every socket), CLONE_PARENT (tells the server's parent). */
+#include "snapshot.h"
+
+#include "ktime.h"
+#include "pages.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#define CHILD_WAIT_NS (2 * NSEC_PER_SEC)
+#define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
+#define REAP_TRIES 20
+#define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
+
+/* Measured on 4 KiB pages, upper half of the spread; see the bench. */
+#define STOP_NS 300000ull	     /* stop and go of a small process */
+#define THREAD_NS 20000ull
+#define MAP_NS 1500ull
+#define CLONE_NS_PER_PAGE 70ull	     /* 18 ms a GiB */
+#define CLONE_NS_PER_HUGE 1600ull    /* 0.8 ms a GiB */
+#define WRITE_NS_PER_PAGE 2700ull    /* 0.7 s a GiB */
+#define HUGE_BYTES (2ull << 20)
+
+static int refuse(char *why, size_t size, const char *text)
+{
+	snprintf(why, size, "%s", text);
+	return -EOPNOTSUPP;
+}
+
+static uint64_t field_kb(const char *text, const char *key)
+{
+	const char *p = text ? strstr(text, key) : NULL;
+
+	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
+}
+
+int snapshot_cost(const struct proc *proc, size_t map_count, struct snapshot_cost *ret_cost, struct err *err)
+{
+	CLEAN(free) char *rollup = NULL;
+	struct proc_status status;
+	uint64_t huge, small;
+	int r = proc_status_read(proc->dir_fd, "status", &status);
+
+	if (r < 0)
+		return err_say(err, -ESRCH, "process %d has ended", proc->pid);
+	if (proc_file(proc->dir_fd, "smaps_rollup", 65536, &rollup, NULL) < 0)
+		rollup = NULL;
+	huge = MIN(field_kb(rollup, "AnonHugePages:"), status.rss_anon_bytes);
+	small = status.rss_anon_bytes - huge + status.swap_bytes;
+	ret_cost->bytes = status.rss_anon_bytes + status.swap_bytes;
+	ret_cost->clone_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS +
+			     small / PAGE_BYTES * CLONE_NS_PER_PAGE + huge / HUGE_BYTES * CLONE_NS_PER_HUGE;
+	ret_cost->stop_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS +
+			    (ret_cost->bytes + status.rss_shmem_bytes) / PAGE_BYTES * WRITE_NS_PER_PAGE;
+	return 0;
+}
+
+static uint64_t number_file(int dir_fd, const char *path)
+{
+	CLEAN(free) char *text = NULL;
+
+	if (proc_file(dir_fd, path, 4096, &text, NULL) < 0 || text[0] < '0' || text[0] > '9')
+		return UINT64_MAX; /* 'max', or no such limit */
+	return strtoull(text, NULL, 10);
+}
+
+/* What the target's memory cgroups still allow: the least along its path (cgroup v2). */
+static uint64_t cgroup_headroom(int dir_fd)
+{
+	CLEAN(free) char *text = NULL;
+	uint64_t least = UINT64_MAX;
+	char path[4096 + 64];
+	char *line, *end;
+
+	if (proc_file(dir_fd, "cgroup", 65536, &text, NULL) < 0)
+		return least;
+	line = strncmp(text, "0::", 3) ? strstr(text, "\n0::") : text;
+	if (!line)
+		return least;
+	line += *line == '\n' ? 4 : 3;
+	line[strcspn(line, "\n")] = '\0';
+	if (strstr(line, ".."))
+		return least;
+	for (;;) {
+		uint64_t max, current;
+
+		snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", line);
+		max = number_file(AT_FDCWD, path);
+		snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.current", line);
+		current = number_file(AT_FDCWD, path);
+		if (max != UINT64_MAX && current != UINT64_MAX)
+			least = MIN(least, max > current ? max - current : 0);
+		end = strrchr(line, '/');
+		if (!end || end == line)
+			return least;
+		*end = '\0';
+	}
+}
+
+/* The copy costs page tables now, and a page for each page the server writes to while
+ * the core is being written: a quarter of its memory is taken as the most. */
+static int check_memory(const struct proc *proc, const struct proc_status *status, char *why, size_t size)
+{
+	CLEAN(free) char *meminfo = NULL;
+	uint64_t need = status->pte_bytes + status->rss_anon_bytes / 4 + (16ull << 20);
+	uint64_t headroom = cgroup_headroom(proc->dir_fd), avail = UINT64_MAX;
+
+	if (proc_file(AT_FDCWD, "/proc/meminfo", 65536, &meminfo, NULL) == 0)
+		avail = field_kb(meminfo, "MemAvailable:");
+	if (MIN(headroom, avail) >= need)
+		return 0;
+	snprintf(why, size, "too little memory for a copy: %llu MiB %s, about %llu MiB may be needed",
+		 (unsigned long long)(MIN(headroom, avail) >> 20),
+		 headroom < avail ? "left in its control group" : "available", (unsigned long long)(need >> 20));
+	return -EOPNOTSUPP;
+}
+
+static int check_status(const struct proc *proc, pid_t tid, char *why, size_t size)
+{
+	CLEAN(free) char *text = NULL;
+	struct proc_status status;
+	char path[64];
+
+	snprintf(path, sizeof(path), "task/%d/status", tid);
+	if (proc_status_read(proc->dir_fd, path, &status) < 0 ||
+	    proc_file(proc->dir_fd, path, 65536, &text, NULL) < 0)
+		return refuse(why, size, "its main thread has ended");
+	if (status.state == 'Z' || status.state == 'X')
+		return refuse(why, size, "its main thread has ended");
+	if (status.seccomp == 1)
+		return refuse(why, size, "it runs in strict seccomp mode, where a clone would kill it");
+	if (status.seccomp)
+		return refuse(why, size, "it has a seccomp filter, which might kill it for a clone");
+	if (strstr(text, "x86_Thread_features:") && strstr(text, "shstk"))
+		return refuse(why, size, "it uses a shadow stack");
+	return 0;
+}
+
+int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps,
+		     char *why, size_t why_size)
+{
+	struct proc_status status;
+	struct memory mem;
+	const char *missing;
+	int r;
+
+	*snapshot = (struct snapshot){ .proc = proc, .tid = proc->pid, .target_mem_fd = -1, .dir_fd = -1,
+				       .mem_fd = -1, .pagemap_fd = -1 };
+	r = check_status(proc, proc->pid, why, why_size);
+	if (r < 0)
+		return r;
+	if (proc_status_read(proc->dir_fd, "status", &status) < 0)
+		return refuse(why, why_size, "it has ended");
+	r = check_memory(proc, &status, why, why_size);
+	if (r < 0)
+		return r;
+	snapshot->target_mem_fd = openat(proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
+	if (snapshot->target_mem_fd < 0)
+		return refuse(why, why_size, "its memory cannot be written to");
+	mem = memory_of_fd(&snapshot->target_mem_fd);
+	r = arch_site_find(maps, &mem, &snapshot->site, &missing);
+	if (r < 0) {
+		snprintf(why, why_size, "no place to make the call from: %s was not found",
+			 r == -ENOENT ? missing : "memory to look for one");
+		return -EOPNOTSUPP;
+	}
+	if (snapshot->site.stack_high - snapshot->site.stack_low < 2 * ARCH_SITE_BYTES)
+		return refuse(why, why_size, "its main stack is too small");
+	return 0;
+}
+
+/* Is the low end of the main stack unused? Below the stack pointer of a thread that
+ * runs on it, it is. A thread that runs elsewhere (a coroutine) may come back to
+ * frames anywhere on it: then only memory that was never written to will do. */
+static int check_stack(const struct snapshot *snapshot, const struct freeze_thread *thread, char *why, size_t size)
+{
+	static uint8_t site[ARCH_SITE_BYTES];
+	const struct arch_site *s = &snapshot->site;
+	uint64_t sp = arch_sp(&thread->state.regs);
+
+	if (sp >= s->stack_low && sp < s->stack_high) {
+		if (sp - s->stack_low < ARCH_STACK_FREE)
+			return refuse(why, size, "too little room is left on its main stack");
+		return 0;
+	}
+	if (pread(snapshot->target_mem_fd, site, sizeof(site), (off_t)s->stack_low) != (ssize_t)sizeof(site))
+		return refuse(why, size, "its main stack cannot be read");
+	for (size_t i = 0; i < sizeof(site); i++) {
+		if (site[i])
+			return refuse(why, size, "its main thread runs on another stack, and the main stack is in use");
+	}
+	return 0;
+}
+
+static int check_stopped(const struct snapshot *snapshot, struct freeze *freeze, char *why, size_t size)
+{
+	const struct freeze_thread *thread = freeze_find(freeze, snapshot->tid);
+	struct memory mem = memory_of_fd(&snapshot->target_mem_fd);
+
+	if (freeze->running)
+		return refuse(why, size, "a thread could not be stopped (uninterruptible wait, or vfork)");
+	if (!thread || !thread->stopped)
+		return refuse(why, size, "its main thread could not be stopped");
+	if (thread->group_stop)
+		return refuse(why, size, "it is stopped by a signal, so that nothing is gained by a copy");
+	if (!arch_site_holds(&snapshot->site, &mem))
+		return refuse(why, size, "its code has changed meanwhile");
+	if (arch_in_rseq(thread->tid, &thread->state.regs, &mem))
+		return refuse(why, size, "its main thread is inside a restartable sequence");
+	return check_stack(snapshot, thread, why, size);
+}
+
+int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wait_ns, char *why, size_t why_size)
+{
+	const uint64_t arg[6] = { CLONE_FILES };
+	int64_t value = 0;
+	pid_t child = 0;
+	int r = check_stopped(snapshot, freeze, why, why_size);
+
+	if (r == 0)
+		r = check_status(snapshot->proc, snapshot->tid, why, why_size);
+	if (r < 0)
+		return r;
+	r = freeze_call(freeze_find(freeze, snapshot->tid), &snapshot->site, snapshot->target_mem_fd, SYS_clone, arg,
+			wait_ns, &value, &child);
+	snapshot->child = child;
+	snapshot->child_inside = value;
+	if (r == -ETIMEDOUT) {
+		snprintf(why, why_size, "the clone did not end in time");
+		return r;
+	}
+	if (r < 0 || !child || value <= 0) {
+		snprintf(why, why_size, "the clone failed: %s", strerror(r < 0 ? -r : value < 0 ? (int)-value : EAGAIN));
+		return child ? -ETIMEDOUT : -EOPNOTSUPP;
+	}
+	return 0;
+}
+
+int snapshot_hold(struct snapshot *snapshot, struct err *err)
+{
+	char path[32];
+	int fd, r = freeze_child_hold(snapshot->child, CHILD_WAIT_NS);
+
+	if (r < 0)
+		return err_sys(err, r, "cannot hold the copy of process %d", snapshot->proc->pid);
+	snprintf(path, sizeof(path), "/proc/%d", snapshot->child);
+	snapshot->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = openat(snapshot->dir_fd, "oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1000", 4) != 4)
+		r = -errno;
+	if (fd >= 0)
+		close(fd);
+	snapshot->mem_fd = openat(snapshot->dir_fd, "mem", O_RDONLY | O_CLOEXEC);
+	snapshot->pagemap_fd = openat(snapshot->dir_fd, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (snapshot->mem_fd < 0 || snapshot->pagemap_fd < 0)
+		r = -errno;
+	return r < 0 ? err_sys(err, r, "cannot open the copy of process %d", snapshot->proc->pid) : 0;
+}
+
+bool snapshot_alive(const struct snapshot *snapshot)
+{
+	struct proc_stat stat;
+
+	return proc_stat_read(snapshot->dir_fd, "stat", &stat) == 0 && stat.state != 'Z' && stat.state != 'X';
+}
+
+/* One try to have the target wait for its dead child. 1: try again. */
+static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, size_t size)
+{
+	const uint64_t arg[6] = { (uint64_t)snapshot->child_inside, 0, __WALL | WNOHANG };
+	struct freeze freeze;
+	struct err err = { "" };
+	int64_t value = 0;
+	pid_t none;
+	int r, again = 1;
+
+	freeze_init(&freeze, snapshot->proc);
+	r = freeze_seize(&freeze, snapshot->tid, &err);
+	if (r == 0)
+		r = freeze_stop(&freeze, snapshot->tid, REAP_WAIT_NS, &err);
+	if (r < 0) {
+		snprintf(why, size, "%s", err.text);
+		/* Only our exit lets go of a thread that does not stop. */
+		again = 0;
+	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
+		   !arch_in_rseq(snapshot->tid, &freeze.thread[0].state.regs, &(struct memory){
+				 memory_of_fd(&snapshot->target_mem_fd).read, &snapshot->target_mem_fd }) &&
+		   check_stack(snapshot, &freeze.thread[0], why, size) == 0) {
+		r = freeze_call(&freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
+				REAP_WAIT_NS, &value, &none);
+		again = r < 0 ? 0 : value == 0;
+		if (r < 0 || (value < 0 && value != -ECHILD))
+			snprintf(why, size, "the wait failed: %s", strerror(r < 0 ? -r : (int)-value));
+		else if (!again)
+			*why = '\0';
+	}
+	freeze_thaw(&freeze);
+	if (freeze.stop_ns)
+		*pause_ns += freeze.thaw_ns - freeze.stop_ns;
+	freeze_done(&freeze);
+	return again;
+}
+
+int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err)
+{
+	char why[200] = "it is not dead yet";
+	pid_t child = snapshot->child;
+	int again = 1;
+
+	if (!child)
+		return 0;
+	if (freeze_child_end(child, CHILD_EXIT_NS) < 0)
+		return err_say(err, -ETIMEDOUT, "the copy (process %d) of process %d does not end", child,
+			       snapshot->proc->pid);
+	snapshot->child = 0;
+	for (int i = 0; i < REAP_TRIES && again > 0 && proc_alive(snapshot->proc); i++) {
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
+		again = reap_once(snapshot, ret_pause_ns, why, sizeof(why));
+	}
+	if (!*why || !proc_alive(snapshot->proc))
+		return 0;
+	return err_say(err, -ECHILD, "process %d keeps a dead child, process %d, until it ends: %s",
+		       snapshot->proc->pid, child, why);
+}
+
+void snapshot_close(struct snapshot *snapshot)
+{
+	int *fds[] = { &snapshot->target_mem_fd, &snapshot->dir_fd, &snapshot->mem_fd, &snapshot->pagemap_fd };
+
+	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+		if (*fds[i] >= 0)
+			close(*fds[i]);
+		*fds[i] = -1;
+	}
+}

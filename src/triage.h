@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT */
+/* Writes the capture (capture.h): who the threads are, their registers, and copies of
+ * their stacks. Reads memory and /proc; stops nothing itself. */
+#ifndef REQTRAP_TRIAGE_H
+#define REQTRAP_TRIAGE_H
+
+#include "capture.h"
+#include "freeze.h"
+
+struct triage_thread {
+	pid_t tid, ns_tid;
+	char comm[16], wchan[32], state;
+	uint64_t utime_ticks, stime_ticks;
+};
+
+struct triage {
+	struct triage_thread *thread; /* owned; ascending tids */
+	size_t count;
+};
+
+/* Before the stop: what a stopped thread no longer shows (state, wchan, call). */
+int triage_look(const struct proc *proc, const struct freeze *freeze, struct triage *ret_triage);
+void triage_free(struct triage *triage);
+
+/* mem: the stopped process, or a frozen copy. Returns a new memfd, the caller's. */
+int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem,
+		 const char *maps_text, size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err);
+
+#endif

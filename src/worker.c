@@ -1,0 +1,614 @@
+// SPDX-License-Identifier: MIT
+/* The life of one dump: order, look, stop, copy, go, write, tidy, result. All that can
+ * be done before the stop or after it is. Rejected: one process for many dumps: a
+ * thread that cannot stop is let go by our exit only. Trap: we may be stopped
+ * ourselves: a watchdog then kills us, and the kernel lets the target go. */
+#include "analyst.h"
+#include "assemble.h"
+#include "briefing.h"
+#include "buf.h"
+#include "contents.h"
+#include "dump.h"
+#include "ktime.h"
+#include "snapshot.h"
+#include "triage.h"
+#include "worker.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+#define STOP_BASE_NS (300 * NSEC_PER_USEC) /* stop and go, without a copy */
+#define STOP_THREAD_NS (20 * NSEC_PER_USEC)
+#define STOP_WAIT_NS (100 * NSEC_PER_MSEC) /* for threads to stop, where no budget says less */
+#define WATCHDOG_NS NSEC_PER_SEC
+#define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
+#define BOOST 10
+
+struct worker {
+	struct dump_order order;
+	struct dump_result result;
+	int dir_fd, analyst_fd;
+	struct proc proc;
+	struct proc_status status;
+	struct proc_maps before, frozen;
+	char *before_text, *frozen_text;
+	size_t before_len, frozen_len;
+	struct freeze freeze;
+	struct snapshot snapshot;
+	struct snapshot_cost cost;
+	struct side side;
+	struct triage triage;
+	struct sink *sink;
+	struct err core_err; /* why there will be no core although one was asked for */
+	int core_code;
+	bool clone;	     /* the plan: a clone; else the process stands still while we write */
+	uint64_t write_ns;   /* the writing began */
+	uint64_t lost_start, lost_end; /* unreadable pages not told yet */
+	const char *lost_why;
+	timer_t watchdog;
+	bool watched;
+};
+
+/* --- what is told --- */
+
+static void tell(uint32_t stage, pid_t child)
+{
+	struct worker_note note = { stage, child };
+
+	send(WORKER_FD_PARENT, &note, sizeof(note), MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+static void omit(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost)
+{
+	struct worker *w = arg;
+	struct dump_result *result = &w->result;
+	struct buf line;
+	size_t used = strlen(result->omitted);
+
+	buf_init(&line, sizeof(result->omitted));
+	buf_addf(&line, "%llx-%llx ", (unsigned long long)start, (unsigned long long)end);
+	buf_add_escaped(&line, name, strlen(name));
+	buf_addf(&line, "\t%s\n", why);
+	if (!line.full && used + line.len < sizeof(result->omitted)) {
+		memcpy(result->omitted + used, line.data, line.len + 1);
+		result->omitted_count++;
+	} else {
+		result->omitted_more++;
+	}
+	buf_done(&line);
+	if (lost)
+		result->complete = 0;
+}
+
+static void flush_unread(struct worker *w)
+{
+	const struct proc_map *map = proc_maps_find(&w->frozen, w->lost_start);
+
+	if (w->lost_end > w->lost_start)
+		omit(w, w->lost_start, w->lost_end, map ? map->name : "", w->lost_why, true);
+	w->lost_start = w->lost_end = 0;
+}
+
+static void unread(void *arg, uint64_t start, uint64_t end, const char *why)
+{
+	struct worker *w = arg;
+
+	if (start != w->lost_end || why != w->lost_why) {
+		flush_unread(w);
+		w->lost_start = start;
+		w->lost_why = why;
+	}
+	w->lost_end = end;
+}
+
+static int no_core(struct worker *w, int code)
+{
+	w->core_code = code;
+	sink_abort(w->sink);
+	w->sink = NULL;
+	return code;
+}
+
+/* --- before the stop --- */
+
+static int check_target(struct worker *w, struct err *err)
+{
+	CLEAN(fd) int exe = -1;
+	char name[64];
+	unsigned char ident[5];
+	pid_t pid = w->order.pid;
+
+	if (w->order.start_ticks && w->order.start_ticks != w->proc.start_ticks)
+		return err_say(err, -ESRCH, "process %d has ended, and its number belongs to another one now", pid);
+	if (pid == getpid())
+		return err_say(err, -EINVAL, "a dump worker cannot dump itself");
+	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
+		return err_say(err, -ESRCH, "process %d has ended", pid);
+	if (w->status.tracer) {
+		proc_name(w->status.tracer, name, sizeof(name));
+		return err_say(err, -EPERM, "cannot dump process %d: it is traced already, by process %d ('%s')", pid,
+			       w->status.tracer, name);
+	}
+	exe = openat(w->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (exe < 0 && errno == ENOENT)
+		return err_say(err, -EINVAL, "process %d is a part of the kernel: it has no memory to dump", pid);
+	if (exe < 0 && (errno == EACCES || errno == EPERM))
+		return err_say(err, -EPERM,
+			       "cannot dump process %d: not permitted; run as root, or with CAP_SYS_PTRACE", pid);
+	if (exe >= 0 && read(exe, ident, sizeof(ident)) == (ssize_t)sizeof(ident) && ident[4] == 1)
+		return err_say(err, -ENOTSUP, "process %d is a 32-bit program, which is not supported", pid);
+	return 0;
+}
+
+static int read_maps(struct worker *w, struct err *err)
+{
+	bool full = w->order.kinds & DUMP_FULL;
+	int r = proc_maps_read(w->proc.dir_fd, full, &w->before, err);
+
+	if (r == 0 && w->before.count == 0)
+		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
+	if (r == 0 && w->analyst_fd >= 0 &&
+	    proc_file(w->proc.dir_fd, "maps", 256u << 20, &w->before_text, &w->before_len) < 0)
+		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
+	return r;
+}
+
+static int over_budget(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err)
+{
+	if (!w->order.pause_budget_ns || cost_ns <= w->order.pause_budget_ns || w->status.state == 'T')
+		return 0;
+	return err_say(err, -EBUSY, "%s would stop process %d for about %.0f ms, more than the %.0f ms allowed: %s", what,
+		       w->order.pid, ns_to_ms(cost_ns), ns_to_ms(w->order.pause_budget_ns), choice);
+}
+
+/* Clone, or stop while the core is written, or no core at all. */
+static int choose_method(struct worker *w, struct err *err)
+{
+	struct dump_result *result = &w->result;
+	int r = snapshot_cost(&w->proc, w->before.count, &w->cost, err);
+
+	if (r < 0)
+		return r;
+	if (w->order.snapshot == SNAPSHOT_STOP)
+		return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
+				   "allow a longer pause, or use a clone", err);
+	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone,
+			     sizeof(result->why_not_clone));
+	w->clone = r == 0;
+	if (r < 0 && w->order.snapshot == SNAPSHOT_CLONE)
+		return err_say(err, -EOPNOTSUPP,
+			       "process %d cannot be copied while it runs: %s; it can be stopped while the core is written",
+			       w->order.pid, result->why_not_clone);
+	if (w->clone)
+		return over_budget(w, w->cost.clone_ns, "a copy", "allow a longer pause, or take the stacks only", err);
+	return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
+			   "allow a longer pause, or take the stacks only", err);
+}
+
+static int plan_side(struct worker *w)
+{
+	unsigned int filter = assemble_filter(w->proc.dir_fd);
+	int r = side_open(&w->side, w->proc.dir_fd);
+	const char *why;
+
+	for (size_t i = 0; i < w->before.count && r == 0 && w->clone; i++) {
+		const struct proc_map *map = &w->before.map[i];
+
+		if ((contents_shared(map) || map->dontfork || map->wipeonfork) &&
+		    contents_of(map, filter, true, false, &why) == CONTENTS_WHOLE)
+			r = side_add(&w->side, map);
+	}
+	return r == 0 ? side_reserve(&w->side) : r;
+}
+
+static int plan_core(struct worker *w, struct err *err)
+{
+	uint64_t expect;
+	int r = choose_method(w, err);
+
+	if (r == 0 && plan_side(w) < 0)
+		r = err_say(err, -ENOMEM, "cannot prepare the dump of process %d", w->order.pid);
+	if (r < 0)
+		return r;
+	expect = w->cost.bytes + w->status.rss_shmem_bytes;
+	return sink_open(w->dir_fd, w->order.file, w->order.compress ? SINK_ZSTD : SINK_PLAIN,
+			 w->order.compress ? expect / 4 : expect, &w->sink, err);
+}
+
+/* --- the stop --- */
+
+static void watch_over(struct worker *w, uint64_t after_ns)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
+	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(after_ns / NSEC_PER_SEC),
+						 .tv_nsec = (long)(after_ns % NSEC_PER_SEC) } };
+
+	if (!w->watched && after_ns)
+		w->watched = timer_create(CLOCK_MONOTONIC, &event, &w->watchdog) == 0;
+	if (w->watched)
+		timer_settime(w->watchdog, 0, &when, NULL);
+}
+
+static void boost(bool on)
+{
+	struct sched_param param = { .sched_priority = on ? BOOST : 0 };
+
+	/* Not permitted: the pause is longer on a busy machine, no more. */
+	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
+}
+
+static void let_go(struct worker *w)
+{
+	freeze_thaw(&w->freeze);
+	w->result.pause_ns += w->freeze.thaw_ns - w->freeze.stop_ns;
+	boost(false);
+	watch_over(w, 0);
+}
+
+static uint64_t longest_stop(const struct worker *w)
+{
+	uint64_t budget = w->order.pause_budget_ns;
+
+	if (w->sink && !w->clone && !budget)
+		return 0; /* as long as it takes: that was asked for */
+	if (w->sink && w->clone)
+		budget = MAX(budget, 4 * w->cost.clone_ns);
+	return MAX(budget, STOP_WAIT_NS) + WATCHDOG_NS;
+}
+
+/* In the stop: the clone. Falls back to stop-and-copy where that is allowed. */
+static int make_copy(struct worker *w, struct err *err)
+{
+	struct dump_result *result = &w->result;
+	int r;
+
+	side_copy(&w->side);
+	tell(WORKER_CLONING, 0);
+	r = snapshot_take(&w->snapshot, &w->freeze, MAX(2 * w->cost.clone_ns, NSEC_PER_SEC), result->why_not_clone,
+			  sizeof(result->why_not_clone));
+	if (r == 0) {
+		result->method = METHOD_CLONE;
+		tell(WORKER_CLONED, w->snapshot.child);
+		return 0;
+	}
+	if (r == -ETIMEDOUT)
+		return err_say(err, r, "cannot copy process %d: %s", w->order.pid, result->why_not_clone);
+	tell(WORKER_NONE, 0);
+	w->clone = false;
+	if (w->order.snapshot == SNAPSHOT_CLONE)
+		no_core(w, err_say(&w->core_err, -EOPNOTSUPP, "process %d cannot be copied while it runs: %s",
+				   w->order.pid, result->why_not_clone));
+	else if ((r = over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
+				  "allow a longer pause", &w->core_err)) < 0)
+		no_core(w, r);
+	return 0;
+}
+
+static int stop(struct worker *w, struct err *err)
+{
+	uint64_t budget = w->order.pause_budget_ns, wait_ns = budget ? MIN(budget, STOP_WAIT_NS) : STOP_WAIT_NS;
+	struct dump_result *result = &w->result;
+	int r;
+
+	watch_over(w, longest_stop(w));
+	boost(true);
+	r = freeze_stop(&w->freeze, 0, wait_ns, err);
+	result->stop_ns = w->freeze.stop_ns;
+	if (r < 0)
+		return r;
+	result->taken_ns = w->freeze.taken_ns;
+	result->method = METHOD_STOP;
+	for (size_t i = 0; i < w->freeze.count; i++)
+		result->threads += !w->freeze.thread[i].gone || w->freeze.thread[i].taken;
+	result->threads_not_stopped = (uint32_t)w->freeze.running;
+	return w->sink && w->clone ? make_copy(w, err) : 0;
+}
+
+/* --- after it, or in it: the frozen memory is read --- */
+
+static int frozen_fds(const struct worker *w, int *ret_mem, int *ret_pagemap, int *ret_dir)
+{
+	bool copy = w->result.method == METHOD_CLONE;
+
+	*ret_mem = copy ? w->snapshot.mem_fd : w->side.mem_fd;
+	*ret_pagemap = copy ? w->snapshot.pagemap_fd : w->side.pagemap_fd;
+	*ret_dir = copy ? w->snapshot.dir_fd : w->proc.dir_fd;
+	return *ret_mem;
+}
+
+static int read_frozen_maps(struct worker *w, struct err *err)
+{
+	int mem, pagemap, dir, r;
+
+	frozen_fds(w, &mem, &pagemap, &dir);
+	r = proc_file(dir, "maps", 256u << 20, &w->frozen_text, &w->frozen_len);
+	if (r == 0)
+		r = proc_maps_parse(w->frozen_text, w->frozen_len, &w->frozen);
+	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
+}
+
+static int brief_analyst(struct worker *w, struct err *err)
+{
+	CLEAN(fd) int capture = -1;
+	struct memory mem;
+	int mem_fd, pagemap, dir, r;
+
+	if (w->analyst_fd < 0)
+		return 0;
+	frozen_fds(w, &mem_fd, &pagemap, &dir);
+	mem = memory_of_fd(&mem_fd);
+	r = triage_write(&w->triage, &w->freeze, &mem, w->frozen_text, w->frozen_len, w->order.holder_tid, &capture,
+			 err);
+	if (r == 0)
+		r = briefing_go(w->analyst_fd, w->order.pid, capture,
+				w->result.method == METHOD_CLONE ? mem_fd : -1);
+	return r;
+}
+
+static int go_on(void *arg, uint64_t done_bytes, struct err *err)
+{
+	struct worker *w = arg;
+	uint64_t now = now_ns(), budget = w->order.pause_budget_ns, total = w->cost.bytes, left_ns;
+
+	freeze_late(&w->freeze);
+	if (w->result.method != METHOD_CLONE) {
+		if (budget && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
+			return err_say(err, -EBUSY, "writing the core of process %d took longer than the %.0f ms it may be stopped",
+				       w->order.pid, ns_to_ms(budget));
+		return 0;
+	}
+	if (!snapshot_alive(&w->snapshot))
+		return err_say(err, -ECANCELED, "the copy of process %d was killed while it was written (out of memory?)",
+			       w->order.pid);
+	if (!done_bytes || proc_alive(&w->proc))
+		return 0;
+	/* The copy holds the dead server's port and locks: its successor waits for them. */
+	left_ns = total > done_bytes ? (now - w->write_ns) * (total - done_bytes) / done_bytes : 0;
+	if (left_ns <= TARGET_GONE_NS)
+		return 0;
+	return err_say(err, -ESRCH, "process %d ended while its core was written", w->order.pid);
+}
+
+static void make_note(const struct worker *w, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s%smethod: %s\npause_ns: %llu\nthreads: %u\nthreads not stopped: %u\n%s%s%s", w->order.comment,
+		 w->order.comment[0] ? "\n" : "", w->result.method == METHOD_CLONE ? "clone" : "stop",
+		 (unsigned long long)w->result.pause_ns, w->result.threads, w->result.threads_not_stopped,
+		 w->result.why_not_clone[0] ? "no clone: " : "", w->result.why_not_clone,
+		 w->result.why_not_clone[0] ? "\n" : "");
+}
+
+static int write_core(struct worker *w, struct err *err)
+{
+	char note[sizeof(w->order.comment) + 1024];
+	struct core_watch watch = { .unread = unread, .go_on = go_on, .arg = w };
+	struct assembly a = {
+		.proc = &w->proc, .freeze = &w->freeze, .before = &w->before, .frozen = &w->frozen, .side = &w->side,
+		.cloned = w->result.method == METHOD_CLONE, .filter = assemble_filter(w->proc.dir_fd),
+		.holder_tid = w->order.holder_tid, .note = note, .omit = omit, .omit_arg = w,
+	};
+	int dir, r;
+
+	w->write_ns = now_ns();
+	w->result.complete = 1;
+	make_note(w, note, sizeof(note));
+	frozen_fds(w, &a.mem_fd, &a.pagemap_fd, &dir);
+	r = assemble(&a, err);
+	w->result.in_files_bytes = a.in_files_bytes;
+	if (r == 0)
+		r = core_write(&a.core, w->sink, &watch, err);
+	flush_unread(w);
+	assembly_done(&a);
+	return r;
+}
+
+static void finish_core(struct worker *w)
+{
+	struct dump_result *result = &w->result;
+	uint64_t on_disk = 0, bytes;
+	int r;
+
+	if (!w->sink)
+		return;
+	bytes = sink_written(w->sink);
+	r = sink_commit(w->sink, &on_disk, &w->core_err);
+	w->sink = NULL;
+	if (r < 0) {
+		no_core(w, r);
+		return;
+	}
+	result->core_bytes = bytes;
+	result->core_bytes_on_disk = on_disk;
+}
+
+static void tidy(struct worker *w)
+{
+	struct err err = { "" };
+	bool alive = proc_alive(&w->proc);
+
+	if (!w->snapshot.child)
+		return;
+	watch_over(w, 40 * NSEC_PER_SEC);
+	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0)
+		tell(WORKER_REAPED, 0);
+	else if (alive)
+		snprintf(w->result.error, sizeof(w->result.error), "%s", err.text);
+	watch_over(w, 0);
+}
+
+/* With a clone: the process goes on at once, all is read from the copy. */
+static int after_clone(struct worker *w, struct err *err)
+{
+	uint64_t go_ns;
+	int r;
+
+	let_go(w);
+	r = snapshot_hold(&w->snapshot, err);
+	if (r == 0)
+		r = read_frozen_maps(w, err);
+	if (r < 0)
+		return r;
+	go_ns = now_ns();
+	r = brief_analyst(w, err);
+	if (r < 0)
+		briefing_failed(w->analyst_fd, w->order.pid, err->text);
+	r = write_core(w, &w->core_err);
+	if (r < 0)
+		no_core(w, r);
+	if (!proc_alive(&w->proc))
+		go_ns = 0; /* its successor waits for what the copy holds */
+	briefing_wait(w->analyst_fd, go_ns + (go_ns ? ANALYST_COPY_NS : 0));
+	tidy(w);
+	finish_core(w);
+	return 0;
+}
+
+/* Without: it stands still until the memory is read. */
+static int in_stop(struct worker *w, struct err *err)
+{
+	int r = 0, analyst_r = 0;
+	uint64_t go_ns = now_ns();
+
+	if (w->sink || w->analyst_fd >= 0)
+		r = read_frozen_maps(w, err);
+	if (r == 0)
+		analyst_r = brief_analyst(w, err);
+	if (r == 0 && w->sink && (r = write_core(w, &w->core_err)) < 0)
+		r = no_core(w, r) ? 0 : 0;
+	if (r == 0 && analyst_r == 0)
+		briefing_wait(w->analyst_fd, go_ns + ANALYST_LIVE_NS);
+	let_go(w);
+	if (analyst_r < 0)
+		briefing_failed(w->analyst_fd, w->order.pid, err->text);
+	for (int i = 0; i < 100 && w->freeze.running; i++) { /* threads that stop only now */
+		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL);
+		freeze_late(&w->freeze);
+	}
+	finish_core(w);
+	return r < 0 ? r : analyst_r;
+}
+
+static int dump(struct worker *w, struct err *err)
+{
+	bool stacks = (w->order.kinds & DUMP_STACKS) || w->analyst_fd >= 0;
+	int r = proc_open(&w->proc, w->order.pid, err);
+
+	if (r == 0)
+		r = check_target(w, err);
+	if (r == 0)
+		r = read_maps(w, err);
+	if (r == 0)
+		r = over_budget(w, STOP_BASE_NS + w->status.threads * STOP_THREAD_NS, "a look at its stacks",
+				"allow a longer pause", err);
+	if (r == 0 && (w->order.kinds & DUMP_FULL)) {
+		w->core_code = plan_core(w, &w->core_err);
+		if (w->core_code < 0 && !stacks) {
+			*err = w->core_err;
+			return w->core_code;
+		}
+	}
+	if (r == 0 && w->side.mem_fd < 0 && side_open(&w->side, w->proc.dir_fd) < 0)
+		r = err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);
+	if (r == 0)
+		r = freeze_seize(&w->freeze, 0, err);
+	if (r == 0 && w->analyst_fd >= 0) {
+		/* Its failure, or its being slow, costs the analysis only. */
+		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text, w->before_len);
+		r = triage_look(&w->proc, &w->freeze, &w->triage);
+	}
+	if (r < 0)
+		return r;
+	r = stop(w, err);
+	if (r < 0)
+		return r; /* our exit, soon, lets all go */
+	return w->result.method == METHOD_CLONE ? after_clone(w, err) : in_stop(w, err);
+}
+
+static int take_order(struct worker *w)
+{
+	union {
+		char buf[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct iovec iov = { .iov_base = &w->order, .iov_len = sizeof(w->order) };
+	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+			      .msg_controllen = sizeof(control.buf) };
+	struct cmsghdr *cmsg;
+	ssize_t n;
+
+	do
+		n = recvmsg(WORKER_FD_PARENT, &hdr, MSG_CMSG_CLOEXEC);
+	while (n < 0 && errno == EINTR);
+	if (n != (ssize_t)sizeof(w->order))
+		return -EPIPE; /* the parent is gone, or no parent of ours */
+	cmsg = CMSG_FIRSTHDR(&hdr);
+	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
+		memcpy(&w->dir_fd, CMSG_DATA(cmsg), sizeof(w->dir_fd));
+	w->order.file[sizeof(w->order.file) - 1] = '\0';
+	w->order.comment[sizeof(w->order.comment) - 1] = '\0';
+	return 0;
+}
+
+static bool fd_is(int fd, mode_t type)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && (st.st_mode & S_IFMT) == type;
+}
+
+static struct worker worker = {
+	.dir_fd = -1, .analyst_fd = -1, .side = { .mem_fd = -1, .pagemap_fd = -1 },
+	.proc = { .pidfd = -1, .dir_fd = -1 },
+	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
+};
+
+int dump_worker_main(int argc, char **argv)
+{
+	struct worker *w = &worker;
+	struct dump_result *result = &w->result;
+	struct err err = { "" };
+	uint64_t start_ns;
+	sigset_t all;
+	int r;
+
+	(void)argc;
+	(void)argv;
+	/* SIGCHLD is waited for; what a terminal sends must not end us in the stop. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, NULL);
+	if (fd_is(WORKER_FD_DIR, S_IFDIR))
+		w->dir_fd = WORKER_FD_DIR;
+	if (fd_is(WORKER_FD_ANALYST, S_IFSOCK))
+		w->analyst_fd = WORKER_FD_ANALYST;
+	if (take_order(w) < 0)
+		return 0;
+	start_ns = now_ns();
+	freeze_init(&w->freeze, &w->proc);
+	if ((w->order.kinds & DUMP_FULL) && w->dir_fd < 0)
+		r = err_say(&err, -EINVAL, "there is no directory for the core");
+	else
+		r = dump(w, &err);
+	if (r < 0) {
+		if (w->freeze.stop_ns && !w->freeze.thaw_ns)
+			let_go(w);
+		tidy(w);
+		sink_abort(w->sink);
+		briefing_failed(w->analyst_fd, w->order.pid, err.text);
+	} else if (w->core_code < 0) {
+		r = w->core_code;
+		err = w->core_err;
+	}
+	if (r < 0) {
+		result->code = r;
+		result->complete = 0;
+		snprintf(result->error, sizeof(result->error), "%s", err.text[0] ? err.text : strerror(-r));
+	}
+	result->wall_ns = now_ns() - start_ns;
+	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
+	return 0;
+}
