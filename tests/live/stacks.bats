@@ -1,0 +1,187 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# 'reqtrap stacks' on real processes: the frames that gdb's and elfutils' unwinders
+# see, PHP's own frames, locks; and that the processes come to no harm.
+
+load helpers
+
+setup_file() {
+	need_watch
+	need nginx php-fpm8.2 php8.2 python3 node eu-stack gdb curl cc
+	live_begin
+	start_python
+	start_node
+	start_fpm
+	start_nginx
+}
+
+teardown_file() {
+	live_end
+}
+
+stacks_json() { # PID
+	"$REQTRAP" stacks "$1" --json
+}
+
+state_of() { # PID: what ptrace or a stop would leave behind
+	grep -E '^(State|TracerPid|SigPnd|ShdPnd|Threads)' "/proc/$1/status"
+	children "$1"
+}
+
+asleep() { # PID: every thread is blocked
+	! cut -d' ' -f1 "/proc/$1/task"/*/syscall | grep -q running
+}
+
+# Our frames' addresses of all threads, as eu-stack lists them; order by thread.
+our_pcs() {
+	jq -r '.analysis.thread | sort_by(.tid)[] | "TID \(.tid)", (.stack.frame[].pc)' <<<"$1" | sed 's/^0x0*/0x/'
+}
+
+their_pcs() { # PID
+	eu-stack -p "$1" -n 0 2>/dev/null | awk '/^TID/ { sub(":", ""); print "TID", $2 }
+		/^#/ { sub("0x0*", "0x", $2); print $2 }' |
+		awk '/^TID/ { t = $2 } { print t, NR, $0 }' | sort -n -k1,1 -k2,2 | cut -d' ' -f3-
+}
+
+same_frames() { # PID NAME
+	local json
+	wait_for 10 asleep "$1" || fail "$2 does not come to rest"
+	json=$(stacks_json "$1")
+	is "$(jq -r .analysis.failed <<<"$json")" null "$2: failure"
+	is "$(jq .threads_not_stopped <<<"$json")" 0 "$2: threads not stopped"
+	[[ $(our_pcs "$json") == "$(their_pcs "$1")" ]] ||
+		fail "$2: other frames than eu-stack's: $(diff <(our_pcs "$json") <(their_pcs "$1"))"
+	[[ $(jq '[.analysis.thread[].stack.unavailable // empty] | length' <<<"$json") == 0 ]] || fail "$2: a walk ended early"
+}
+
+@test "stacks: nginx, php-fpm, python and node have the frames that eu-stack sees" {
+	same_frames "$NGINX" "nginx master"
+	same_frames "$(children "$NGINX" | head -n 1)" "nginx worker"
+	same_frames "$FPM" "php-fpm master"
+	same_frames "$(children "$FPM" | head -n 1)" "php-fpm worker"
+	same_frames "$PYTHON" python
+	same_frames "$NODE" node
+}
+
+@test "stacks: gdb names the same functions" {
+	local worker ours theirs
+	worker=$(children "$NGINX" | head -n 1)
+	wait_for 10 asleep "$worker"
+	ours=$(stacks_json "$worker" | jq -r '.analysis.thread[0].stack.frame[].function' | grep '^ngx_')
+	theirs=$(gdb -p "$worker" -batch -iex 'set debuginfod enabled off' -ex bt 2>/dev/null |
+		sed -nE 's/^#[0-9]+ +(0x[0-9a-f]+ in )?([A-Za-z0-9_]+).*/\2/p' | grep '^ngx_')
+	is "$ours" "$theirs" "nginx's functions"
+	has "$ours" ngx_master_process_cycle "nginx's functions"
+}
+
+@test "stacks: PHP's function, file and line, through opcache and FastCGI" {
+	cat >"$LIVE/php/deep.php" <<-'PHP'
+		<?php
+		class Shop {
+		    function find($n) {
+		        file_put_contents($_GET['flag'], getmypid());
+		        usleep(3000000);
+		    }
+		    static function page() { (new Shop)->find(1); }
+		}
+		function each_one($f) { return array_map($f, [1]); }
+		each_one(fn ($x) => Shop::page());
+	PHP
+	chmod 777 "$LIVE/php"
+	curl -s "http://127.0.0.1:$NGINX_PORT/unix/deep.php?flag=$LIVE/php/flag" -o /dev/null 3>&- &
+	wait_for 10 test -s "$LIVE/php/flag" || fail "the script does not run"
+	local worker json
+	worker=$(cat "$LIVE/php/flag")
+	wait_for 10 asleep "$worker"
+	json=$(stacks_json "$worker")
+	has "$(jq -r .analysis.language <<<"$json")" "PHP 8.2." language
+	is "$(jq -r '.analysis.thread[0].script.frame[] | "\(.function) \(.file // "-" | split("/") | last):\(.line // 0)"' <<<"$json")" \
+		"usleep -:0
+Shop::find deep.php:5
+Shop::page deep.php:7
+{closure} deep.php:10
+array_map -:0
+each_one deep.php:9
+{main} deep.php:10" "PHP frames"
+	has "$(jq -r .verdict <<<"$json")" "PHP worker $worker slept in usleep() called by Shop::find() at" verdict
+	has "$(jq -r '.analysis.thread[0].stack.frame[].function' <<<"$json")" execute_ex "native frames"
+	wait
+	# idle again: no frames of the request that was
+	wait_for 10 asleep "$worker"
+	is "$(stacks_json "$worker" | jq '.analysis.thread[0].script | (.frame // []) | length')" 0 "frames of an idle worker"
+}
+
+@test "stacks: PHP's line while it computes is the line that it is at" {
+	cat >"$LIVE/spin.php" <<-'PHP'
+		<?php
+		function spin() {
+		    $x = 0;
+
+		    while (true) {
+		        $x = $x + 1;
+		    }
+		}
+		spin();
+	PHP
+	start spin php8.2 "$LIVE/spin.php"
+	local json line
+	wait_for 10 grep -q ' R ' "/proc/$STARTED/stat"
+	for ((i = 0; i < 5; i++)); do
+		json=$(stacks_json "$STARTED")
+		[[ $(jq '.analysis.thread[0].script.frame | length' <<<"$json") == 2 ]] || continue
+		line=$(jq '.analysis.thread[0].script.frame[0].line' <<<"$json")
+		between "$line" 5 6 "line of the loop"
+	done
+	[[ -n ${line:-} ]] || fail "never seen in the loop: $json"
+	end_process "$STARTED"
+}
+
+@test "stacks: lock owners, waiters and a deadlock among 106 threads, and no harm" {
+	cc -O1 -g -D_GNU_SOURCE -pthread "$ROOT/tests/victims/u_locks.c" -o "$LIVE/u_locks"
+	start locks "$LIVE/u_locks" 100 deadlock
+	wait_for 10 grep -q ready "$LIVE/log.locks"
+	local truth=$LIVE/log.locks holder a b json before text
+	holder=$(awk '/^holder/ { print $2 }' "$truth")
+	a=$(awk '/^dead_a/ { print $2 }' "$truth")
+	b=$(awk '/^dead_b/ { print $2 }' "$truth")
+	before=$(state_of "$STARTED")
+	json=$(stacks_json "$STARTED")
+	is "$(jq .threads <<<"$json")" 106 threads
+	is "$(jq -r ".analysis.lock[] | select(.owner == $holder) | .waiter | sort | join(\" \")" <<<"$json")" \
+		"$(awk '/^waiter/ { print $2 }' "$truth" | sort -n | paste -sd' ')" "who waits for the holder"
+	is "$(jq -r '.analysis.lock | length' <<<"$json")" 3 "locks waited for"
+	[[ $(jq -r '.analysis.deadlock[0]' <<<"$json") == @("$a -> $b -> $a"|"$b -> $a -> $b") ]] ||
+		fail "deadlock: $(jq -c .analysis.deadlock <<<"$json")"
+	has "$(jq -r .verdict <<<"$json")" deadlock verdict
+	is "$(jq "[.analysis.thread[] | select(.tid == $holder) | .stack.frame[].function][2]" <<<"$json")" '"holder_work"' "the holder"
+	text=$("$REQTRAP" stacks "$STARTED")
+	has "$text" "100 threads, in futex: condition variable 0x" "groups"
+	has "$text" "DEADLOCK" "text"
+	is "$(state_of "$STARTED")" "$before" "the process afterwards"
+}
+
+@test "stacks: every process of a name, a line each" {
+	local out
+	out=$("$REQTRAP" stacks --json "$NGINX" "$(children "$NGINX" | head -n 1)")
+	is "$(wc -l <<<"$out")" 2 lines
+	is "$(jq -r .process <<<"$out" | sort -u)" nginx names
+}
+
+@test "stacks: mistakes get one line and an exit code, and no pause" {
+	local out status=0
+	out=$("$REQTRAP" stacks 999999999 2>&1) || status=$?
+	is "$status" 2 "no such process"
+	one_line "$out" "no such process"
+	status=0
+	out=$("$REQTRAP" stacks 2>&1) || status=$?
+	is "$status" 2 "nothing named"
+	status=0
+	out=$("$REQTRAP" stacks 2 2>&1) || status=$?
+	((status == 2 || status == 3)) || fail "a kernel thread: exit code $status: $out"
+	start sleeper sleep 1000
+	status=0
+	out=$(setpriv --reuid 65534 --regid 65534 --clear-groups "$REQTRAP" stacks "$STARTED" 2>&1) || status=$?
+	is "$status" 3 "somebody else's process: $out"
+	one_line "$out" "somebody else's process"
+	end_process "$STARTED"
+}
