@@ -374,7 +374,7 @@ static void examine(struct patient *p)
 		p->btf_errno = (int)-n;
 	else
 		p->btf_len = (size_t)n;
-	if (read_file("/proc/self/status", 65536, &status) < 0)
+	if (read_file("/proc/self/status", 65536, &status) < 0 || !status)
 		return;
 	caps = strstr(status, "\nCapEff:");
 	if (caps)

@@ -399,7 +399,8 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	struct reader reader = { .name = name };
 	const struct config_scan_calls calls = { on_scan_problem, on_scan_section, &reader };
 	struct rules rules = { 0 };
-	const char *nul = memchr(text, '\0', len);
+	const char *nul = len ? memchr(text, '\0', len) : NULL;
+	bool parsed;
 	char *copy;
 	cfg_t *cfg;
 	int code;
@@ -424,9 +425,10 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	copy[len] = '\0';
 	reader.scan_ok = config_scan(&top_section, copy, len, &calls);
 	cfg_set_error_function(cfg, on_confuse_error);
-	if (cfg_parse_buf(cfg, copy) != CFG_SUCCESS)
-		reader.failed = true;
+	parsed = cfg_parse_buf(cfg, copy) == CFG_SUCCESS;
 	settle_list(&reader);
+	if (!parsed && !reader.failed) /* libconfuse gives up at some things without a word */
+		add_problem(&reader, line_of(cfg), false, "this makes no sense here");
 	if (!reader.failed)
 		build(&reader, cfg, &rules);
 	cfg_free(cfg);
@@ -482,7 +484,7 @@ int config_read(const char *path, struct rules *ret_rules, struct buf *problems,
 	size_t len = 0;
 	int code = read_all(path, &text, &len, err);
 
-	if (code < 0)
+	if (code < 0 || !text)
 		return code;
 	return config_parse(path, text, len, ret_rules, problems, err);
 }

@@ -290,7 +290,7 @@ static bool skip_value(struct scan *s, const char *name)
 }
 
 struct seen {
-	char name[160];
+	char name[120];
 	unsigned int line;
 };
 
@@ -320,7 +320,7 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 {
 	const struct config_section *section = find_section(in, name);
 	bool titled = is_text(&next), told = false;
-	char title[100] = "", label[160];
+	char title[80] = "", label[120];
 
 	if (titled) {
 		token_text(s, &next, title, sizeof(title));
@@ -354,14 +354,12 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 static bool scan_section(struct scan *s, const struct config_section *top, const struct config_section *in,
 			 unsigned int opened, int depth)
 {
-	CLEAN(free) struct seen *seen = calloc(KEYS_MAX, sizeof(*seen));
+	struct seen seen[KEYS_MAX];
 	size_t seen_count = 0;
 
-	if (!seen)
-		return false;
 	for (;;) {
 		struct token t = take(s), next;
-		char name[100], label[160];
+		char name[100], label[120];
 		bool told = false;
 
 		if (t.type == TOKEN_END && depth > 0) {

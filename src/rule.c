@@ -539,7 +539,7 @@ static int set_host(struct rule *rule, const char *value, struct err *err)
 
 static int set_time_taken(struct rule *rule, const char *value, struct err *err)
 {
-	uint64_t ns;
+	uint64_t ns = 0;
 	int code = parse_duration(value, &ns, err);
 
 	if (code < 0)
@@ -571,7 +571,7 @@ static int set_capture(struct rule *rule, const char *value, struct err *err)
 
 static int set_samples(struct rule *rule, const char *value, struct err *err)
 {
-	uint64_t n;
+	uint64_t n = 0;
 	int code = parse_count(value, 1, RULE_SAMPLES_MAX, &n, err);
 
 	if (code == 0)
@@ -581,7 +581,7 @@ static int set_samples(struct rule *rule, const char *value, struct err *err)
 
 static int set_every(struct rule *rule, const char *value, struct err *err)
 {
-	uint64_t ns;
+	uint64_t ns = 0;
 	int code = parse_duration(value, &ns, err);
 
 	if (code < 0)
@@ -594,8 +594,8 @@ static int set_every(struct rule *rule, const char *value, struct err *err)
 
 static int set_limit(struct rule *rule, const char *value, struct err *err)
 {
-	uint64_t window;
-	uint32_t limit;
+	uint64_t window = 0;
+	uint32_t limit = 0;
 	int code = parse_limit(value, &limit, &window, err);
 
 	if (code < 0)
