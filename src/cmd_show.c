@@ -25,11 +25,9 @@ static int fail(int code, const struct err *err)
 	return exit_code_of(code);
 }
 
-/* The verb's command line with 'least' to 'most' IDs, and its store. */
-static int begin(const char *name, int argc, char **argv, int least, int most, struct command_line *line,
-		 struct store **ret_store)
+/* The verb's command line with 'least' to 'most' IDs. */
+static int begin(const char *name, int argc, char **argv, int least, int most, struct command_line *line)
 {
-	struct err err;
 	int code = verb_begin(name, argc, argv, line);
 
 	if (code != VERB_GO_ON)
@@ -42,8 +40,34 @@ static int begin(const char *name, int argc, char **argv, int least, int most, s
 		log_error("'%s' is one too many; see 'reqtrap help %s'", line->rest[most], name);
 		return EXIT_MISTAKE;
 	}
-	code = store_open(option_value(line, "store"), false, ret_store, &err);
-	return code < 0 ? fail(code, &err) : VERB_GO_ON;
+	return VERB_GO_ON;
+}
+
+static int open_store(const struct command_line *line, struct store **ret_store)
+{
+	struct err err;
+	int r = store_open(option_value(line, "store"), false, ret_store, &err);
+
+	return r < 0 ? fail(r, &err) : VERB_GO_ON;
+}
+
+/* By ID, or from a folder or file that lies anywhere: with a '/' it is a path. */
+static int load(const struct command_line *line, const char *id, struct incident **ret_incident)
+{
+	struct store *store;
+	struct err err;
+	int r, code;
+
+	if (strchr(id, '/')) {
+		r = store_load_path(id, ret_incident, &err);
+		return r < 0 ? fail(r, &err) : VERB_GO_ON;
+	}
+	code = open_store(line, &store);
+	if (code != VERB_GO_ON)
+		return code;
+	r = store_load(store, id, ret_incident, NULL, &err);
+	store_free(store);
+	return r < 0 ? fail(r, &err) : VERB_GO_ON;
 }
 
 static int put(const struct buf *out)
@@ -170,11 +194,14 @@ int cmd_list(int argc, char **argv)
 	struct command_line line;
 	struct store_row *rows;
 	struct store *store;
-	int r, code = begin("list", argc, argv, 0, 0, &line, &store);
+	int r, code = begin("list", argc, argv, 0, 0, &line);
 	struct err err;
 	size_t count;
 	bool json;
 
+	if (code != VERB_GO_ON)
+		return code;
+	code = open_store(&line, &store);
 	if (code != VERB_GO_ON)
 		return code;
 	json = option_given(&line, "json");
@@ -216,17 +243,13 @@ int cmd_show(int argc, char **argv)
 {
 	struct command_line line;
 	struct incident *incident;
-	struct store *store;
-	int r, code = begin("show", argc, argv, 1, 1, &line, &store);
+	int code = begin("show", argc, argv, 1, 1, &line);
 	struct buf out;
-	struct err err;
 
+	if (code == VERB_GO_ON)
+		code = load(&line, line.rest[0], &incident);
 	if (code != VERB_GO_ON)
 		return code;
-	r = store_load(store, line.rest[0], &incident, NULL, &err);
-	store_free(store);
-	if (r < 0)
-		return fail(r, &err);
 	if (render(incident, report_format_find(option_given(&line, "json") ? "json" : "text"), &out, &code) == 0)
 		code = put(&out);
 	buf_done(&out);
@@ -255,15 +278,20 @@ static int put_file(const char *path, const struct buf *out)
 }
 
 /* What 'report' without a format or a file says: where the page lies. */
-static int print_path(struct store *store, const char *id, bool json)
+static int print_path(const struct command_line *line, const char *id)
 {
 	CLEAN(free) char *path = NULL;
 	CLEAN(fd) int fd = -1;
+	struct store *store;
 	struct buf out;
 	struct stat st;
 	struct err err;
-	int r = store_find(store, id, &fd, &path, &err);
+	int r, code = open_store(line, &store);
 
+	if (code != VERB_GO_ON)
+		return code;
+	r = store_find(store, id, &fd, &path, &err);
+	store_free(store);
 	if (r < 0)
 		return fail(r, &err);
 	if (fstatat(fd, "report.html", &st, AT_SYMLINK_NOFOLLOW) < 0) {
@@ -272,42 +300,36 @@ static int print_path(struct store *store, const char *id, bool json)
 	}
 	text_setf(&path, "%s/report.html", path);
 	buf_init(&out, 1u << 20);
-	if (json) {
+	if (option_given(line, "json")) {
 		buf_adds(&out, "{\"event\":\"report\",\"path\":");
 		facts_add_string(&out, path);
 		buf_adds(&out, "}");
 	} else {
-		buf_adds(&out, path);
+		buf_adds(&out, path ? path : "");
 	}
 	buf_adds(&out, "\n");
-	r = put(&out);
+	code = put(&out);
 	buf_done(&out);
-	return r;
+	return code;
 }
 
 int cmd_report(int argc, char **argv)
 {
 	struct command_line line;
-	struct store *store;
-	int r, code = begin("report", argc, argv, 1, 1, &line, &store);
+	int code = begin("report", argc, argv, 1, 1, &line);
 	const char *format, *output;
 	struct incident *incident;
 	struct buf out;
-	struct err err;
 
 	if (code != VERB_GO_ON)
 		return code;
 	format = option_value(&line, "format");
 	output = option_value(&line, "output");
-	if (!format && !output) {
-		code = print_path(store, line.rest[0], option_given(&line, "json"));
-		store_free(store);
+	if (!format && !output && !strchr(line.rest[0], '/'))
+		return print_path(&line, line.rest[0]);
+	code = load(&line, line.rest[0], &incident);
+	if (code != VERB_GO_ON)
 		return code;
-	}
-	r = store_load(store, line.rest[0], &incident, NULL, &err);
-	store_free(store);
-	if (r < 0)
-		return fail(r, &err);
 	if (render(incident, report_format_find(format ? format : "html"), &out, &code) == 0)
 		code = output ? put_file(output, &out) : put(&out);
 	buf_done(&out);
@@ -425,10 +447,12 @@ int cmd_open(int argc, char **argv)
 	struct command_line line;
 	struct incident *incident;
 	struct store *store;
-	int r, code = begin("open", argc, argv, 1, 1, &line, &store);
+	int r, code = begin("open", argc, argv, 1, 1, &line);
 	CLEAN(fd) int dir_fd = -1;
 	struct err err;
 
+	if (code == VERB_GO_ON)
+		code = open_store(&line, &store);
 	if (code != VERB_GO_ON)
 		return code;
 	r = store_load(store, line.rest[0], &incident, NULL, &err);
@@ -458,9 +482,11 @@ int cmd_rm(int argc, char **argv)
 {
 	struct command_line line;
 	struct store *store;
-	int code = begin("rm", argc, argv, 1, INT32_MAX, &line, &store);
+	int code = begin("rm", argc, argv, 1, INT32_MAX, &line);
 	struct err err;
 
+	if (code == VERB_GO_ON)
+		code = open_store(&line, &store);
 	if (code != VERB_GO_ON)
 		return code;
 	code = EXIT_DONE;

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* Folders that are whole or absent. Everything goes by directory fd, so nobody can
- * lead us elsewhere by swapping a name. Rejected: checking only the last folder
- * (who owns a parent swaps it), and openat2 RESOLVE_NO_SYMLINKS on the whole path
- * (a /home or /var that root moved by symlink is ordinary): the parent is resolved
- * once, then walked part by part without following, and each part must be in safe
- * hands. Trap: a leftover's owner may commit while we look at it, so its lock and
- * then its name are asked again. */
+ * lead us elsewhere by swapping a name. Rejected: an index file (it and the folders
+ * would come to disagree): the names say it all. Trap: a leftover's owner may commit
+ * while we look at it, so its lock and then its name are asked again. */
 #include "store.h"
 
 #include "facts.h"
 #include "ktime.h"
 #include "report.h"
+#include "store_dir.h"
 
 #include <ctype.h>
 #include <fcntl.h>
@@ -37,172 +35,11 @@ struct store {
 struct store_entry {
 	struct store *store;
 	int dir_fd; /* holds the flock that says that somebody lives here */
-	char temp[sizeof(PREFIX) + INCIDENT_ID_LEN];
-	char name[TIME_LEN + INCIDENT_ID_LEN + 2 * SLUG_MAX + 40];
+	char temp[32]; /* as in struct store_ticket */
+	char name[200];
 	char *path;
 	bool published; /* has its final name: abort no longer removes it */
 };
-
-/* --- opening --- */
-
-char *store_default_dir(void)
-{
-	const char *env = getenv("REQTRAP_STORE"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	char *dir = NULL;
-
-	if (env && env[0])
-		return strdup(env);
-	if (geteuid() == 0)
-		return strdup("/var/lib/reqtrap");
-	if (state && state[0] == '/')
-		text_setf(&dir, "%s/reqtrap", state);
-	else if (home && home[0] == '/')
-		text_setf(&dir, "%s/.local/state/reqtrap", home);
-	return dir;
-}
-
-static bool ours_or_roots(uid_t uid)
-{
-	return uid == 0 || uid == geteuid();
-}
-
-/* May somebody else put another folder in the place of one below this? */
-static int check_parent(int fd, const char *path, size_t len, struct err *err)
-{
-	int show = len ? (int)len : 1;
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot look at '%.*s'", show, path);
-	if (!ours_or_roots(st.st_uid))
-		return err_say(err, -EPERM, "store '%s' is refused: '%.*s' belongs to uid %u, who could swap it; use a folder "
-			       "under your own or root's", path, show, path, st.st_uid);
-	if ((st.st_mode & 022) && !(st.st_mode & S_ISVTX))
-		return err_say(err, -EPERM, "store '%s' is refused: others may write to '%.*s' (mode %04o) and could swap it; "
-			       "'chmod go-w' it or use another", path, show, path, st.st_mode & 07777);
-	return 0;
-}
-
-/* The folder that 'path' (absolute, no symlinks expected) ends in, its parent being
- * walked part by part. */
-static int walk(const char *path, bool strict, int *ret_parent_fd, struct err *err)
-{
-	CLEAN(fd) int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const char *at = path;
-
-	while (fd >= 0) {
-		const char *end;
-		char part[NAME_MAX + 1];
-		int r = strict ? check_parent(fd, path, (size_t)(at - path), err) : 0, next;
-
-		if (r < 0)
-			return r;
-		at += strspn(at, "/");
-		end = strchrnul(at, '/');
-		if (!*end)
-			break; /* the last part is the caller's */
-		snprintf(part, sizeof(part), "%.*s", (int)(end - at), at);
-		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
-			return err_sys(err, -errno, "cannot enter '%.*s'", (int)(end - path), path);
-		close(fd);
-		fd = next;
-		at = end;
-	}
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot open '/'");
-	*ret_parent_fd = take_fd(&fd);
-	return 0;
-}
-
-/* 'dir' as an absolute path whose parent has no symlinks. */
-static int resolve(const char *dir, char **ret_path, struct err *err)
-{
-	CLEAN(free) char *copy = strdup(dir);
-	CLEAN(free) char *parent = NULL;
-	char *slash, *path = NULL;
-	size_t len = copy ? strlen(copy) : 0;
-
-	if (!copy)
-		return err_sys(err, -ENOMEM, "cannot open store '%s'", dir);
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
-	slash = strrchr(copy, '/');
-	if (!strcmp(slash ? slash + 1 : copy, "") || !strcmp(slash ? slash + 1 : copy, ".") ||
-	    !strcmp(slash ? slash + 1 : copy, "..")) {
-		parent = realpath(copy, NULL);
-		if (!parent)
-			return err_sys(err, -errno, "cannot open store '%s'", dir);
-		if (!strcmp(parent, "/"))
-			return err_say(err, -EINVAL, "store '%s' is refused: name a folder of its own", dir);
-		*ret_path = parent;
-		parent = NULL;
-		return 0;
-	}
-	if (slash)
-		*slash = '\0';
-	parent = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
-	if (!parent)
-		return err_sys(err, -errno, "cannot open store '%s': the folder above it", dir);
-	text_setf(&path, "%s/%s", strcmp(parent, "/") ? parent : "", slash ? slash + 1 : copy);
-	if (!path)
-		return err_sys(err, -ENOMEM, "cannot open store '%s'", dir);
-	*ret_path = path;
-	return 0;
-}
-
-/* Missing folders above the default one ('~/.local/state'). */
-static void make_parents(const char *path)
-{
-	CLEAN(free) char *copy = strdup(path);
-
-	for (char *slash = copy ? strchr(copy + 1, '/') : NULL; slash; slash = strchr(slash + 1, '/')) {
-		*slash = '\0';
-		if (mkdir(copy, 0700) < 0 && errno != EEXIST)
-			return; /* told when it is opened */
-		*slash = '/';
-	}
-}
-
-static int check_own(int fd, const char *path, struct err *err)
-{
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot look at store '%s'", path);
-	if (st.st_uid != geteuid())
-		return err_say(err, -EPERM, "store '%s' is refused: it belongs to uid %u, not to you", path, st.st_uid);
-	if (st.st_mode & 022)
-		return err_say(err, -EPERM, "store '%s' is refused: others may write to it (mode %04o); 'chmod 0700' it", path,
-			       st.st_mode & 07777);
-	return 0;
-}
-
-static int open_dir(struct store *store, bool create, struct err *err)
-{
-	const char *last = strrchr(store->path, '/') + 1;
-	CLEAN(fd) int parent = -1;
-	int r = walk(store->path, create, &parent, err);
-
-	if (r < 0)
-		return r;
-	if (create && mkdirat(parent, last, 0700) < 0 && errno != EEXIST)
-		return err_sys(err, -errno, "cannot make store '%s'", store->path);
-	store->dir_fd = openat(parent, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	if (store->dir_fd < 0) {
-		struct stat st;
-		int code = -errno;
-
-		if (fstatat(parent, last, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-			return err_say(err, -EPERM, "store '%s' is refused: it is a symbolic link; name the folder itself",
-				       store->path);
-		if (code == -ENOENT)
-			return err_say(err, code, "no store at '%s': nothing has been trapped there yet (another one: -o DIR)",
-				       store->path);
-		return err_sys(err, code, "cannot open store '%s'", store->path);
-	}
-	return create ? check_own(store->dir_fd, store->path, err) : 0;
-}
 
 /* --- folders --- */
 
@@ -263,22 +100,20 @@ static int sweep_one(int dir_fd, const char *name, void *arg UNUSED)
 
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err)
 {
-	CLEAN(free) char *standard = dir ? NULL : store_default_dir();
+	CLEAN(free) char *standard = dir ? NULL : store_dir_default();
 	struct store *store;
 	int r;
 
 	if (!dir && !standard)
 		return err_say(err, -ENOENT, "no store is named and there is no home folder: use -o DIR");
 	if (!dir && create)
-		make_parents(standard);
+		store_dir_make_parents(standard);
 	store = calloc(1, sizeof(*store));
 	if (!store)
 		return err_sys(err, -ENOMEM, "cannot open the store");
 	store->dir_fd = -1;
 	store->writable = create;
-	r = resolve(dir ? dir : standard, &store->path, err);
-	if (r == 0)
-		r = open_dir(store, create, err);
+	r = store_dir_open(dir ? dir : standard, create, &store->dir_fd, &store->path, err);
 	if (r < 0) {
 		store_free(store);
 		return r;
@@ -740,6 +575,23 @@ int store_load(struct store *store, const char *id, struct incident **ret_incide
 		path = NULL;
 	}
 	return 0;
+}
+
+int store_load_path(const char *path, struct incident **ret_incident, struct err *err)
+{
+	CLEAN(free) char *data = NULL;
+	CLEAN(free) char *inside = NULL;
+	struct stat st;
+	size_t len = 0;
+	int r;
+
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+		text_setf(&inside, "%s/incident.json", path);
+	r = read_file(AT_FDCWD, inside ? inside : path, FACTS_BYTES_MAX, &data, &len);
+	if (r < 0)
+		return err_sys(err, r, "cannot read '%s'", inside ? inside : path);
+	r = facts_read(data, len, ret_incident, err);
+	return r < 0 ? err_wrap(err, r, "cannot read '%s'", inside ? inside : path) : 0;
 }
 
 int store_remove(struct store *store, const char *id, struct err *err)

@@ -70,6 +70,9 @@ void store_rows_free(struct store_row *rows, size_t count);
  * lists the candidates). Reads and parses incident.json. */
 int store_load(struct store *store, const char *id, struct incident **ret_incident, char **ret_path, struct err *err);
 
+/* From anywhere: an incident's folder or its JSON file, with no store around it. */
+int store_load_path(const char *path, struct incident **ret_incident, struct err *err);
+
 /* The folder itself: an fd of it, the caller's, and its path, which the caller frees. */
 int store_find(struct store *store, const char *id, int *ret_dir_fd, char **ret_path, struct err *err);
 
