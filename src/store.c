@@ -41,6 +41,24 @@ struct store_entry {
 	bool published; /* has its final name: abort no longer removes it */
 };
 
+/* --- opening --- */
+
+char *store_default_dir(void)
+{
+	const char *env = getenv("REQTRAP_STORE"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+	char *dir = NULL;
+
+	if (env && env[0])
+		return strdup(env);
+	if (geteuid() == 0)
+		return strdup("/var/lib/reqtrap");
+	if (state && state[0] == '/')
+		text_setf(&dir, "%s/reqtrap", state);
+	else if (home && home[0] == '/')
+		text_setf(&dir, "%s/.local/state/reqtrap", home);
+	return dir;
+}
+
 /* --- folders --- */
 
 /* Calls fn for each name; stops at the first result that is not 0. */
@@ -100,7 +118,7 @@ static int sweep_one(int dir_fd, const char *name, void *arg UNUSED)
 
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err)
 {
-	CLEAN(free) char *standard = dir ? NULL : store_dir_default();
+	CLEAN(free) char *standard = dir ? NULL : store_default_dir();
 	struct store *store;
 	int r;
 

@@ -12,22 +12,6 @@
 #include <string.h>
 #include <sys/stat.h>
 
-char *store_default_dir(void)
-{
-	const char *env = getenv("REQTRAP_STORE"), *state = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-	char *dir = NULL;
-
-	if (env && env[0])
-		return strdup(env);
-	if (geteuid() == 0)
-		return strdup("/var/lib/reqtrap");
-	if (state && state[0] == '/')
-		text_setf(&dir, "%s/reqtrap", state);
-	else if (home && home[0] == '/')
-		text_setf(&dir, "%s/.local/state/reqtrap", home);
-	return dir;
-}
-
 static bool ours_or_roots(uid_t uid)
 {
 	return uid == 0 || uid == geteuid();

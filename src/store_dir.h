@@ -6,7 +6,6 @@
 
 #include "err.h"
 
-char *store_dir_default(void); /* as store.h says; NULL: no home. Caller frees */
 void store_dir_make_parents(const char *path); /* those missing, 0700; a failure shows at the opening */
 
 /* Opens it (O_DIRECTORY, the caller's). With 'create' it is made if absent, and must be
