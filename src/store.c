@@ -537,10 +537,11 @@ int store_find(struct store *store, const char *id, int *ret_dir_fd, char **ret_
 	return 0;
 }
 
-/* A plain file, whole, NUL-terminated. Caller frees. */
-static int read_file(int dir_fd, const char *name, size_t max, char **ret_data, size_t *ret_len)
+/* A plain file, whole, NUL-terminated. Caller frees. flags: O_NOFOLLOW where the name
+ * is not the user's own. */
+static int read_file(int dir_fd, const char *name, int flags, size_t max, char **ret_data, size_t *ret_len)
 {
-	CLEAN(fd) int fd = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	CLEAN(fd) int fd = openat(dir_fd, name, O_RDONLY | O_NONBLOCK | O_CLOEXEC | flags);
 	CLEAN(free) char *data = NULL;
 	size_t len = 0;
 	struct stat st;
@@ -582,7 +583,7 @@ int store_load(struct store *store, const char *id, struct incident **ret_incide
 
 	if (r < 0)
 		return r;
-	r = read_file(fd, "incident.json", FACTS_BYTES_MAX, &data, &len);
+	r = read_file(fd, "incident.json", O_NOFOLLOW, FACTS_BYTES_MAX, &data, &len);
 	if (r < 0)
 		return err_sys(err, r, "cannot read '%s/incident.json'", path);
 	r = facts_read(data, len, ret_incident, err);
@@ -605,7 +606,7 @@ int store_load_path(const char *path, struct incident **ret_incident, struct err
 
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
 		text_setf(&inside, "%s/incident.json", path);
-	r = read_file(AT_FDCWD, inside ? inside : path, FACTS_BYTES_MAX, &data, &len);
+	r = read_file(AT_FDCWD, inside ? inside : path, 0, FACTS_BYTES_MAX, &data, &len);
 	if (r < 0)
 		return err_sys(err, r, "cannot read '%s'", inside ? inside : path);
 	r = facts_read(data, len, ret_incident, err);
