@@ -368,6 +368,17 @@ void action_kill(struct action *action)
 	kill_session(action);
 }
 
+static void nobody_asks(void *arg UNUSED)
+{
+}
+
+void action_abort(struct action *action)
+{
+	action->done = nobody_asks;
+	action_kill(action);
+	finish(action);
+}
+
 /* A program that others may change would run as us. */
 static int check_program(const char *path, struct err *err)
 {

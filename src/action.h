@@ -48,4 +48,7 @@ int action_start(struct loop *loop, char *const *argv, uint64_t limit_ns, struct
 /* Kills it before its time; done is still called, from the loop. */
 void action_kill(struct action *action);
 
+/* Kills it, reaps it, frees it, now; 'facts' are filled, done is not called. */
+void action_abort(struct action *action);
+
 #endif

@@ -4,6 +4,7 @@
  * that held the request, so it is keyed by pid and start time. */
 #include "engine.h"
 
+#include "action.h"
 #include "ktime.h"
 #include "log.h"
 #include "proc.h"
@@ -15,6 +16,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 
+#define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
 #define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
 
@@ -42,7 +44,7 @@ struct engine {
 	struct tracer *tracer;
 	struct store *store;
 	struct scribe *scribe;
-	struct source *ring_source, *warm_source, *settle_source, *deadline_source;
+	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source;
 	struct trap_world world;
 	struct pair warm;
 	struct trap *traps;
@@ -53,7 +55,7 @@ struct engine {
 	struct engine_totals totals;
 	void (*done)(void *arg);
 	void *done_arg;
-	bool finishing, gone_told;
+	bool finishing, gone_told, given_up;
 };
 
 static void settle(void *arg);
@@ -310,9 +312,21 @@ static struct trap *trap_of(struct engine *engine, const struct record *record)
 	return NULL;
 }
 
+static bool slot_owned(void *arg, uint32_t slot, uint64_t gen)
+{
+	struct engine *engine = arg;
+
+	for (struct trap *t = engine->traps; t; t = t->next) {
+		if (trap_owns(t, slot, gen))
+			return true;
+	}
+	return false;
+}
+
+/* The inner slot of a status that led to nothing. */
 static void inner_release(struct engine *engine, const struct record *record)
 {
-	if (record->inner_gen)
+	if (record->inner_gen && !slot_owned(engine, record->inner_slot, record->inner_gen))
 		tracer_release(engine->tracer, record->inner_slot, record->inner_gen);
 }
 
@@ -346,10 +360,9 @@ static void on_fired(struct engine *engine, const struct record *record)
 		if (rule)
 			trap_begin(engine, rule, why, record, &input);
 	}
-	if (!rule) {
+	if (!rule)
 		tracer_release(engine->tracer, record->slot, record->gen);
-		inner_release(engine, record);
-	}
+	inner_release(engine, record);
 	free(info.method);
 	free(info.url);
 	free(info.host);
@@ -385,6 +398,13 @@ static void on_record(void *arg, const struct record *record)
 	default:
 		break;
 	}
+}
+
+static void on_sweep(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+
+	tracer_sweep(engine->tracer, slot_owned, engine);
 }
 
 static void on_ring(void *arg, uint32_t events UNUSED)
@@ -514,6 +534,9 @@ static int engine_open(struct engine *engine, struct err *err)
 	r = loop_add_fd(engine->loop, tracer_fd(engine->tracer), EPOLLIN, on_ring, engine, &engine->ring_source);
 	if (r < 0)
 		return err_sys(err, r, "cannot watch the ring buffer");
+	r = loop_add_timer(engine->loop, now_ns() + SWEEP_NS, SWEEP_NS, on_sweep, engine, &engine->sweep_source);
+	if (r < 0)
+		return err_sys(err, r, "cannot set a timer");
 	engine->world = (struct trap_world){ .loop = engine->loop, .tracer = engine->tracer, .store = engine->store,
 					     .scribe = engine->scribe, .config = &engine->config, .warm = &engine->warm,
 					     .changed = settle_soon, .arg = engine };
@@ -544,7 +567,18 @@ static void give_up(void *arg, uint32_t events UNUSED)
 {
 	struct engine *engine = arg;
 	void (*done)(void *done_arg) = engine->done;
+	bool waiting = false;
 
+	/* Actions are killed first: their end is still written down. */
+	for (struct trap *t = engine->traps; t && !engine->given_up; t = t->next) {
+		if (t->action) {
+			action_kill(t->action);
+			waiting = true;
+		}
+	}
+	engine->given_up = true;
+	if (waiting)
+		return; /* the timer comes again */
 	engine->done = NULL;
 	if (done)
 		done(engine->done_arg);
@@ -564,7 +598,7 @@ void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(voi
 		if (t->stage == TRAP_QUEUED)
 			trap_capture_skip(t, "the watch ended before its turn");
 	}
-	loop_add_timer(engine->loop, deadline_ns, 0, give_up, engine, &engine->deadline_source);
+	loop_add_timer(engine->loop, deadline_ns, 2 * NSEC_PER_SEC, give_up, engine, &engine->deadline_source);
 	settle_soon(engine);
 }
 
@@ -614,6 +648,7 @@ void engine_free(struct engine *engine)
 	loop_remove(engine->loop, engine->warm_source);
 	loop_remove(engine->loop, engine->settle_source);
 	loop_remove(engine->loop, engine->deadline_source);
+	loop_remove(engine->loop, engine->sweep_source);
 	tracer_close(engine->tracer);
 	scribe_end(engine->scribe);
 	store_free(engine->store);

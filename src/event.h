@@ -136,6 +136,32 @@ _Static_assert(sizeof(struct slot_event) == 40, "slot_event layout");
 _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #endif
 
+struct ref { /* a slot, and which of its lives */
+	u64 gen; /* 0: none */
+	u32 slot;
+	u32 pad;
+};
+
+enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
+
+/* A connection of a watched process, keyed by its socket's address in the kernel.
+ * User space only looks for those whose socket is gone (tracer_sweep). */
+struct conn {
+	u64 ino; /* of the socket: its address is used again, this is not */
+	u64 last_ns;
+	u64 in_left; /* request body bytes still to come */
+	u64 in_tail; /* last eight bytes received of a chunked body */
+	struct ref in;	  /* the request being received */
+	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
+	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
+	u8 queue_head, queue_len;
+	u8 role, in_phase;
+	u8 answered; /* ROLE_CLIENT: bytes came back since the last send */
+	u8 family;
+	u8 owner_pending; /* ROLE_CLIENT: owner was taken at connect, not used yet */
+	u8 pad;
+};
+
 union slot_value { /* the map's value: a whole number of pages for the mapping */
 	struct slot slot;
 	u8 bytes[SLOT_BYTES];

@@ -13,9 +13,12 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 
 #define SLOTS_DEFAULT 2048
 #define SLOTS_MOST 65536
+#define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
+#define CONN_DOUBT_NS (5 * NSEC_PER_SEC) /* one with a request in flight is looked at */
 
 struct tracer {
 	struct requests_bpf *skel;
@@ -200,6 +203,22 @@ static void give_back(struct tracer *t, uint32_t index)
 	bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_slots), NULL, &index, BPF_ANY);
 }
 
+static void slot_abort(struct tracer *t, uint32_t index)
+{
+	struct slot *s = &t->slots[index].slot;
+
+	s->flags |= SLOT_ABORTED;
+	s->end_ns = now_ns();
+	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
+		give_back(t, index);
+	} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {
+		struct record r = { .kind = RECORD_ENDED, .slot = index, .gen = s->gen, .at_ns = s->end_ns,
+				    .pid = s->pid };
+
+		t->config.record(t->config.arg, &r);
+	}
+}
+
 /* A process is gone: a request it held on a unix socket has no other sign of its
  * end. TCP connections have been ended by the kernel already. */
 void tracer_forget(struct tracer *t, pid_t pid)
@@ -212,16 +231,64 @@ void tracer_forget(struct tracer *t, pid_t pid)
 
 		if (s->pid != (uint32_t)pid || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 			continue;
-		s->flags |= SLOT_ABORTED;
-		s->end_ns = now_ns();
-		if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
-			give_back(t, i);
-		} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {
-			struct record r = { .kind = RECORD_ENDED, .slot = i, .gen = s->gen, .at_ns = s->end_ns,
-					    .pid = (uint32_t)pid };
+		slot_abort(t, i);
+	}
+}
 
-			t->config.record(t->config.arg, &r);
-		}
+/* Does the process still have this very socket open? */
+static bool socket_open(const struct slot *s, uint64_t ino)
+{
+	char path[64], link[64], want[64];
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%u/fd/%d", s->pid, s->fd);
+	snprintf(want, sizeof(want), "socket:[%llu]", (unsigned long long)ino);
+	n = readlink(path, link, sizeof(link) - 1);
+	if (n <= 0)
+		return errno != ENOENT;
+	link[n] = '\0';
+	return !strcmp(link, want);
+}
+
+static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
+{
+	uint64_t idle = now > conn->last_ns ? now - conn->last_ns : 0;
+	const struct ref *oldest = &conn->queue[conn->queue_head % QUEUE_MAX];
+	struct slot *s;
+
+	if (conn->family != AF_UNIX) /* TCP tells its end */
+		return false;
+	if (!conn->queue_len)
+		return idle > CONN_IDLE_NS;
+	if (idle < CONN_DOUBT_NS || oldest->slot >= t->slot_count)
+		return false;
+	s = &t->slots[oldest->slot].slot;
+	if (s->gen != oldest->gen || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
+		return idle > CONN_IDLE_NS;
+	if (s->fd < 0 || socket_open(s, conn->ino))
+		return false;
+	slot_abort(t, oldest->slot);
+	return true;
+}
+
+void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg)
+{
+	int fd = bpf_map__fd(t->skel->maps.conns);
+	uint64_t key, next, now = now_ns();
+	struct conn conn;
+	int more = bpf_map_get_next_key(fd, NULL, &next);
+
+	while (more == 0) {
+		key = next;
+		more = bpf_map_get_next_key(fd, &key, &next);
+		if (bpf_map_lookup_elem(fd, &key, &conn) == 0 && conn_dead(t, &conn, now))
+			bpf_map_delete_elem(fd, &key);
+	}
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		struct slot *s = &t->slots[i].slot;
+
+		if (s->state == SLOT_ENDED && now - s->end_ns > CONN_DOUBT_NS && !owned(arg, i, s->gen))
+			tracer_release(t, i, s->gen);
 	}
 }
 

@@ -44,6 +44,11 @@ bool tracer_hold(struct tracer *tracer, uint32_t index, uint64_t gen);
 /* The opposite; gives the slot back if the request ended meanwhile. */
 void tracer_release(struct tracer *tracer, uint32_t index, uint64_t gen);
 
+/* Ends requests whose socket is gone without a sign (unix sockets have none), forgets
+ * idle connections, gives back ended slots that nobody owns (their record was lost).
+ * To be called now and then; reads /proc for the doubtful ones only. */
+void tracer_sweep(struct tracer *tracer, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg);
+
 struct tracer_totals {
 	struct counters counters; /* summed over the CPUs */
 	uint64_t request_ns;	 /* run time of the socket programs since they were attached */

@@ -348,6 +348,8 @@ void trap_free(struct trap *trap)
 		if (trap->hop[i].held)
 			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
 	}
+	if (trap->action)
+		action_abort(trap->action);
 	scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);
 	loop_remove(trap->world->loop, trap->analyst_source);
@@ -590,6 +592,15 @@ void trap_capture_skip(struct trap *trap, const char *why)
 bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen)
 {
 	return trap->hop[0].slot == slot && trap->hop[0].gen == gen;
+}
+
+bool trap_owns(const struct trap *trap, uint32_t slot, uint64_t gen)
+{
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		if (trap->hop[i].slot == slot && trap->hop[i].gen == gen)
+			return trap->hop[i].held;
+	}
+	return false;
 }
 
 bool trap_request_over(const struct trap *trap)

@@ -86,7 +86,8 @@ void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was
 
 /* A RECORD_ENDED for one of its slots: true if it was. */
 bool trap_ended(struct trap *trap, const struct record *record);
-bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen);
+bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen);  /* as its outer request */
+bool trap_owns(const struct trap *trap, uint32_t slot, uint64_t gen); /* as any of them */
 bool trap_request_over(const struct trap *trap);
 
 /* Has the pages written or rewritten and published; then the action is started. */

@@ -12,31 +12,8 @@ u32 limit_count;
 u64 status_wanted[16]; /* bit per status code below 1024 */
 u32 client_conns;      /* how many calls to others were ever seen: 0 spares strangers the lookup */
 
-enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
 enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
-
-struct ref { /* a slot, and which of its lives */
-	u64 gen;
-	u32 slot;
-	u32 pad;
-};
-
-struct conn {
-	u64 ino;
-	u64 last_ns;
-	u64 in_left; /* request body bytes still to come */
-	u64 in_tail; /* last eight bytes received of a chunked body */
-	struct ref in;	  /* the request being received */
-	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
-	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
-	u8 queue_head, queue_len;
-	u8 role, in_phase;
-	u8 answered; /* ROLE_CLIENT: bytes came back since the last send */
-	u8 family;
-	u8 owner_pending; /* ROLE_CLIENT: owner was taken at connect, not used yet */
-	u8 pad;
-};
 
 struct tuple { /* a TCP connection between two sockets of this host */
 	u32 src[4], dst[4];

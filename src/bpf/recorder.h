@@ -154,7 +154,10 @@ static int on_clock(void *map, u32 *key, struct clock *c)
 		return 0;
 	now = bpf_ktime_get_ns();
 	due = s->begin_ns + limits[i & (LIMITS_MAX - 1)];
-	if (now >= due) {
+	if (now >= due && !s->method && !(s->flags & SLOT_FASTCGI)) {
+		/* A few bytes that may become a request are none yet. */
+		due = now + limits[i & (LIMITS_MAX - 1)];
+	} else if (now >= due) {
 		ref.gen = s->gen;
 		s->next_limit = i + 1;
 		event(s, EVENT_LIMIT, -1, limits[i & (LIMITS_MAX - 1)], now, 0);

@@ -56,7 +56,7 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	u64 now = bpf_ktime_get_ns(), avail, used;
 	struct scanned sc = {};
 	struct slot *s;
-	u32 index, n, before, got;
+	u32 index, n, before, got, fits = 1;
 
 	if (!conn || !src || !parent || skip >= src->len)
 		return 0;
@@ -127,15 +127,19 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	/* IN_HEAD */
 	before = s->head_len;
 	got = take_head(s, src, skip, 0);
-	if (s->method == 0 && s->head_len >= 8) {
-		s->method = method_of(*(u64 *)s->head, 8);
-		if (s->method && !(s->flags & SLOT_INNER))
-			COUNT(requests);
+	if (s->method == 0) {
+		n = s->head_len < 8 ? s->head_len : 8;
+		fits = method_of(*(u64 *)s->head, n);
+		if (n == 8) {
+			s->method = fits;
+			if (fits && !(s->flags & SLOT_INNER))
+				COUNT(requests);
+		}
 	}
 	if (!got && before < SLOT_HEAD)
 		return avail; /* unreadable */
 	s->last_ns = now;
-	if (s->method == 0 && s->head_len >= 8) { /* it only looked like one */
+	if (!fits) { /* the first bytes only looked like one */
 		conn->in_phase = IN_IDLE;
 		conn->queue_len--;
 		slot_end(conn->in.slot, conn->in.gen, 0, 0);
