@@ -36,6 +36,7 @@ struct demo {
 	struct engine *engine;
 	struct rules rules;
 	struct child server, load;
+	struct source *load_source;
 	int server_fd, load_fd; /* our ends: closing one ends the child */
 	uint16_t port;
 	char store[PATH_MAX];
@@ -50,7 +51,8 @@ struct demo {
 		char *page;	/* report_text */
 		char id[INCIDENT_ID_LEN + 1];
 		char *core;
-		double pause_ms, elapsed_ms;
+		double pause_ms;
+		bool ended;
 	} *told;
 	size_t told_count;
 };
@@ -136,16 +138,26 @@ static void finish(struct demo *demo)
 	engine_finish(demo->engine, now_ns() + FINISH_NS, finished, demo);
 }
 
+/* One of each kind, from its first byte to its last. */
+static void finish_if_all(struct demo *demo)
+{
+	for (size_t i = 0; i < demo->told_count; i++) {
+		if (!demo->told[i].ended)
+			return;
+	}
+	finish(demo);
+}
+
 static void on_trapped(void *arg, const struct incident *incident, const char *path)
 {
 	struct demo *demo = arg;
 	struct told *told = told_of(demo, incident);
 
 	(void)path;
-	if (!told || told->path || incident->suppressed || demo->json)
+	if (!told || (told->path && strcmp(told->id, incident->id)) || incident->suppressed || demo->json)
 		return;
-	printf("trapped after %6.1f ms: GET %-10s it %s\n", ns_to_ms(incident->elapsed_ns), demo_kinds[told - demo->told].path,
-	       demo_kinds[told - demo->told].why);
+	printf("trapped after %6.1f ms: GET %-10s it %s\n", ns_to_ms(incident->elapsed_ns),
+	       demo_kinds[told - demo->told].path, demo_kinds[told - demo->told].why);
 	fflush(stdout);
 }
 
@@ -161,38 +173,57 @@ static void tell_json(const struct incident *incident, const char *path)
 				 ns_to_ms(incident->capture.pause_ns), "running_at_snapshot",
 				 (int)incident->capture.running_at_snapshot, "incident", where);
 
-	json_object_set_new(json, "core", incident->capture.core_file ? json_string(incident->capture.core_file) : json_null());
+	json_object_set_new(json, "core",
+			    incident->capture.core_file ? json_string(incident->capture.core_file) : json_null());
 	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	fflush(stdout);
 	json_decref(json);
 }
 
+/* The page as it is now; it grows until the request ends. */
+static void keep_page(struct told *told, const struct incident *incident)
+{
+	struct buf page;
+
+	buf_init(&page, 1u << 20);
+	if (report_text(incident, &page, NULL) == 0) {
+		free(told->page);
+		told->page = buf_take(&page);
+	}
+	buf_done(&page);
+	text_set(&told->verdict, incident->verdict);
+}
+
 static void on_stored(void *arg, const struct incident *incident, const char *path)
 {
 	struct demo *demo = arg;
 	struct told *told = told_of(demo, incident);
-	struct buf page;
-	size_t left = 0;
 
 	if (!told || told->path || incident->suppressed)
 		return;
-	buf_init(&page, 1u << 20);
-	if (report_text(incident, &page, NULL) == 0)
-		told->page = buf_take(&page);
-	buf_done(&page);
+	keep_page(told, incident);
 	text_set(&told->path, path);
-	text_set(&told->verdict, incident->verdict);
 	text_set(&told->core, incident->capture.core_file);
 	memcpy(told->id, incident->id, sizeof(told->id));
 	told->pause_ms = ns_to_ms(incident->capture.pause_ns);
-	told->elapsed_ms = ns_to_ms(incident->elapsed_ns);
+	told->ended = incident->ended;
 	if (demo->json)
 		tell_json(incident, path);
-	for (size_t i = 0; i < demo->told_count; i++)
-		left += demo->told[i].path == NULL;
-	if (left == 0)
-		finish(demo);
+	finish_if_all(demo);
+}
+
+static void on_ended(void *arg, const struct incident *incident, const char *path)
+{
+	struct demo *demo = arg;
+	struct told *told = told_of(demo, incident);
+
+	(void)path;
+	if (!told || !told->path || strcmp(told->id, incident->id) != 0)
+		return;
+	keep_page(told, incident);
+	told->ended = true;
+	finish_if_all(demo);
 }
 
 static void on_failed(void *arg, const char *text)
@@ -207,6 +238,17 @@ static void on_server_gone(void *arg)
 
 	if (!demo->finishing)
 		log_error("the demo's server has ended before it was told to");
+	finish(demo);
+}
+
+static void on_load_gone(void *arg, uint32_t events)
+{
+	struct demo *demo = arg;
+
+	(void)events;
+	loop_remove(demo->loop, demo->load_source);
+	demo->load_source = NULL;
+	log_error("the demo's clients have ended before they were told to");
 	finish(demo);
 }
 
@@ -264,6 +306,7 @@ static int run(struct demo *demo, uint64_t seconds, struct err *err)
 		.store_dir = demo->store,
 		.compress = true,
 		.trapped = on_trapped,
+		.ended = on_ended,
 		.stored = on_stored,
 		.failed = on_failed,
 		.targets_gone = on_server_gone,
@@ -279,6 +322,8 @@ static int run(struct demo *demo, uint64_t seconds, struct err *err)
 	snprintf(port, sizeof(port), "%u", demo->port);
 	if (r == 0)
 		r = start_child(DEMO_LOAD_VERB, port, &demo->load, &demo->load_fd, err);
+	if (r == 0)
+		r = loop_add_fd(demo->loop, demo->load.pidfd, EPOLLIN, on_load_gone, demo, &demo->load_source);
 	if (r == 0)
 		r = loop_add_timer(demo->loop, now_ns() + seconds * NSEC_PER_SEC, 0, on_time_over, demo, NULL);
 	if (r < 0)
@@ -425,7 +470,9 @@ int cmd_demo(int argc, char **argv)
 		return r;
 	demo.json = option_given(&line, "json");
 	log_quiet(option_given(&line, "quiet"));
-	r = line.rest_count || line.command ? err_say(&err, -EINVAL, "'demo' takes no '%s'", line.rest_count ? line.rest[0] : "--") : 0;
+	r = 0;
+	if (line.rest_count || line.command)
+		r = err_say(&err, -EINVAL, "'demo' takes no '%s'", line.rest_count ? line.rest[0] : "--");
 	if (r == 0 && option_given(&line, "seconds"))
 		r = parse_count(option_value(&line, "seconds"), 1, SECONDS_MAX, &seconds, &err);
 	if (r == 0)

@@ -56,14 +56,6 @@ static bool by_chance(void)
 	return arc4random_uniform(ONE_SLOW_IN) == 0;
 }
 
-static void pause_ms(unsigned int ms)
-{
-	struct timespec left = { ms / 1000, (long)(ms % 1000) * 1000000 };
-
-	while (nanosleep(&left, &left) < 0 && errno == EINTR)
-		;
-}
-
 static int connect_to(uint16_t port)
 {
 	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port),
@@ -102,7 +94,7 @@ static void *tax_office_serve_one(void *arg)
 
 	if (recv(fd, line, sizeof(line), 0) > 0) {
 		if (line[0] == 'L')
-			pause_ms(SLOW_MS);
+			usleep(SLOW_MS * 1000);
 		if (send(fd, "19%\n", 4, MSG_NOSIGNAL) < 0)
 			stay(); /* the asker has gone: its loss */
 	}
@@ -137,7 +129,7 @@ IN_STACK static int front_page_show(void)
 
 IN_STACK static int report_wait_for_printer(void)
 {
-	pause_ms(by_chance() ? SLOW_MS : 1);
+	usleep(by_chance() ? SLOW_MS * 1000 : 1000);
 	stay();
 	return 200;
 }
@@ -192,7 +184,7 @@ IN_STACK static int checkout_reserve_item(void)
 
 IN_STACK static void restock_count_shelves(void)
 {
-	pause_ms(by_chance() ? SLOW_MS : 1);
+	usleep(by_chance() ? SLOW_MS * 1000 : 1000);
 	stay();
 }
 
@@ -372,17 +364,19 @@ static void *client_main(void *arg)
 			close(fd);
 			fd = -1;
 		}
-		pause_ms(CLIENT_PAUSE_MS + arc4random_uniform(CLIENT_PAUSE_MS));
+		usleep((CLIENT_PAUSE_MS + arc4random_uniform(CLIENT_PAUSE_MS)) * 1000);
 	}
 	return NULL;
 }
 
 int demo_load_main(int argc, char **argv)
 {
-	unsigned long port = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
+	unsigned long port = argc > 1 ? strtoul(argv[1], NULL, 10) : 0;
 
-	if (port == 0 || port > 65535)
+	if (port == 0 || port > 65535) {
+		log_error("the demo's clients were given no port");
 		return 2;
+	}
 	prepare("demo-load");
 	for (int i = 0; i < CLIENTS; i++) {
 		pthread_t thread;

@@ -34,7 +34,7 @@ ask_slow() { # [PORT] [QUERY]
 	local port name=shop$$
 	port=$(free_port)
 	# A script without env in between: the kernel names the process after it.
-	{ echo "#!$(command -v python3)"; cat "$LIVE_TESTS/servers/server.py"; } >"$LIVE/$name"
+	{ echo "#!$(python3 -c 'import sys; print(sys.executable)')"; cat "$LIVE_TESTS/servers/server.py"; } >"$LIVE/$name"
 	chmod 755 "$LIVE/$name"
 	start_on_port named "$port" "$LIVE/$name" "$port"
 	watch_start auto --time-taken 300ms "$name"
