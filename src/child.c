@@ -16,7 +16,6 @@
 
 static char *const clean_env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 				   NULL };
-extern char **environ;
 
 static int place_fds(const struct child_spec *spec, int *error_fd)
 {
