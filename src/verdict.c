@@ -18,6 +18,10 @@
 #define MAIN_PERCENT 50	 /* for 'medium' */
 #define LEAST_PERCENT 30 /* below, there is no single cause */
 
+/* How the trace words what it knows of a wait. */
+#define CALLED "the answer of "
+#define QUEUED "before the holder got the request"
+
 /* The incident as the rules want it. */
 struct view {
 	const struct incident *i;
@@ -29,6 +33,11 @@ struct view {
 	unsigned int percent; /* of the time taken that 'top' is */
 	bool agrees;	      /* the snapshot shows the thread doing just that */
 };
+
+static bool starts(const char *text, const char *with)
+{
+	return text && !strncmp(text, with, strlen(with));
+}
 
 /* --- words --- */
 
@@ -201,8 +210,16 @@ static const struct thread *next_in_chain(const struct view *v, const struct thr
 
 static bool in_lock_wait(const struct view *v)
 {
-	return v->t && v->t->waits_for && v->kind == WAIT_FUTEX && v->agrees &&
-	       strncmp(v->t->waits_for, "futex ", 6) != 0;
+	/* no lock, and nobody's to hold */
+	static const char *const other[] = { "futex ", "semaphore ", "condition variable " };
+
+	if (!v->t || !v->t->waits_for || v->kind != WAIT_FUTEX || !v->agrees)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+		if (starts(v->t->waits_for, other[i]))
+			return false;
+	}
+	return true;
 }
 
 /* Does the chain of holders from this thread come round again? */
@@ -260,8 +277,8 @@ static bool test_futex(const struct view *v)
 static void tell_futex(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
-	buf_addf(out, " waited in futex for another thread (%s)",
-		 v->agrees && v->t->waits_for ? v->t->waits_for : "a lock or condition, not known which");
+	buf_addf(out, " waited for another thread to wake it (%s)",
+		 v->agrees && v->t->waits_for ? v->t->waits_for : "in futex: a lock or condition, not known which");
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -312,9 +329,26 @@ static void tell_file_lock(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
+/* The tracer saw it call somebody else and no answer come. */
+static bool test_called(const struct view *v)
+{
+	return starts(v->object, CALLED);
+}
+
+static void tell_called(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for %s", v->object);
+	if (v->kind == WAIT_EVENTS)
+		buf_addf(out, ", idle in its event loop (%s),", v->call);
+	else
+		put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
 static bool test_event_loop(const struct view *v)
 {
-	return v->kind == WAIT_EVENTS;
+	return v->kind == WAIT_EVENTS || starts(v->call, "accept");
 }
 
 static void tell_event_loop(const struct view *v, struct buf *out)
@@ -322,7 +356,8 @@ static void tell_event_loop(const struct view *v, struct buf *out)
 	put_request(out, v->i);
 	buf_adds(out, " is parked: ");
 	put_subject(out, v);
-	buf_addf(out, " sits idle in its event loop (%s)", v->call);
+	buf_addf(out, v->kind == WAIT_EVENTS ? " sits idle in its event loop (%s)" : " waits for a new connection (%s)",
+		 v->call);
 	put_for(out, v);
 	buf_adds(out, ", and what the request waits for is on no stack");
 }
@@ -340,7 +375,7 @@ static bool is_socket(const char *object)
 
 static bool test_disk(const struct view *v)
 {
-	if (v->call && !strcmp(v->call, "page fault"))
+	if (v->call && (!strcmp(v->call, "page fault") || (v->object && !strcmp(v->object, "disk"))))
 		return true;
 	return v->kind == WAIT_DISK ||
 	       ((v->kind == WAIT_FD || v->kind == WAIT_NONE) && v->call && !is_socket(v->object) &&
@@ -351,8 +386,34 @@ static void tell_disk(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
 	buf_addf(out, " waited for the disk: %s", v->call);
-	if (v->object)
+	if (v->object && strcmp(v->object, "disk"))
 		buf_addf(out, " on %s", v->object);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+/* The peer of the socket is the request's own client. */
+static bool test_client(const struct view *v)
+{
+	const char *peer = v->object ? strstr(v->object, "-> ") : NULL;
+	size_t len = v->i->request.client ? strlen(v->i->request.client) : 0;
+
+	if (!peer || !len || (v->kind != WAIT_FD && v->kind != WAIT_POLL) ||
+	    strncmp(peer + 3, v->i->request.client, len))
+		return false;
+	return !peer[3 + len] || peer[3 + len] == ')';
+}
+
+static void tell_client(const struct view *v, struct buf *out)
+{
+	bool sends = starts(v->call, "send") || starts(v->call, "write") || starts(v->call, "splice");
+
+	put_subject(out, v);
+	buf_addf(out, " waited for the client %s %s (%s)", v->i->request.client,
+		 v->kind == WAIT_POLL ? "on the network"
+		 : sends	      ? "to take the response"
+				      : "to send its request",
+		 v->call);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -373,17 +434,35 @@ static void tell_other_end(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
+/* Nobody had taken the request yet. */
+static bool test_queue(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_WAIT && !v->call && starts(v->object, QUEUED);
+}
+
+static void tell_queue(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " waited");
+	put_for(out, v);
+	buf_adds(out, " in the queue, until ");
+	put_subject(out, v);
+	buf_adds(out, " took it");
+}
+
 static bool test_other_wait(const struct view *v)
 {
-	return v->call != NULL;
+	return v->call || (v->top && v->top->kind == SPEND_WAIT);
 }
 
 static void tell_other_wait(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
-	buf_addf(out, " waited in %s", v->call);
+	buf_adds(out, " waited");
+	if (v->call)
+		buf_addf(out, " in %s", v->call);
 	if (v->object)
-		buf_addf(out, " for %s", v->object);
+		buf_addf(out, v->call ? " for %s" : " %s", v->object);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -519,9 +598,16 @@ static const struct cause causes[] = {
 	  "high" },
 	{ test_file_lock, tell_file_lock, "Find the holder in /proc/locks; let it give the lock back before slow work.",
 	  "high" },
+	{ test_queue, tell_queue, "Every worker was busy: more workers, or look at what the others were doing.",
+	  "high" },
+	{ test_called, tell_called,
+	  "Look at that service: it had not answered. A time-out of its own would turn the wait into an error.",
+	  "high" },
 	{ test_event_loop, tell_event_loop,
 	  "Look at the connections and timers that this process has open: the answer to one of them is late.", "low" },
 	{ test_disk, tell_disk, "Look at the disk's load, or keep what is read in memory.", "high" },
+	{ test_client, tell_client,
+	  "The client or its network is slow; a proxy in front that buffers frees the worker.", "high" },
 	{ test_other_end, tell_other_end,
 	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error.",
 	  "high" },
@@ -698,6 +784,8 @@ static struct view look(const struct incident *i)
 	if (v.t && (i->capture.running_at_snapshot || !v.top)) {
 		if (v.call)
 			v.agrees = v.t->call && !strcmp(v.t->call, v.call);
+		else if (v.top && v.top->kind == SPEND_WAIT)
+			v.agrees = false;
 		else
 			v.agrees = !v.top || v.top->kind != SPEND_CPU || !v.t->call || v.t->state == 'R';
 	}
@@ -717,7 +805,7 @@ static const char *confidence_of(const struct view *v, const struct cause *cause
 		is = v->i->capture.running_at_snapshot && v->t ? 2 : 1;
 	else if (!v->top)
 		is = v->agrees ? 1 : 0; /* a snapshot without a trace: one sample */
-	else if (v->percent >= SURE_PERCENT && (v->agrees || cause->test == test_runnable))
+	else if (v->percent >= SURE_PERCENT && (v->agrees || cause->test == test_runnable || cause->test == test_queue))
 		is = 2;
 	else if (v->percent >= MAIN_PERCENT)
 		is = 1;

@@ -6,6 +6,7 @@
  * interrupted calls itself restart_syscall. */
 #include "waits.h"
 
+#include "buf.h"
 #include "ktime.h"
 #include "proc.h"
 
@@ -30,6 +31,8 @@ const char *syscall_name(long nr)
 
 	return nr >= 0 && (size_t)nr < ARRAY_LEN(name) ? name[nr] : NULL;
 }
+
+#define FDS_NAMED 8 /* of those that one thread waits for; more stay numbers */
 
 enum timeout_type { NO_TIMEOUT, TIMESPEC, TIMESPEC_UNTIL, TIMEVAL, MILLISECONDS };
 
@@ -200,9 +203,9 @@ static void sleep_text(long nr, const uint64_t arg[6], struct wait *w)
 	if (until) /* a moment on some clock: not a duration */
 		w->timeout_ns = 0;
 	if (w->timeout_ns && w->timeout_ns != WAIT_FOREVER)
-		snprintf(w->text, sizeof(w->text), "sleeps for %.9g s", (double)w->timeout_ns / 1e9);
+		snprintf(w->text, sizeof(w->text), "%.9g s to pass", (double)w->timeout_ns / 1e9);
 	else
-		snprintf(w->text, sizeof(w->text), until ? "sleeps until a set time" : "sleeps");
+		snprintf(w->text, sizeof(w->text), until ? "a set time" : "time to pass");
 }
 
 static bool futex_waits(uint64_t op)
@@ -466,16 +469,41 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 	return 0;
 }
 
+/* 'fd 7' or 'fds 3 9', and nothing after it: what wait_describe wrote, or an analyst
+ * that is not to be trusted. */
+static size_t listed_fds(const char *text, int *fds, size_t max)
+{
+	size_t count = 0;
+	int fd, used;
+
+	if (strncmp(text, "fd ", 3) && strncmp(text, "fds ", 4))
+		return 0;
+	for (text += strcspn(text, " "); *text; text += used) {
+		if (count == max || sscanf(text, " %d%n", &fd, &used) != 1 || fd < 0)
+			return 0;
+		fds[count++] = fd;
+	}
+	return count;
+}
+
 void waits_name_fds(struct analysis *analysis, int proc_dir_fd)
 {
 	for (size_t i = 0; i < analysis->thread_count; i++) {
 		struct thread *t = &analysis->thread[i];
-		char object[300];
-		int fd, end = 0;
+		int fds[FDS_NAMED];
+		size_t count = t->waits_for ? listed_fds(t->waits_for, fds, ARRAY_LEN(fds)) : 0;
+		struct buf names;
 
-		if (!t->waits_for || sscanf(t->waits_for, "fd %d%n", &fd, &end) != 1 || t->waits_for[end])
-			continue;
-		if (fd_describe(proc_dir_fd, fd, object, sizeof(object)) == 0)
-			text_setf(&t->waits_for, "fd %d (%s)", fd, object);
+		buf_init(&names, 2048);
+		for (size_t k = 0; k < count; k++) {
+			char object[300];
+
+			if (fd_describe(proc_dir_fd, fds[k], object, sizeof(object)) < 0)
+				snprintf(object, sizeof(object), "gone");
+			buf_addf(&names, k ? ", %s" : "%s", object);
+		}
+		if (count)
+			text_setf(&t->waits_for, "%s (%s)", t->waits_for, names.data);
+		buf_done(&names);
 	}
 }

@@ -34,7 +34,7 @@ struct wait {
 	int fd;		     /* -1 none, or more than one */
 	uint64_t object;     /* address (futex), pid (child), 0 none */
 	uint64_t timeout_ns; /* of the sleep, or until the call gives up; WAIT_FOREVER; 0 unknown */
-	char text[160];	     /* 'sleeps for 0.5 s', 'fd 7', 'fds 3 4 9'; '' if nothing is known */
+	char text[160];	     /* '0.5 s to pass', 'fd 7', 'fds 3 4 9'; '' if nothing is known */
 };
 
 /* The kind of wait that a call of this name is; WAIT_NONE for NULL and all others. */
@@ -54,7 +54,8 @@ long wait_restarted(const struct memory *mem, long nr, uint64_t pc);
  * nothing, costs microseconds. An fd number can be reused: the answer is about now. */
 int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size);
 
-/* Adds what each fd is to the 'fd N' in the threads' waits_for: 'fd 7 (tcp ...)'.
+/* Adds what each fd is to the 'fd N' in the threads' waits_for: 'fd 7 (tcp ...)',
+ * 'fds 3 4 (pipe, eventfd)'.
  * For privileged callers, while the process still stands where the analysis saw it. */
 void waits_name_fds(struct analysis *analysis, int proc_dir_fd);
 

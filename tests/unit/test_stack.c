@@ -105,7 +105,7 @@ static void test_threads(void **state UNUSED)
 
 		assert_non_null(t);
 		assert_string_equal(t->call, "clock_nanosleep");
-		assert_string_equal(t->waits_for, "sleeps for 1000 s");
+		assert_string_equal(t->waits_for, "1000 s to pass");
 		inner = find_frame(&t->stack, "innermost_part");
 		middle = find_frame(&t->stack, "middle_part");
 		outer = find_frame(&t->stack, "thread_main");

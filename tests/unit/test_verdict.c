@@ -96,7 +96,7 @@ static void test_php_sleep(void **state UNUSED)
 static void test_native_sleep(void **state UNUSED)
 {
 	struct incident *i = incident_of("shop", 811, 812, 2000 * MS);
-	struct thread *t = thread_add(i, 812, "clock_nanosleep", "sleeps for 3 s");
+	struct thread *t = thread_add(i, 812, "clock_nanosleep", "3 s to pass");
 
 	frame_add(&t->stack, "clock_nanosleep", NULL, 0, "libc.so.6");
 	frame_add(&t->stack, "fn_4c0", NULL, 0, "shop");
@@ -114,7 +114,7 @@ static void test_lock_chain(void **state UNUSED)
 	t->waits_for_tid = 815;
 	t = thread_add(i, 815, "futex", "mutex 0x66 held by 816 \"worker\"");
 	t->waits_for_tid = 816;
-	t = thread_add(i, 816, "clock_nanosleep", "sleeps for 9 s");
+	t = thread_add(i, 816, "clock_nanosleep", "9 s to pass");
 	frame_add(&t->stack, "holder_work", "shop.c", 77, "shop");
 	text_set(&lock->name, "mutex 0x55");
 	lock->owner = 815;
@@ -190,6 +190,12 @@ static void test_disk_child_and_file_lock(void **state UNUSED)
 	      "PHP worker 4711 waited for the disk: fsync on file /var/data in fsync() called by slow_part() at "
 	      "/srv/slow.php:3 for 0.45 of 0.50 s.",
 	      "high");
+	i = php_incident("read", "fread");
+	spend(i, SPEND_WAIT, "read", "disk", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the disk: read in fread() called by slow_part() at /srv/slow.php:3 for 0.45 of "
+	      "0.50 s.",
+	      "high");
 	i = php_incident("wait4", "shell_exec");
 	text_set(&i->analysis.thread[0].waits_for, "child process 99");
 	spend(i, SPEND_WAIT, "wait4", NULL, 450 * MS);
@@ -252,6 +258,66 @@ static void test_event_loop(void **state UNUSED)
 	      "GET /slow is parked: node 9 sits idle in its event loop (epoll_wait) for 0.99 of 1.00 s, and what the request "
 	      "waits for is on no stack.",
 	      "low");
+}
+
+static void test_called_and_queue(void **state UNUSED)
+{
+	struct incident *i = incident_of("nginx", 9, 9, 1000 * MS);
+
+	thread_add(i, 9, "epoll_wait", "fd 13");
+	spend(i, SPEND_WAIT, "epoll_wait", "the answer of tcp:10.0.0.5:9000", 990 * MS);
+	check(i,
+	      "nginx 9 waited for the answer of tcp:10.0.0.5:9000, idle in its event loop (epoll_wait), for 0.99 of 1.00 s.",
+	      "high");
+	i = php_incident("poll", "curl_exec");
+	spend(i, SPEND_WAIT, "poll", "the answer of tcp:10.0.0.5:80", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the answer of tcp:10.0.0.5:80 in curl_exec() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
+	i = php_incident("clock_nanosleep", "usleep");
+	spend(i, SPEND_WAIT, NULL, "before the holder got the request", 450 * MS);
+	check(i, "GET /slow waited for 0.45 of 0.50 s in the queue, until PHP worker 4711 took it.", "high");
+	i = php_incident("clock_nanosleep", "usleep");
+	spend(i, SPEND_WAIT, NULL, "in waits no longer listed one by one", 450 * MS);
+	check(i, "PHP worker 4711 waited in waits no longer listed one by one for 0.45 of 0.50 s.", "medium");
+}
+
+static void test_client(void **state UNUSED)
+{
+	struct incident *i = incident_of("shop", 811, 812, 1000 * MS);
+
+	text_set(&i->request.client, "10.1.2.3:4444");
+	thread_add(i, 812, "recvfrom", NULL);
+	spend(i, SPEND_WAIT, "recvfrom", "tcp 10.0.0.8:80 -> 10.1.2.3:4444", 990 * MS);
+	check(i,
+	      "Thread 812 of shop 811 waited for the client 10.1.2.3:4444 to send its request (recvfrom) for 0.99 of 1.00 s.",
+	      "high");
+	i = incident_of("shop", 811, 812, 1000 * MS);
+	text_set(&i->request.client, "10.1.2.3:444");
+	thread_add(i, 812, "sendto", NULL);
+	spend(i, SPEND_WAIT, "sendto", "tcp 10.0.0.8:80 -> 10.1.2.3:4444", 990 * MS); /* another one */
+	check(i, "Thread 812 of shop 811 waited for tcp 10.0.0.8:80 -> 10.1.2.3:4444 (sendto) for 0.99 of 1.00 s.",
+	      "high");
+}
+
+/* A semaphore has no holder to blame. */
+static void test_wake_up(void **state UNUSED)
+{
+	struct incident *i = incident_of("python3", 811, 812, 1000 * MS);
+
+	thread_add(i, 812, "futex", "semaphore 0x7f00");
+	spend(i, SPEND_WAIT, "futex", NULL, 990 * MS);
+	check(i,
+	      "Thread 812 of python3 811 waited for another thread to wake it (semaphore 0x7f00) for 0.99 of 1.00 s.",
+	      "medium");
+	i = incident_of("python3", 811, 812, 1000 * MS);
+	thread_add(i, 812, "futex", "thread 815 \"pool\" to end")->waits_for_tid = 815;
+	thread_add(i, 815, NULL, NULL);
+	spend(i, SPEND_WAIT, "futex", NULL, 990 * MS);
+	check(i,
+	      "Thread 812 of python3 811 waited for 0.99 of 1.00 s for thread 815 \"pool\" to end, which is computing.",
+	      "high");
 }
 
 static void test_spread_and_unknown(void **state UNUSED)
@@ -324,13 +390,23 @@ static void test_hostile_names(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_php_sleep),    cmocka_unit_test(test_native_sleep),
-		cmocka_unit_test(test_lock_chain),   cmocka_unit_test(test_deadlock),
-		cmocka_unit_test(test_upstream),     cmocka_unit_test(test_cpu),
-		cmocka_unit_test(test_no_cpu),	     cmocka_unit_test(test_disk_child_and_file_lock),
-		cmocka_unit_test(test_status),	     cmocka_unit_test(test_ended_before),
-		cmocka_unit_test(test_event_loop),   cmocka_unit_test(test_spread_and_unknown),
-		cmocka_unit_test(test_disagreement), cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_php_sleep),
+		cmocka_unit_test(test_native_sleep),
+		cmocka_unit_test(test_lock_chain),
+		cmocka_unit_test(test_deadlock),
+		cmocka_unit_test(test_upstream),
+		cmocka_unit_test(test_cpu),
+		cmocka_unit_test(test_no_cpu),
+		cmocka_unit_test(test_disk_child_and_file_lock),
+		cmocka_unit_test(test_status),
+		cmocka_unit_test(test_ended_before),
+		cmocka_unit_test(test_event_loop),
+		cmocka_unit_test(test_called_and_queue),
+		cmocka_unit_test(test_client),
+		cmocka_unit_test(test_wake_up),
+		cmocka_unit_test(test_spread_and_unknown),
+		cmocka_unit_test(test_disagreement),
+		cmocka_unit_test(test_hostile_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -102,14 +102,14 @@ static void test_sleeps(void **state UNUSED)
 {
 	struct timespec half = { .tv_nsec = 500000000 }, broken = { .tv_sec = -1, .tv_nsec = 5 };
 
-	check(SYS_nanosleep, ARGS(ADDR(&half)), WAIT_SLEEP, -1, 500000000, "sleeps for 0.5 s");
-	check(SYS_clock_nanosleep, ARGS(0, 0, ADDR(&half)), WAIT_SLEEP, -1, 500000000, "sleeps for 0.5 s");
-	check(SYS_clock_nanosleep, ARGS(0, TIMER_ABSTIME, ADDR(&half)), WAIT_SLEEP, -1, 0, "sleeps until a set time");
-	check(SYS_nanosleep, ARGS(ADDR(&broken)), WAIT_SLEEP, -1, 0, "sleeps");
-	check(SYS_nanosleep, ARGS(16), WAIT_SLEEP, -1, 0, "sleeps"); /* unreadable */
-	check(SYS_poll, ARGS(0, 0, 1500), WAIT_SLEEP, -1, 1500000000, "sleeps for 1.5 s");
+	check(SYS_nanosleep, ARGS(ADDR(&half)), WAIT_SLEEP, -1, 500000000, "0.5 s to pass");
+	check(SYS_clock_nanosleep, ARGS(0, 0, ADDR(&half)), WAIT_SLEEP, -1, 500000000, "0.5 s to pass");
+	check(SYS_clock_nanosleep, ARGS(0, TIMER_ABSTIME, ADDR(&half)), WAIT_SLEEP, -1, 0, "a set time");
+	check(SYS_nanosleep, ARGS(ADDR(&broken)), WAIT_SLEEP, -1, 0, "time to pass");
+	check(SYS_nanosleep, ARGS(16), WAIT_SLEEP, -1, 0, "time to pass"); /* unreadable */
+	check(SYS_poll, ARGS(0, 0, 1500), WAIT_SLEEP, -1, 1500000000, "1.5 s to pass");
 	check(SYS_select, ARGS(0, 0, 0, 0, ADDR(&(struct timeval){ .tv_usec = 250000 })), WAIT_SLEEP, -1, 250000000,
-	      "sleeps for 0.25 s");
+	      "0.25 s to pass");
 }
 
 static void test_fds(void **state UNUSED)
@@ -267,11 +267,18 @@ static void test_naming_fds_of_threads(void **state UNUSED)
 	struct analysis a = { 0 };
 	char want[64];
 
-	for (int i = 0; i < 3; i++)
+	for (int i = 0; i < 6; i++)
 		list_add(&a.thread, &a.thread_count, sizeof(*a.thread));
 	text_setf(&a.thread[0].waits_for, "fd %d", fd);
 	text_set(&a.thread[1].waits_for, "mutex 0x10 held by 3");
+	text_setf(&a.thread[3].waits_for, "fds %d 987", fd);
+	text_setf(&a.thread[4].waits_for, "fd %d; rm -rf", fd);
+	text_set(&a.thread[5].waits_for, "fds 1 2 3 4 5 6 7 8 9");
 	waits_name_fds(&a, dir_fd);
+	snprintf(want, sizeof(want), "fds %d 987 (eventfd, gone)", fd);
+	assert_string_equal(a.thread[3].waits_for, want);
+	assert_null(strchr(a.thread[4].waits_for, '('));
+	assert_string_equal(a.thread[5].waits_for, "fds 1 2 3 4 5 6 7 8 9");
 	snprintf(want, sizeof(want), "fd %d (eventfd)", fd);
 	assert_string_equal(a.thread[0].waits_for, want);
 	assert_string_equal(a.thread[1].waits_for, "mutex 0x10 held by 3");
