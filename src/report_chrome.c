@@ -46,9 +46,9 @@ static void add_event(struct buf *out, const struct incident *i, const struct tr
 		add_us(out, "dur", e->dur_ns);
 	else
 		buf_addf(out, ",\"s\":\"%s\"", trigger ? "g" : "t");
-	buf_addf(out, ",\"args\":{\"count\":%" PRIu64, e->count ? e->count : 1);
+	buf_addf(out, ",\"args\":{\"count\":%" PRIu64, e->count ? MIN(e->count, (uint64_t)INT64_MAX) : 1);
 	if (e->bytes)
-		buf_addf(out, ",\"bytes\":%" PRIu64, e->bytes);
+		buf_addf(out, ",\"bytes\":%" PRIu64, MIN(e->bytes, (uint64_t)INT64_MAX));
 	if (e->waker)
 		buf_addf(out, ",\"woken_by\":%d", e->waker);
 	if (e->detail) {
