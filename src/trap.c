@@ -9,7 +9,6 @@
 #include "action.h"
 #include "facts.h"
 #include "ktime.h"
-#include "log.h"
 #include "proc.h"
 #include "request.h"
 #include "verdict.h"

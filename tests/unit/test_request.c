@@ -1,0 +1,226 @@
+// SPDX-License-Identifier: MIT
+/* From a slot to words: the parts of the time add up to the whole, to the nanosecond,
+ * whenever the copy was made; events come out in order; what the ring lost is counted. */
+#include "request.h"
+
+#include "ktime.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include <cmocka.h>
+
+#define MS NSEC_PER_MSEC
+#define T0 (1000 * NSEC_PER_SEC)
+
+static const char *call(long nr)
+{
+	return nr == 230 ? "clock_nanosleep" : nr == 45 ? "recvfrom" : nr == 202 ? "futex" : NULL;
+}
+
+static void object(void *arg UNUSED, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
+{
+	buf[0] = '\0';
+	if (nr == 202)
+		snprintf(buf, size, "futex 0x%llx of %d", (unsigned long long)a, pid);
+}
+
+static const struct wording words = { .call = call, .object = object };
+
+static struct slot *new_slot(void)
+{
+	struct slot *s = calloc(1, sizeof(*s));
+
+	assert_non_null(s);
+	*s = (struct slot){ .gen = 1, .state = SLOT_HELD, .begin_ns = T0, .pid = 10, .tid = 11, .seg_since_ns = T0,
+			    .up_fd = -1, .child_slot = SLOT_NONE, .parent_slot = SLOT_NONE };
+	return s;
+}
+
+static void add_event(struct slot *s, u8 kind, s16 nr, u64 a, u64 at, u64 dur)
+{
+	s->event[s->event_count++] =
+		(struct slot_event){ .at_ns = at, .dur_ns = dur, .a = a, .tid = s->tid, .count = 1, .nr = nr, .kind = kind };
+}
+
+static uint64_t sum(const struct incident *in)
+{
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i < in->spending_count; i++)
+		ns += in->spending[i].ns;
+	return ns;
+}
+
+/* 1 ms on CPU, 99 ms in futex, then asleep since; the limit passed at 500 ms. */
+static struct slot *sleeping_slot(void)
+{
+	struct slot *s = new_slot();
+
+	s->acc[SEGMENT_CPU] = 1 * MS;
+	s->acc[SEGMENT_WAIT] = 99 * MS;
+	add_event(s, EVENT_WAIT, 202, 0x1234, T0 + 1 * MS, 99 * MS);
+	s->seg_kind = SEGMENT_WAIT;
+	s->seg_since_ns = T0 + 100 * MS;
+	s->wait_nr = 230;
+	return s;
+}
+
+static void parts_add_up_whenever_the_copy_was_made(void **state UNUSED)
+{
+	for (uint64_t late = 0; late < 30 * MS; late += 3 * MS + 7) {
+		struct incident *in = incident_new();
+		struct slot *s = sleeping_slot();
+
+		request_spending(s, s, T0 + 500 * MS, T0 + 500 * MS + late, &words, in);
+		assert_int_equal(sum(in), 500 * MS);
+		assert_string_equal(in->spending[0].call, "clock_nanosleep");
+		assert_int_equal(in->spending[0].ns, 400 * MS);
+		assert_true(in->spending[0].open);
+		assert_string_equal(in->spending[1].call, "futex");
+		assert_string_equal(in->spending[1].object, "futex 0x1234 of 10");
+		assert_false(in->spending[1].open);
+		free(s);
+		incident_free(in);
+	}
+}
+
+static void time_before_the_holder_is_a_part_too(void **state UNUSED)
+{
+	struct slot *outer = new_slot(), *holder = sleeping_slot();
+	struct incident *in = incident_new();
+
+	outer->begin_ns = T0 - 20 * MS;
+	request_spending(outer, holder, T0 + 500 * MS, T0 + 501 * MS, &words, in);
+	assert_int_equal(sum(in), 520 * MS);
+	assert_string_equal(in->spending[2].object, "before the holder got the request");
+	assert_int_equal(in->spending[2].ns, 20 * MS);
+	free(outer);
+	free(holder);
+	incident_free(in);
+}
+
+static void what_nothing_explains_is_shown(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct slot *s = new_slot();
+
+	s->acc[SEGMENT_CPU] = 30 * MS;
+	s->acc[SEGMENT_AWAY] = 60 * MS;
+	s->seg_kind = SEGMENT_AWAY;
+	s->seg_since_ns = T0 + 90 * MS;
+	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	assert_int_equal(sum(in), 100 * MS);
+	assert_int_equal(in->spending[0].kind, SPEND_UNATTRIBUTED);
+	assert_int_equal(in->spending[0].ns, 70 * MS);
+	free(s);
+	incident_free(in);
+}
+
+/* Waits longer than their events say: the ring has overwritten some. */
+static void waits_that_were_overwritten_are_named(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct slot *s = new_slot();
+
+	s->acc[SEGMENT_WAIT] = 100 * MS;
+	add_event(s, EVENT_WAIT, 202, 1, T0, 40 * MS);
+	s->event_count = 1;
+	s->seg_kind = SEGMENT_CPU;
+	s->seg_since_ns = T0 + 100 * MS;
+	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	assert_int_equal(sum(in), 100 * MS);
+	assert_int_equal(in->spending[0].ns, 60 * MS);
+	assert_null(in->spending[0].call);
+	free(s);
+	incident_free(in);
+}
+
+static void the_trace_is_in_order_and_counts_its_losses(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct slot *s = sleeping_slot();
+
+	add_event(s, EVENT_RECV, 45, 83, T0, 0);
+	request_trace(s, T0, T0 + 300 * MS, &words, in);
+	request_trace_mark(in, 250 * MS, "trigger", "now", NULL, 10, 11);
+	request_trace_sort(in);
+	assert_int_equal(in->trace_count, 4);
+	assert_string_equal(in->trace[0].kind, "recv");
+	assert_int_equal(in->trace[0].bytes, 83);
+	assert_string_equal(in->trace[1].name, "futex");
+	assert_string_equal(in->trace[2].name, "clock_nanosleep"); /* the one that goes on */
+	assert_int_equal(in->trace[2].dur_ns, 200 * MS);
+	assert_string_equal(in->trace[3].kind, "trigger");
+	assert_int_equal(in->losses.events_overwritten, 0);
+	s->event_count = SLOT_EVENTS + 1000;
+	request_trace_clear(in);
+	request_trace(s, T0, T0, &words, in);
+	assert_int_equal(in->losses.events_overwritten, 1000);
+	free(s);
+	incident_free(in);
+}
+
+static void heads_become_requests(void **state UNUSED)
+{
+	static const char head[] = "GET /a?b=c HTTP/1.1\r\nHost: shop\r\n\r\n";
+	struct request_info info = { 0 };
+	struct slot *s = new_slot();
+
+	memcpy(s->head, head, strlen(head));
+	s->head_len = (u32)strlen(head);
+	request_describe(s, &info);
+	assert_string_equal(info.method, "GET");
+	assert_string_equal(info.url, "/a?b=c");
+	assert_string_equal(info.host, "shop");
+	s->head_len = 0xffffffff; /* whatever stands there, no byte beyond is read */
+	memset(s->head, 'A', sizeof(s->head));
+	s->flags = SLOT_HEAD_CUT;
+	request_describe(s, &info);
+	assert_true(info.head_cut);
+	free(info.method);
+	free(info.url);
+	free(info.host);
+	free(info.user_agent);
+	free(s);
+}
+
+static void endpoints_have_names(void **state UNUSED)
+{
+	struct endpoint v4 = { .family = AF_INET, .port = 3306, .addr = { 0x0500000a } };
+	struct endpoint v6 = { .family = AF_INET6, .port = 80, .addr = { 0, 0, 0, 0x01000000 } };
+	struct endpoint un = { .family = AF_UNIX };
+	uint8_t path[UNIX_PATH] = "/run/x.sock", abstract[UNIX_PATH] = "\0abc", full[UNIX_PATH];
+	char buf[256];
+
+	request_endpoint(&v4, NULL, buf, sizeof(buf));
+	assert_string_equal(buf, "tcp:10.0.0.5:3306");
+	request_endpoint(&v6, NULL, buf, sizeof(buf));
+	assert_string_equal(buf, "tcp:[::1]:80");
+	request_endpoint(&un, path, buf, sizeof(buf));
+	assert_string_equal(buf, "unix:/run/x.sock");
+	request_endpoint(&un, abstract, buf, sizeof(buf));
+	assert_string_equal(buf, "unix:@abc");
+	memset(full, 'p', sizeof(full)); /* no NUL at its end */
+	request_endpoint(&un, full, buf, sizeof(buf));
+	assert_int_equal(strlen(buf), 5 + UNIX_PATH);
+	request_endpoint(&(struct endpoint){ .family = 0 }, NULL, buf, sizeof(buf));
+	assert_string_equal(buf, "");
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(parts_add_up_whenever_the_copy_was_made),
+		cmocka_unit_test(time_before_the_holder_is_a_part_too),
+		cmocka_unit_test(what_nothing_explains_is_shown),
+		cmocka_unit_test(waits_that_were_overwritten_are_named),
+		cmocka_unit_test(the_trace_is_in_order_and_counts_its_losses),
+		cmocka_unit_test(heads_become_requests),
+		cmocka_unit_test(endpoints_have_names),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
