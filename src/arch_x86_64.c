@@ -48,13 +48,36 @@ struct frame {
 };
 _Static_assert(sizeof(struct frame) == 312, "layout of the kernel's rt_sigframe");
 
+/* Where the XSAVE components lie on this CPU. Asked once, before any stop: under a
+ * hypervisor each CPUID costs tens of microseconds. */
+static const struct xsave_layout {
+	size_t total;
+	struct {
+		unsigned int offset, size;
+	} component[63];
+} *xsave_layout(void)
+{
+	static struct xsave_layout layout;
+	unsigned int eax, ebx, ecx, edx, a, d;
+	uint64_t enabled;
+
+	if (layout.total)
+		return &layout;
+	layout.total = XSAVE_LEGACY;
+	if (!__get_cpuid_count(0xd, 0, &eax, &ebx, &ecx, &edx))
+		return &layout;
+	layout.total = MAX(layout.total, (size_t)MAX(ebx, ecx));
+	enabled = (uint64_t)edx << 32 | eax;
+	for (unsigned int i = 2; i < ARRAY_LEN(layout.component); i++) {
+		if (enabled >> i & 1)
+			__cpuid_count(0xd, i, layout.component[i].size, layout.component[i].offset, a, d);
+	}
+	return &layout;
+}
+
 size_t arch_xstate_size(void)
 {
-	unsigned int eax, ebx, ecx, edx;
-
-	if (!__get_cpuid_count(0xd, 0, &eax, &ebx, &ecx, &edx) || ebx < XSAVE_LEGACY)
-		return 4096;
-	return MAX(ebx, ecx);
+	return xsave_layout()->total;
 }
 
 /* Calls that return EINTR after a stop without a signal although nothing happened.
@@ -104,6 +127,7 @@ size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_
 	static const struct {
 		unsigned int component, offset, size;
 	} layout[] = { { 2, 576, 256 }, { 5, 1088, 64 }, { 6, 1152, 512 }, { 7, 1664, 1024 }, { 9, 2688, 8 } };
+	const struct xsave_layout *ours = xsave_layout();
 	uint64_t mask, known = 7, present;
 	size_t len = XSAVE_LEGACY;
 	bool differs = false;
@@ -115,12 +139,11 @@ size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_
 	memset(out, 0, ARCH_XSTATE_CORE_BYTES);
 	memcpy(out, state->xstate, XSAVE_LEGACY);
 	for (size_t i = 0; i < ARRAY_LEN(layout); i++) {
-		unsigned int size, offset, ecx, edx;
+		unsigned int offset = ours->component[layout[i].component].offset;
+		unsigned int size = MIN(ours->component[layout[i].component].size, layout[i].size);
 
-		if (!(mask >> layout[i].component & 1) ||
-		    !__get_cpuid_count(0xd, layout[i].component, &size, &offset, &ecx, &edx))
+		if (!(mask >> layout[i].component & 1) || !size)
 			continue;
-		size = MIN(size, layout[i].size);
 		if ((size_t)offset + size > state->xstate_len)
 			continue;
 		differs |= offset != layout[i].offset;
@@ -332,15 +355,14 @@ bool arch_site_holds(const struct arch_site *site, const struct memory *mem)
 /* The part of the regset that holds something: what the thread's own signal frames hold. */
 static size_t xstate_used(const struct arch_state *state)
 {
+	const struct xsave_layout *layout = xsave_layout();
 	size_t used = XSAVE_LEGACY;
 	uint64_t components;
 
 	memcpy(&components, state->xstate + 512, sizeof(components));
-	for (unsigned int i = 2; i < 63; i++) {
-		unsigned int size, offset, ecx, edx;
-
-		if ((components >> i & 1) && __get_cpuid_count(0xd, i, &size, &offset, &ecx, &edx))
-			used = MAX(used, (size_t)offset + size);
+	for (unsigned int i = 2; i < ARRAY_LEN(layout->component); i++) {
+		if (components >> i & 1)
+			used = MAX(used, (size_t)layout->component[i].offset + layout->component[i].size);
 	}
 	return MIN(used, state->xstate_len);
 }
