@@ -45,8 +45,10 @@ static void put_ns(struct buf *out, uint64_t ns)
 {
 	if (ns >= 100 * NSEC_PER_MSEC)
 		buf_addf(out, "%.2f s", (double)ns / 1e9);
-	else
+	else if (ns >= 100 * NSEC_PER_USEC)
 		buf_addf(out, "%.1f ms", ns_to_ms(ns));
+	else
+		buf_addf(out, "%.0f us", (double)ns / 1e3);
 }
 
 /* 'for 0.50 of 0.50 s' */
