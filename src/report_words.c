@@ -12,7 +12,7 @@
 struct word word_duration(uint64_t ns)
 {
 	double ms = ns_to_ms(ns);
-	uint64_t s = (ns + NSEC_PER_SEC / 2) / NSEC_PER_SEC;
+	uint64_t s = ns / NSEC_PER_SEC + (ns % NSEC_PER_SEC >= NSEC_PER_SEC / 2);
 	struct word w;
 
 	if (ns < 1000)
@@ -31,8 +31,10 @@ struct word word_duration(uint64_t ns)
 		snprintf(w.s, sizeof(w.s), "%.1f s", ms / 1000);
 	else if (s < 3600)
 		snprintf(w.s, sizeof(w.s), "%um %02us", (unsigned int)(s / 60), (unsigned int)(s % 60));
+	else if (s < 100 * 3600)
+		snprintf(w.s, sizeof(w.s), "%uh %02um", (unsigned int)(s / 3600), (unsigned int)(s / 60 % 60));
 	else
-		snprintf(w.s, sizeof(w.s), "%" PRIu64 "h %02um", s / 3600, (unsigned int)(s / 60 % 60));
+		snprintf(w.s, sizeof(w.s), "%" PRIu64 " d", s / 86400);
 	return w;
 }
 
