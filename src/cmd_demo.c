@@ -46,14 +46,14 @@ struct demo {
 
 	/* by row of demo_kinds */
 	struct told {
-		char *path;	/* of the incident; NULL: not trapped (yet) */
+		char *path; /* of the incident; NULL: not trapped (yet) */
 		char *verdict;
-		char *page;	/* report_text */
+		char *page; /* report_text */
 		char id[INCIDENT_ID_LEN + 1];
 		char *core;
 		double pause_ms;
 		bool ended;
-	} *told;
+	} * told;
 	size_t told_count;
 };
 
@@ -61,7 +61,7 @@ struct demo {
 
 static int start_child(const char *verb, const char *arg, struct child *ret_child, int *ret_fd, struct err *err)
 {
-	char *argv[] = { (char *)(uintptr_t)"reqtrap", (char *)(uintptr_t)verb, (char *)(uintptr_t)arg, NULL };
+	char *argv[] = { (char *)(uintptr_t) "reqtrap", (char *)(uintptr_t)verb, (char *)(uintptr_t)arg, NULL };
 	CLEAN(fd) int ours = -1;
 	CLEAN(fd) int theirs = -1;
 	int pair[2], r;
@@ -168,8 +168,8 @@ static void tell_json(const struct incident *incident, const char *path)
 	CLEAN(free) char *where = facts_utf8(path);
 	json_t *json = json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:f, s:f, s:b, s:s}", "event", "stored", "id",
 				 incident->id, "rule", incident->rule ? incident->rule : "", "reason",
-				 reason_name(incident->reason), "url", url, "status", incident->status, "verdict", verdict,
-				 "elapsed_ms", ns_to_ms(incident->elapsed_ns), "pause_ms",
+				 reason_name(incident->reason), "url", url, "status", incident->status, "verdict",
+				 verdict, "elapsed_ms", ns_to_ms(incident->elapsed_ns), "pause_ms",
 				 ns_to_ms(incident->capture.pause_ns), "running_at_snapshot",
 				 (int)incident->capture.running_at_snapshot, "incident", where);
 
@@ -409,8 +409,9 @@ static int tell(const struct demo *demo)
 		engine_totals(demo->engine, &totals);
 		json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "totals", "requests",
 				 (json_int_t)totals.requests, "trapped", (json_int_t)totals.trapped, "lost_events",
-				 (json_int_t)(totals.lost_ring + totals.lost_map), "refused", (json_int_t)totals.refused,
-				 "cpu_ns_per_request", (json_int_t)totals.cpu_ns_per_request, "store", demo->store);
+				 (json_int_t)(totals.lost_ring + totals.lost_map), "refused",
+				 (json_int_t)totals.refused, "cpu_ns_per_request",
+				 (json_int_t)totals.cpu_ns_per_request, "store", demo->store);
 		json_dumpf(json, stdout, JSON_COMPACT);
 		putchar('\n');
 		json_decref(json);
@@ -446,9 +447,9 @@ static int choose_store(struct demo *demo, const char *given, struct err *err)
 	const char *tmp = getenv("TMPDIR");
 
 	if (given)
-		return snprintf(demo->store, sizeof(demo->store), "%s", given) < (int)sizeof(demo->store) ?
-			       0 :
-			       err_say(err, -ENAMETOOLONG, "the path '%s' is too long", given);
+		return snprintf(demo->store, sizeof(demo->store), "%s", given) < (int)sizeof(demo->store)
+			       ? 0
+			       : err_say(err, -ENAMETOOLONG, "the path '%s' is too long", given);
 	snprintf(demo->store, sizeof(demo->store), "%s/reqtrap-demo-XXXXXX", tmp && tmp[0] == '/' ? tmp : "/tmp");
 	if (!mkdtemp(demo->store))
 		return err_sys(err, -errno, "cannot make a folder for the demo's pages ('%s')", demo->store);

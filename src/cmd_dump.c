@@ -197,7 +197,8 @@ static int open_target(const char *target, struct proc *ret_proc, char *process,
 		return r;
 	proc_name(pid, process, process_size);
 	if (is_kernel_thread(proc.dir_fd))
-		r = err_say(err, -EINVAL, "%d '%s' is a thread of the kernel: it has no memory of its own to dump", pid, process);
+		r = err_say(err, -EINVAL, "%d '%s' is a thread of the kernel: it has no memory of its own to dump", pid,
+			    process);
 	else
 		r = check_rights(&proc, process, err);
 	if (r < 0)
@@ -263,8 +264,8 @@ static int take_name(const struct series *s, char *name, size_t size, struct err
 		if (errno != EEXIST)
 			return err_sys(err, -errno, "cannot name the dump '%s/%s'", s->dir, name);
 	}
-	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", s->pattern, CLASHES_MAX - 1,
-		       s->dir);
+	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", s->pattern,
+		       CLASHES_MAX - 1, s->dir);
 }
 
 /* ---- telling ---- */
@@ -286,7 +287,8 @@ static json_t *omissions(const struct dump_result *result)
 		CLEAN(free) char *range = utf8_part(line, tab);
 		CLEAN(free) char *why = utf8_part(line + MIN(tab + 1, len), len - MIN(tab + 1, len));
 
-		json_array_append_new(list, json_pack("{s:s, s:s}", "range", range ? range : "", "why", why ? why : ""));
+		json_array_append_new(list,
+				      json_pack("{s:s, s:s}", "range", range ? range : "", "why", why ? why : ""));
 		line += len + (line[len] == '\n');
 	}
 	return list;
@@ -295,12 +297,13 @@ static json_t *omissions(const struct dump_result *result)
 static void tell_json(const char *path, const struct series *s, const struct dump_result *result)
 {
 	CLEAN(free) char *clean_path = facts_utf8(path);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:b, s:o}", "event", "dump", "path",
-				 clean_path ? clean_path : "", "kind", "full", "pid", (int)s->proc.pid, "threads",
-				 (json_int_t)result->threads, "method", capture_method_name(result->method), "pause_ms",
-				 ns_to_ms(result->pause_ns), "wall_ms", ns_to_ms(result->wall_ns), "bytes",
-				 (json_int_t)result->core_bytes, "bytes_on_disk", (json_int_t)result->core_bytes_on_disk,
-				 "complete", (int)result->complete, "omitted", omissions(result));
+	json_t *json =
+		json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:b, s:o}", "event", "dump", "path",
+			  clean_path ? clean_path : "", "kind", "full", "pid", (int)s->proc.pid, "threads",
+			  (json_int_t)result->threads, "method", capture_method_name(result->method), "pause_ms",
+			  ns_to_ms(result->pause_ns), "wall_ms", ns_to_ms(result->wall_ns), "bytes",
+			  (json_int_t)result->core_bytes, "bytes_on_disk", (json_int_t)result->core_bytes_on_disk,
+			  "complete", (int)result->complete, "omitted", omissions(result));
 
 	if (json && result->omitted_more)
 		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
@@ -323,7 +326,8 @@ static void tell_text(const char *path, const struct series *s, const struct dum
 
 	buf_init(&out, 65536);
 	buf_add_escaped(&out, path, strlen(path));
-	buf_addf(&out, "\n  process %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
+	buf_addf(&out,
+		 "\n  process %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
 		 s->proc.pid, s->process, result->threads, result->threads == 1 ? "" : "s",
 		 (double)result->core_bytes / 1048576.0, (double)result->core_bytes_on_disk / 1048576.0,
 		 ns_to_ms(result->pause_ns), capture_method_name(result->method), ns_to_ms(result->wall_ns));
@@ -415,8 +419,7 @@ static void take_result(void *arg, uint32_t events)
 		name_in_error(s, result.error, r, &err);
 	} else if (r < 0) {
 		err_sys(&err, r, "cannot take a dump of process %d '%s'", s->proc.pid, s->process);
-	}
-	else if (result.error[0])
+	} else if (result.error[0])
 		log_warn("%s", result.error);
 	if (r == 0)
 		r = take_name(s, name, sizeof(name), &err);
@@ -612,7 +615,8 @@ static int read_options(struct series *s, const struct command_line *line, const
 	s->json = option_given(line, "json");
 	log_quiet(option_given(line, "quiet"));
 	if (option_given(line, "stacks"))
-		return err_say(err, -EOPNOTSUPP, "'--stacks' writes no dump: 'reqtrap stacks %s' prints every thread's stack",
+		return err_say(err, -EOPNOTSUPP,
+			       "'--stacks' writes no dump: 'reqtrap stacks %s' prints every thread's stack",
 			       line->rest[0]);
 	if (line->command)
 		return err_say(err, -EOPNOTSUPP, "'-- %s': a dump needs a process that runs already", line->command[0]);

@@ -58,7 +58,8 @@ static bool by_chance(void)
 
 static int connect_to(uint16_t port)
 {
-	struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(port),
+	struct sockaddr_in to = { .sin_family = AF_INET,
+				  .sin_port = htons(port),
 				  .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
@@ -236,7 +237,7 @@ static const struct {
 	const char *path;
 	int (*serve)(void);
 } endpoints[] = {
-	{ "/fast", front_page_show },	 { "/sleep", report_print },	    { "/spin", search_find_products },
+	{ "/fast", front_page_show },	    { "/sleep", report_print },	       { "/spin", search_find_products },
 	{ "/lock", checkout_reserve_item }, { "/restock", restock_inventory }, { "/upstream", price_show },
 	{ "/fail", payment_take },
 };
@@ -246,8 +247,8 @@ static const struct {
 static enum MHD_Result answer(struct MHD_Connection *connection, int status)
 {
 	static char text[] = "thank you\n";
-	struct MHD_Response *response = MHD_create_response_from_buffer(status == 204 ? 0 : sizeof(text) - 1, text,
-									MHD_RESPMEM_PERSISTENT);
+	struct MHD_Response *response =
+		MHD_create_response_from_buffer(status == 204 ? 0 : sizeof(text) - 1, text, MHD_RESPMEM_PERSISTENT);
 	enum MHD_Result r;
 
 	if (!response)
@@ -326,7 +327,8 @@ static bool ask(int fd, const char *path)
 {
 	char buf[1024];
 	size_t len = 0, whole = 0;
-	int n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: demo.example\r\nUser-Agent: demo-load\r\n\r\n", path);
+	int n = snprintf(buf, sizeof(buf), "GET %s HTTP/1.1\r\nHost: demo.example\r\nUser-Agent: demo-load\r\n\r\n",
+			 path);
 
 	if (send(fd, buf, (size_t)n, MSG_NOSIGNAL) != n)
 		return false;

@@ -109,8 +109,8 @@ static size_t dash_len(const char *word)
 	/* hyphen, non-breaking, figure, en, em, bar, minus, small, fullwidth; then
 	 * the en and em dash of Windows-1252 */
 	static const char *const dashes[] = {
-		"-",	"\u2010", "\u2011", "\u2012", "\u2013", "\u2014",
-		"\u2015", "\u2212", "\ufe63", "\uff0d", "\x96", "\x97",
+		"-",	  "\u2010", "\u2011", "\u2012", "\u2013", "\u2014",
+		"\u2015", "\u2212", "\ufe63", "\uff0d", "\x96",	  "\x97",
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(dashes); i++) {
@@ -197,8 +197,9 @@ static int apply(struct procdump *pd, const struct row *row, const char *word, c
 	case USE_LATER:
 		break;
 	}
-	return err_say(err, -EOPNOTSUPP, "'%s' %s is not in this version: it dumps at once, or in a series by -s and -n",
-		       word, row->text);
+	return err_say(err, -EOPNOTSUPP,
+		       "'%s' %s is not in this version: it dumps at once, or in a series by -s and -n", word,
+		       row->text);
 }
 
 static int check(struct procdump *pd, bool every_given, struct buf *notes, struct err *err)
@@ -206,7 +207,8 @@ static int check(struct procdump *pd, bool every_given, struct buf *notes, struc
 	if (pd->help)
 		return 0;
 	if (!pd->target)
-		return err_say(err, -EINVAL, "no process is named: give a process id or a name (procdump -? shows how)");
+		return err_say(err, -EINVAL,
+			       "no process is named: give a process id or a name (procdump -? shows how)");
 	if (!strcmp(pd->target, "PID") || !strcmp(pd->target, "%1%"))
 		return err_say(err, -EINVAL, "'%s' stands for a number: put the process id in its place", pd->target);
 	if (every_given && pd->count == 1)
@@ -225,7 +227,8 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 		const struct row *row = name ? find_row(name) : NULL;
 
 		if (name && !row)
-			return err_say(err, -EINVAL, "'%s' is not an option of procdump (procdump -? lists them)", argv[i]);
+			return err_say(err, -EINVAL, "'%s' is not an option of procdump (procdump -? lists them)",
+				       argv[i]);
 		if (row) {
 			r = apply(&pd, row, argv[i], i + 1 < argc ? argv[i + 1] : NULL, notes, err);
 			if (r < 0)
@@ -237,8 +240,8 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 		} else if (!pd.path) {
 			pd.path = argv[i];
 		} else {
-			return err_say(err, -EINVAL, "'%s' is one word too many: a process and a file or folder are all",
-				       argv[i]);
+			return err_say(err, -EINVAL,
+				       "'%s' is one word too many: a process and a file or folder are all", argv[i]);
 		}
 	}
 	every_given = pd.every_ns != 0;

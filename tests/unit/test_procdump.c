@@ -102,7 +102,8 @@ static void slash_is_a_path_after_the_target(void **state)
 
 static void options_after_the_target(void **state)
 {
-	struct parsed p = PARSE("4711", "-s", "1", "-n", "2", "-dc", "why it is", "out.dmp", "-at", "9", "-ma", "--json");
+	struct parsed p =
+		PARSE("4711", "-s", "1", "-n", "2", "-dc", "why it is", "out.dmp", "-at", "9", "-ma", "--json");
 
 	(void)state;
 	assert_int_equal(p.code, 0);
@@ -160,9 +161,10 @@ static void notes(void **state)
 
 static void later(void **state)
 {
-	static const char *const name[] = { "mm", "mp", "mt",  "mc",   "c",   "cl",	"u",   "m",	"ml", "tc",   "fc",
-					    "p",  "pl", "pc",  "pcl",  "e",   "f",	"fx",  "t",	"w",  "sig",  "x",
-					    "k",  "i",	"gcm", "pgid", "sr",  "gcgen",	"cancel", "restrack" };
+	static const char *const name[] = {
+		"mm", "mp", "mt", "mc", "c", "cl",  "u", "m", "ml", "tc",  "fc",   "p",	 "pl",	  "pc",	    "pcl",
+		"e",  "f",  "fx", "t",	"w", "sig", "x", "k", "i",  "gcm", "pgid", "sr", "gcgen", "cancel", "restrack"
+	};
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
@@ -281,7 +283,8 @@ static void names(void **state)
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
 		assert_int_equal(dump_file_name(row[i].pattern, row[i].process, 4711, &tm, row[i].number, name,
-						sizeof(name), &err), 0);
+						sizeof(name), &err),
+				 0);
 		assert_string_equal(name, row[i].want);
 	}
 }
