@@ -14,7 +14,16 @@
 #define TID_MASK 0x3fffffffu
 #define FS_BASE 21 /* in user_regs_struct */
 
-enum owner_type { OWNER_NONE, OWNER_MUTEX, OWNER_WORD, OWNER_VALUE, OWNER_RWLOCK, OWNER_STDIO, OWNER_SEMAPHORE };
+enum owner_type {
+	OWNER_NONE,
+	OWNER_MUTEX,
+	OWNER_WORD,
+	OWNER_VALUE,
+	OWNER_RWLOCK,
+	OWNER_STDIO,
+	OWNER_SEMAPHORE,
+	OWNER_THREAD_ID
+};
 
 enum value_test { ANY, IS_0, IS_2, IS_2_OR_3, ROBUST, EVEN };
 
@@ -48,10 +57,12 @@ static const struct lock_row lock_rows[] = {
 	{ "malloc lock", "calloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
 	{ "malloc lock", "realloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
 	/* The rest is told by the words alone, so they must fit: a thread that is the owner,
-	 * or waiters counted. (sem_wait jumps into a nameless function: it is on no stack.) */
+	 * or waiters counted. (sem_wait and pthread_join jump into nameless functions: they
+	 * are on no stack.) */
 	{ "mutex", NULL, CMD_WAITS, ROBUST, OWNER_VALUE, true },
 	{ "stdio lock", NULL, CMD(FUTEX_WAIT), IS_2, OWNER_STDIO, true },
 	{ "mutex", NULL, CMD_WAITS, IS_2, OWNER_MUTEX, true },
+	{ "thread", NULL, CMD_WAITS, ANY, OWNER_THREAD_ID, false },
 	{ "semaphore", NULL, CMD(FUTEX_WAIT_BITSET), IS_0, OWNER_SEMAPHORE, false },
 };
 
@@ -204,6 +215,10 @@ static void find_owner(const struct solver *s, size_t i, struct found *f)
 		break;
 	case OWNER_STDIO:
 		f->owner = stdio_owner(s, w);
+		break;
+	case OWNER_THREAD_ID: /* the kernel clears it and wakes: never a private futex */
+		if (!(s->threads[i].arg[1] & FUTEX_PRIVATE_FLAG) && word_at(w, 0, &word) && word == value)
+			f->owner = thread_of(s, value);
 		break;
 	case OWNER_SEMAPHORE: /* value 0, number of waiters 4 */
 		f->words_fit =
