@@ -12,9 +12,9 @@
 
 #include <sys/user.h>
 
-#define ARCH_ELF_MACHINE 62 /* EM_X86_64 */
-#define ARCH_SITE_BYTES (32u << 10)	/* low end of [stack] that frames may use */
-#define ARCH_STACK_FREE (48u << 10)	/* least distance of the stack pointer from that low end */
+#define ARCH_ELF_MACHINE 62	    /* EM_X86_64 */
+#define ARCH_SITE_BYTES (32u << 10) /* low end of [stack] that frames may use */
+#define ARCH_STACK_FREE (48u << 10) /* least distance of the stack pointer from that low end */
 #define ARCH_RED_ZONE 128u
 
 struct arch_state {
@@ -56,8 +56,8 @@ bool arch_in_rseq(pid_t tid, const struct user_regs_struct *regs, const struct m
 /* Where calls can be injected: two byte runs in the target's own code, and the low
  * end of its main stack. */
 struct arch_site {
-	uint64_t call_ret;	/* 'syscall; ret' */
-	uint64_t sigreturn;	/* the libc's signal restorer */
+	uint64_t call_ret;  /* 'syscall; ret' */
+	uint64_t sigreturn; /* the libc's signal restorer */
 	uint64_t stack_low, stack_high;
 };
 
@@ -74,13 +74,13 @@ struct arch_frames {
 };
 
 /* Writes the frames (mem_fd: /proc/PID/mem, read-write). Registers are untouched. */
-int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state,
-		      uint64_t sigmask, struct arch_frames *ret_frames);
+int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state, uint64_t sigmask,
+		      struct arch_frames *ret_frames);
 int arch_frames_erase(const struct arch_frames *frames, int mem_fd); /* puts back what was there */
 
 /* Registers that run one system call and then return into the parent frame. For a
  * clone the new stack is frames->child: that ends in exit_group. */
-void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state,
-	       long nr, const uint64_t arg[6], struct user_regs_struct *ret_regs);
+void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state, long nr,
+	       const uint64_t arg[6], struct user_regs_struct *ret_regs);
 
 #endif

@@ -55,7 +55,7 @@ static const struct xsave_layout {
 	struct {
 		unsigned int offset, size;
 	} component[63];
-} *xsave_layout(void)
+} * xsave_layout(void)
 {
 	static struct xsave_layout layout;
 	unsigned int eax, ebx, ecx, edx, a, d;
@@ -85,11 +85,11 @@ size_t arch_xstate_size(void)
 static bool starts_again(long nr)
 {
 	static const int calls[] = {
-		SYS_epoll_wait,	 SYS_epoll_pwait, SYS_epoll_pwait2,    SYS_semop,    SYS_semtimedop,
+		SYS_epoll_wait,	     SYS_epoll_pwait,  SYS_epoll_pwait2,  SYS_semop,	      SYS_semtimedop,
 		SYS_rt_sigtimedwait, SYS_io_getevents, SYS_io_pgetevents, SYS_io_uring_enter, SYS_msgrcv,
-		SYS_msgsnd,	 SYS_read,	  SYS_readv,	       SYS_write,    SYS_writev,
-		SYS_futex,	 SYS_poll,	  SYS_select,	       SYS_recvfrom, SYS_recvmsg,
-		SYS_accept,	 SYS_accept4,	  SYS_sendto,	       SYS_sendmsg,
+		SYS_msgsnd,	     SYS_read,	       SYS_readv,	  SYS_write,	      SYS_writev,
+		SYS_futex,	     SYS_poll,	       SYS_select,	  SYS_recvfrom,	      SYS_recvmsg,
+		SYS_accept,	     SYS_accept4,      SYS_sendto,	  SYS_sendmsg,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {
@@ -215,8 +215,7 @@ static long restarted_call(uint64_t pc, const struct memory *mem, const char *wc
 	return SYS_restart_syscall;
 }
 
-long arch_syscall(const struct user_regs_struct *regs, const struct memory *mem, const char *wchan,
-		  uint64_t ret_arg[6])
+long arch_syscall(const struct user_regs_struct *regs, const struct memory *mem, const char *wchan, uint64_t ret_arg[6])
 {
 	int64_t value = (int64_t)regs->rax;
 	long nr = (long)regs->orig_rax;
@@ -241,10 +240,17 @@ void arch_regs_guess(const struct proc_syscall *sc, struct user_regs_struct *ret
 {
 	*ret_regs = (struct user_regs_struct){
 		.orig_rax = (unsigned long long)(sc->nr >= 0 ? sc->nr : -1),
-		.rdi = sc->arg[0], .rsi = sc->arg[1], .rdx = sc->arg[2],
-		.r10 = sc->arg[3], .r8 = sc->arg[4],  .r9 = sc->arg[5],
-		.rip = sc->pc,	   .rsp = sc->sp,     .cs = 0x33,
-		.ss = 0x2b,	   .eflags = 0x202,
+		.rdi = sc->arg[0],
+		.rsi = sc->arg[1],
+		.rdx = sc->arg[2],
+		.r10 = sc->arg[3],
+		.r8 = sc->arg[4],
+		.r9 = sc->arg[5],
+		.rip = sc->pc,
+		.rsp = sc->sp,
+		.cs = 0x33,
+		.ss = 0x2b,
+		.eflags = 0x202,
 	};
 }
 
@@ -327,7 +333,7 @@ int arch_site_find(const struct proc_maps *maps, const struct memory *mem, struc
 			site.stack_high = maps->map[i].end;
 		}
 	}
-	*ret_missing = !site.call_ret	? "a 'syscall; ret' in its code"
+	*ret_missing = !site.call_ret	 ? "a 'syscall; ret' in its code"
 		       : !site.sigreturn ? "a signal restorer in its code"
 		       : !site.stack_low ? "its main stack"
 					 : NULL;
@@ -374,11 +380,27 @@ static void frame_resume(struct frame *frame, const struct user_regs_struct *reg
 	int64_t value = (int64_t)regs->rax;
 
 	*frame = (struct frame){
-		.r8 = regs->r8, .r9 = regs->r9, .r10 = regs->r10, .r11 = regs->r11, .r12 = regs->r12,
-		.r13 = regs->r13, .r14 = regs->r14, .r15 = regs->r15, .di = regs->rdi, .si = regs->rsi,
-		.bp = regs->rbp, .bx = regs->rbx, .dx = regs->rdx, .ax = regs->rax, .cx = regs->rcx,
-		.sp = regs->rsp, .ip = regs->rip, .flags = regs->eflags,
-		.cs = (uint16_t)regs->cs, .ss = (uint16_t)regs->ss, .ss_flags = ALTSTACK_KEEP,
+		.r8 = regs->r8,
+		.r9 = regs->r9,
+		.r10 = regs->r10,
+		.r11 = regs->r11,
+		.r12 = regs->r12,
+		.r13 = regs->r13,
+		.r14 = regs->r14,
+		.r15 = regs->r15,
+		.di = regs->rdi,
+		.si = regs->rsi,
+		.bp = regs->rbp,
+		.bx = regs->rbx,
+		.dx = regs->rdx,
+		.ax = regs->rax,
+		.cx = regs->rcx,
+		.sp = regs->rsp,
+		.ip = regs->rip,
+		.flags = regs->eflags,
+		.cs = (uint16_t)regs->cs,
+		.ss = (uint16_t)regs->ss,
+		.ss_flags = ALTSTACK_KEEP,
 	};
 	if ((int64_t)regs->orig_rax < 0)
 		return;
@@ -396,8 +418,8 @@ static void put(uint8_t *image, uint64_t start, uint64_t addr, const void *data,
 	memcpy(image + (addr - start), data, len);
 }
 
-int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state,
-		      uint64_t sigmask, struct arch_frames *ret_frames)
+int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state, uint64_t sigmask,
+		      struct arch_frames *ret_frames)
 {
 	CLEAN(free) uint8_t *image = calloc(1, ARCH_SITE_BYTES);
 	size_t used = state->xstate_len ? xstate_used(state) : 0;
@@ -424,10 +446,16 @@ int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arc
 	parent.fpstate = xsave;
 	parent.sigmask = sigmask;
 	child = (struct frame){
-		.return_address = site->sigreturn, .uc_flags = UC_STRICT_RESTORE_SS,
-		.ss_flags = ALTSTACK_KEEP, .ax = SYS_exit_group, .ip = site->call_ret,
-		.sp = ret_frames->child + 8, .flags = 0x202,
-		.cs = parent.cs, .ss = parent.ss, .sigmask = ~0ull,
+		.return_address = site->sigreturn,
+		.uc_flags = UC_STRICT_RESTORE_SS,
+		.ss_flags = ALTSTACK_KEEP,
+		.ax = SYS_exit_group,
+		.ip = site->call_ret,
+		.sp = ret_frames->child + 8,
+		.flags = 0x202,
+		.cs = parent.cs,
+		.ss = parent.ss,
+		.sigmask = ~0ull,
 	};
 	put(image, ret_frames->start, ret_frames->parent, &parent, sizeof(parent));
 	put(image, ret_frames->start, ret_frames->child, &child, sizeof(child));
@@ -450,8 +478,8 @@ int arch_frames_erase(const struct arch_frames *frames, int mem_fd)
 	return n == (ssize_t)frames->len ? 0 : -EFAULT;
 }
 
-void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state,
-	       long nr, const uint64_t arg[6], struct user_regs_struct *ret_regs)
+void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state, long nr,
+	       const uint64_t arg[6], struct user_regs_struct *ret_regs)
 {
 	*ret_regs = state->resume;
 	ret_regs->rip = site->call_ret;

@@ -38,8 +38,8 @@ static void read_process(const struct proc *proc, struct core_process *ret)
 
 		*close = '\0';
 		snprintf(p.comm, sizeof(p.comm), "%s", open + 1);
-		sscanf(close + 1, " %c %d %d %d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %ld", &p.state,
-		       &p.ppid, &p.pgrp, &p.session, &p.flags, &nice);
+		sscanf(close + 1, " %c %d %d %d %*d %*d %lu %*u %*u %*u %*u %*u %*u %*d %*d %*d %ld", &p.state, &p.ppid,
+		       &p.pgrp, &p.session, &p.flags, &nice);
 		p.nice = (int)nice;
 	}
 	if (proc_file(proc->dir_fd, "cmdline", 1u << 20, &args, &len) == 0) {
@@ -52,8 +52,10 @@ static void read_process(const struct proc *proc, struct core_process *ret)
 
 static void add_thread(struct assembly *a, const struct core_process *process, const struct freeze_thread *thread)
 {
-	struct core_thread row = { .tid = thread->tid, .regs = &thread->state.regs,
-				   .xstate = thread->state.xstate, .xstate_len = thread->state.xstate_len };
+	struct core_thread row = { .tid = thread->tid,
+				   .regs = &thread->state.regs,
+				   .xstate = thread->state.xstate,
+				   .xstate_len = thread->state.xstate_len };
 	uint8_t xstate[ARCH_XSTATE_CORE_BYTES];
 	struct user_regs_struct guess;
 	struct proc_syscall sc;
@@ -129,8 +131,7 @@ static int join_maps(struct assembly *a)
 		const struct proc_map *next = &a->frozen->map[i];
 
 		for (; a->cloned && lost < a->before->count && a->before->map[lost].end <= next->start; lost++) {
-			if (a->before->map[lost].dontfork &&
-			    !proc_maps_find(a->frozen, a->before->map[lost].start))
+			if (a->before->map[lost].dontfork && !proc_maps_find(a->frozen, a->before->map[lost].start))
 				map[n++] = a->before->map[lost];
 		}
 		map[n] = *next;
@@ -191,8 +192,11 @@ static int add_sparse(struct assembly *a, const struct proc_map *map, const stru
 
 static int add_dense(struct assembly *a, const struct proc_map *map, uint64_t data_end)
 {
-	struct core_segment seg = { .start = map->start, .end = map->end, .data_end = data_end,
-				    .flags = segment_flags(map), .source = &a->every };
+	struct core_segment seg = { .start = map->start,
+				    .end = map->end,
+				    .data_end = data_end,
+				    .flags = segment_flags(map),
+				    .source = &a->every };
 
 	return core_add_segment(&a->core, &seg);
 }
@@ -207,9 +211,10 @@ static int add_elsewhere(struct assembly *a, const struct proc_map *map)
 		return -ENOMEM;
 	if (live && a->cloned)
 		a->omit(a->omit_arg, map->start, map->end, map->name,
-			map->wipeonfork || map->dontfork ?
-				"not in the snapshot (MADV_DONTFORK or MADV_WIPEONFORK): read from the live process later" :
-				"shared memory: read from the live process later", false);
+			map->wipeonfork || map->dontfork
+				? "not in the snapshot (MADV_DONTFORK or MADV_WIPEONFORK): read from the live process later"
+				: "shared memory: read from the live process later",
+			false);
 	return add_sparse(a, map, source);
 }
 

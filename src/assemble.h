@@ -15,11 +15,11 @@ struct assembly {
 	const struct proc_maps *before; /* from before the stop, with flags */
 	const struct proc_maps *frozen; /* of the frozen memory */
 	struct side *side;
-	bool cloned;			/* the frozen memory is a clone: shared pages are not in it */
-	int mem_fd, pagemap_fd;		/* the frozen memory */
-	unsigned int filter;		/* coredump_filter */
+	bool cloned;		/* the frozen memory is a clone: shared pages are not in it */
+	int mem_fd, pagemap_fd; /* the frozen memory */
+	unsigned int filter;	/* coredump_filter */
 	pid_t holder_tid;
-	const char *note;		/* text of our own note */
+	const char *note; /* text of our own note */
 	void (*omit)(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost);
 	void *omit_arg;
 

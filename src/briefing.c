@@ -118,9 +118,9 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 			int file = open_mapped(proc, map);
 
 			if (file >= 0) {
-				msg.file[msg.file_count++] = (struct analyst_file){
-					.dev_major = map->dev_major, .dev_minor = map->dev_minor, .inode = map->inode
-				};
+				msg.file[msg.file_count++] = (struct analyst_file){ .dev_major = map->dev_major,
+										    .dev_minor = map->dev_minor,
+										    .inode = map->inode };
 				fds[fd_count++] = file;
 			}
 		}
@@ -145,8 +145,9 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 
 int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd)
 {
-	struct analyst_message msg = { .type = ANALYST_GO, .pid = pid, .live = copy_mem_fd < 0,
-				       .has_copy = copy_mem_fd >= 0 };
+	struct analyst_message msg = {
+		.type = ANALYST_GO, .pid = pid, .live = copy_mem_fd < 0, .has_copy = copy_mem_fd >= 0
+	};
 	int fds[2] = { capture_fd, copy_mem_fd };
 
 	return fd < 0 ? 0 : send_message(fd, &msg, fds, copy_mem_fd < 0 ? 1 : 2);
@@ -169,7 +170,8 @@ bool briefing_wait(int fd, uint64_t until_ns)
 
 	while (fd >= 0) {
 		uint64_t now = now_ns(), left = until_ns > now ? until_ns - now : 0;
-		struct timespec ts = { .tv_sec = (time_t)(left / NSEC_PER_SEC), .tv_nsec = (long)(left % NSEC_PER_SEC) };
+		struct timespec ts = { .tv_sec = (time_t)(left / NSEC_PER_SEC),
+				       .tv_nsec = (long)(left % NSEC_PER_SEC) };
 
 		if (ppoll(&pfd, 1, &ts, NULL) <= 0 && now >= until_ns)
 			return false;

@@ -18,8 +18,7 @@ bool contents_deleted(const struct proc_map *map)
 	return n >= sizeof(mark) - 1 && !strcmp(map->name + n - (sizeof(mark) - 1), mark);
 }
 
-enum contents contents_of(const struct proc_map *map, unsigned int filter, bool changed, bool elf,
-			  const char **ret_why)
+enum contents contents_of(const struct proc_map *map, unsigned int filter, bool changed, bool elf, const char **ret_why)
 {
 	static const char *const kernels[] = { "[vvar]", "[vvar_vclock]", "[vsyscall]", "[uprobes]" };
 	bool shared = contents_shared(map), file = map->inode && !contents_deleted(map);

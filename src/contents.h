@@ -19,11 +19,11 @@ enum filter {
 };
 
 enum contents {
-	CONTENTS_SKIP,	  /* belongs to the kernel: no part of the process's memory */
-	CONTENTS_FILE,	  /* unchanged pages of a file that exists: they are in the file */
-	CONTENTS_HEADER,  /* the same, but its first page is an ELF header: that goes in */
+	CONTENTS_SKIP,	 /* belongs to the kernel: no part of the process's memory */
+	CONTENTS_FILE,	 /* unchanged pages of a file that exists: they are in the file */
+	CONTENTS_HEADER, /* the same, but its first page is an ELF header: that goes in */
 	CONTENTS_WHOLE,
-	CONTENTS_OMIT,	  /* left out on somebody's wish: ret_why says whose */
+	CONTENTS_OMIT, /* left out on somebody's wish: ret_why says whose */
 };
 
 /* changed: the process has private pages in it. elf: it begins with an ELF header. */

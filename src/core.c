@@ -42,8 +42,12 @@ static void add_note(struct core *core, const char *name, uint32_t type, const v
 void core_add_thread(struct core *core, const struct core_process *process, const struct core_thread *thread)
 {
 	struct elf_prstatus status = {
-		.pr_pid = thread->tid, .pr_ppid = process->ppid, .pr_pgrp = process->pgrp,
-		.pr_sid = process->session, .pr_sigpend = thread->sigpend, .pr_sighold = thread->sighold,
+		.pr_pid = thread->tid,
+		.pr_ppid = process->ppid,
+		.pr_pgrp = process->pgrp,
+		.pr_sid = process->session,
+		.pr_sigpend = thread->sigpend,
+		.pr_sighold = thread->sighold,
 		.pr_fpvalid = thread->xstate_len >= 512,
 	};
 
@@ -89,10 +93,17 @@ void core_add_process(struct core *core, const struct core_process *process, con
 	const char *state = process->state ? strchr(states, process->state) : NULL;
 	uint8_t siginfo[128] = { 0 };
 	struct elf_prpsinfo info = {
-		.pr_state = (char)(state ? state - states : 0), .pr_sname = process->state,
-		.pr_zomb = process->state == 'Z', .pr_nice = (char)process->nice, .pr_flag = process->flags,
-		.pr_uid = process->uid, .pr_gid = process->gid, .pr_pid = process->pid,
-		.pr_ppid = process->ppid, .pr_pgrp = process->pgrp, .pr_sid = process->session,
+		.pr_state = (char)(state ? state - states : 0),
+		.pr_sname = process->state,
+		.pr_zomb = process->state == 'Z',
+		.pr_nice = (char)process->nice,
+		.pr_flag = process->flags,
+		.pr_uid = process->uid,
+		.pr_gid = process->gid,
+		.pr_pid = process->pid,
+		.pr_ppid = process->ppid,
+		.pr_pgrp = process->pgrp,
+		.pr_sid = process->session,
 	};
 
 	memcpy(info.pr_fname, process->comm, strnlen(process->comm, sizeof(info.pr_fname)));
@@ -133,16 +144,23 @@ static int write_headers(const struct core *core, struct sink *sink, struct err 
 	bool many = core->count + 1 >= PN_XNUM;
 	Elf64_Ehdr ehdr = {
 		.e_ident = { ELFMAG0, ELFMAG1, ELFMAG2, ELFMAG3, ELFCLASS64, ELFDATA2LSB, EV_CURRENT, ELFOSABI_NONE },
-		.e_type = ET_CORE, .e_machine = ARCH_ELF_MACHINE, .e_version = EV_CURRENT,
-		.e_phoff = sizeof(ehdr) + (many ? sizeof(Elf64_Shdr) : 0), .e_shoff = many ? sizeof(ehdr) : 0,
-		.e_ehsize = sizeof(ehdr), .e_phentsize = sizeof(Elf64_Phdr),
+		.e_type = ET_CORE,
+		.e_machine = ARCH_ELF_MACHINE,
+		.e_version = EV_CURRENT,
+		.e_phoff = sizeof(ehdr) + (many ? sizeof(Elf64_Shdr) : 0),
+		.e_shoff = many ? sizeof(ehdr) : 0,
+		.e_ehsize = sizeof(ehdr),
+		.e_phentsize = sizeof(Elf64_Phdr),
 		.e_phnum = (uint16_t)(many ? PN_XNUM : core->count + 1),
-		.e_shentsize = many ? sizeof(Elf64_Shdr) : 0, .e_shnum = many,
+		.e_shentsize = many ? sizeof(Elf64_Shdr) : 0,
+		.e_shnum = many,
 	};
 	Elf64_Shdr shdr = { .sh_info = (uint32_t)(core->count + 1), .sh_size = 1 };
 	Elf64_Phdr note = {
-		.p_type = PT_NOTE, .p_offset = ehdr.e_phoff + (core->count + 1) * sizeof(note),
-		.p_filesz = core->notes.len, .p_align = 4,
+		.p_type = PT_NOTE,
+		.p_offset = ehdr.e_phoff + (core->count + 1) * sizeof(note),
+		.p_filesz = core->notes.len,
+		.p_align = 4,
 	};
 	uint64_t offset = page_up(note.p_offset + note.p_filesz);
 	int r = sink_write(sink, &ehdr, sizeof(ehdr), err);
@@ -154,8 +172,12 @@ static int write_headers(const struct core *core, struct sink *sink, struct err 
 	for (size_t i = 0; i < core->count && r == 0; i++) {
 		const struct core_segment *seg = &core->segment[i];
 		Elf64_Phdr load = {
-			.p_type = PT_LOAD, .p_flags = seg->flags, .p_offset = offset, .p_vaddr = seg->start,
-			.p_filesz = seg->data_end - seg->start, .p_memsz = seg->end - seg->start,
+			.p_type = PT_LOAD,
+			.p_flags = seg->flags,
+			.p_offset = offset,
+			.p_vaddr = seg->start,
+			.p_filesz = seg->data_end - seg->start,
+			.p_memsz = seg->end - seg->start,
 			.p_align = PAGE_BYTES,
 		};
 
@@ -259,8 +281,9 @@ static int copy_segment(struct writer *w, const struct core_segment *seg)
 
 	while (at < seg->data_end) {
 		uint64_t start = at, end = seg->data_end;
-		int r = seg->source->pages.next ?
-				pages_next(&seg->source->pages, PAGES_ANY, at, seg->data_end, &start, &end) : 1;
+		int r = seg->source->pages.next
+				? pages_next(&seg->source->pages, PAGES_ANY, at, seg->data_end, &start, &end)
+				: 1;
 
 		if (r < 0)
 			return err_sys(w->err, r, "cannot read the page tables of the process");

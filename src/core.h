@@ -16,7 +16,7 @@
 /* Where a segment's bytes come from. */
 struct core_source {
 	struct memory memory;
-	struct pages pages; /* .next NULL: every page is read */
+	struct pages pages;	/* .next NULL: every page is read */
 	const char *unreadable; /* why pages of it may fail to be read; NULL: they should not */
 };
 

@@ -19,34 +19,34 @@ enum dump_snapshot { SNAPSHOT_AUTO, SNAPSHOT_CLONE, SNAPSHOT_STOP };
 /* What to do; sent to the worker over its socket as it stands. */
 struct dump_order {
 	pid_t pid;
-	uint64_t start_ticks;	/* of the process meant; 0: whatever has the pid */
-	pid_t holder_tid;	/* its notes come first in the core; 0: the main thread */
-	uint32_t kinds;		/* enum dump_kind bits */
-	uint32_t snapshot;	/* enum dump_snapshot */
+	uint64_t start_ticks; /* of the process meant; 0: whatever has the pid */
+	pid_t holder_tid;     /* its notes come first in the core; 0: the main thread */
+	uint32_t kinds;	      /* enum dump_kind bits */
+	uint32_t snapshot;    /* enum dump_snapshot */
 	uint64_t pause_budget_ns;
-	uint32_t compress;	/* 1: zstd, 0: none */
-	char file[256];		/* name of the core inside dir_fd, '' none */
-	char comment[1024];	/* goes into our own note section: rule, URL ... */
+	uint32_t compress;  /* 1: zstd, 0: none */
+	char file[256];	    /* name of the core inside dir_fd, '' none */
+	char comment[1024]; /* goes into our own note section: rule, URL ... */
 };
 
 /* What came of it; the worker's last message. Every field is true also on failure. */
 struct dump_result {
-	int32_t code;		/* 0, or negative errno with 'error' set. The stacks may have been
+	int32_t code;	 /* 0, or negative errno with 'error' set. The stacks may have been
 				 * taken even so: threads is not 0 then */
-	char error[512];	/* with code 0: a warning, such as a leftover in the target */
-	uint32_t method;	/* enum capture_method */
+	char error[512]; /* with code 0: a warning, such as a leftover in the target */
+	uint32_t method; /* enum capture_method */
 	char why_not_clone[256];
 	uint32_t threads, threads_not_stopped;
-	uint64_t stop_ns;	/* CLOCK_MONOTONIC: first INTERRUPT */
-	uint64_t taken_ns;	/* all threads stopped */
-	uint64_t pause_ns;	/* first INTERRUPT to last DETACH, plus the stop of the reap */
+	uint64_t stop_ns;  /* CLOCK_MONOTONIC: first INTERRUPT */
+	uint64_t taken_ns; /* all threads stopped */
+	uint64_t pause_ns; /* first INTERRUPT to last DETACH, plus the stop of the reap */
 	uint64_t wall_ns;
 	uint64_t core_bytes, core_bytes_on_disk;
 	uint64_t in_files_bytes; /* unchanged pages of mapped files: left in those files */
-	uint32_t complete;	/* the core holds everything that was asked for */
-	uint32_t omitted_count;	/* as many (range, why) pairs as 'omitted' holds text for */
-	uint32_t omitted_more;	/* that did not fit into the text below */
-	char omitted[4096];	/* 'range\twhy\n' lines */
+	uint32_t complete;	 /* the core holds everything that was asked for */
+	uint32_t omitted_count;	 /* as many (range, why) pairs as 'omitted' holds text for */
+	uint32_t omitted_more;	 /* that did not fit into the text below */
+	char omitted[4096];	 /* 'range\twhy\n' lines */
 };
 
 struct dump_job; /* a running worker */

@@ -269,7 +269,7 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 		r = settle_all(freeze, wait_ns, err);
 		if (r == 0)
 			r = scan(freeze, only, true, &new, err);
-	} while (r == 0 && new && now_ns() < freeze->stop_ns + wait_ns);
+	} while (r == 0 && new &&now_ns() < freeze->stop_ns + wait_ns);
 	if (r < 0)
 		return r;
 	freeze->taken_ns = now_ns();
@@ -350,8 +350,8 @@ static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 	return -ETIMEDOUT;
 }
 
-int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr,
-		const uint64_t arg[6], uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child)
+int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
+		uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child)
 {
 	static struct arch_frames frames; /* 32 KiB: not for the stack */
 	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
@@ -362,7 +362,8 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 	int stop, r;
 
 	*ret_child = 0;
-	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 || ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
+	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ||
+	    ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return -errno;
 	r = arch_frames_write(site, mem_fd, &thread->state, mask, &frames);
 	if (r < 0)

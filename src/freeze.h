@@ -24,7 +24,7 @@ struct freeze {
 	const struct proc *proc;
 	struct freeze_thread *thread; /* owned; grows with the process */
 	size_t count, cap;
-	size_t running; /* threads that did not stop */
+	size_t running;			     /* threads that did not stop */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
 };
 
@@ -53,8 +53,8 @@ struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: no
  * ret_value: what the call returned in the target. ret_child: for a clone, the
  * process that came of it (traced and stopped by us), else 0.
  * -ETIMEDOUT: the thread is still inside the call: the caller must exit. */
-int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr,
-		const uint64_t arg[6], uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child);
+int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
+		uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child);
 
 /* For the traced child of freeze_call: waits for its first stop and ties its life to ours. */
 int freeze_child_hold(pid_t child, uint64_t wait_ns);

@@ -33,8 +33,13 @@ static int next_by_scan(int fd, enum pages_kind kind, uint64_t addr, uint64_t en
 	uint64_t without = IS_PFNZERO | (kind == PAGES_PRIVATE ? IS_FILE : 0);
 	struct page_region region;
 	struct scan_arg arg = {
-		.size = sizeof(arg), .start = addr, .end = end, .vec = (uintptr_t)&region, .vec_len = 1,
-		.category_inverted = without, .category_mask = without,
+		.size = sizeof(arg),
+		.start = addr,
+		.end = end,
+		.vec = (uintptr_t)&region,
+		.vec_len = 1,
+		.category_inverted = without,
+		.category_mask = without,
 		.category_anyof_mask = IS_PRESENT | IS_SWAPPED,
 	};
 	int n = ioctl(fd, SCAN, &arg);

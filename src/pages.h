@@ -9,8 +9,8 @@
 #define PAGE_BYTES 4096u
 
 enum pages_kind {
-	PAGES_ANY,	/* present or swapped, and not the shared zero page */
-	PAGES_PRIVATE,	/* of those: the process's own, not a page of a file */
+	PAGES_ANY,     /* present or swapped, and not the shared zero page */
+	PAGES_PRIVATE, /* of those: the process's own, not a page of a file */
 };
 
 struct pages {

@@ -168,8 +168,9 @@ static struct side_range *add(struct side *side, const struct proc_map *map)
 		free(range);
 		return NULL;
 	}
-	*range = (struct side_range){ .start = map->start, .end = map->end, .file_fd = -1,
-				      .file_off = map->offset, .side = side };
+	*range = (struct side_range){
+		.start = map->start, .end = map->end, .file_fd = -1, .file_off = map->offset, .side = side
+	};
 	if (contents_shared(map)) {
 		snprintf(path, sizeof(path), "map_files/%llx-%llx", (unsigned long long)map->start,
 			 (unsigned long long)map->end);

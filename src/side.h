@@ -16,9 +16,9 @@ struct side_run {
 
 struct side_range {
 	uint64_t start, end;
-	bool wanted;	   /* to be copied in the stop */
-	bool copied;	   /* ... and it was, whole */
-	int file_fd;	   /* shared memory as a file; -1: read through the page tables */
+	bool wanted; /* to be copied in the stop */
+	bool copied; /* ... and it was, whole */
+	int file_fd; /* shared memory as a file; -1: read through the page tables */
 	uint64_t file_off;
 	struct side *side;
 	struct side_run *run; /* of the copy */

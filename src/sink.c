@@ -82,8 +82,8 @@ static int open_zstd(struct sink *sink)
 	return 0;
 }
 
-int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes,
-	      struct sink **ret_sink, struct err *err)
+int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes, struct sink **ret_sink,
+	      struct err *err)
 {
 	struct sink *sink;
 	uint64_t avail = 0, floor = 0;

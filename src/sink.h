@@ -15,12 +15,12 @@ struct sink;
 
 /* name: in dir_fd (kept by the caller), no '/'. expect_bytes: -ENOSPC at once if that
  * many are not free; later also when the disk comes near its end. Mode 0600. */
-int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes,
-	      struct sink **ret_sink, struct err *err);
+int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes, struct sink **ret_sink,
+	      struct err *err);
 
 int sink_write(struct sink *sink, const void *data, size_t len, struct err *err);
 int sink_zeros(struct sink *sink, uint64_t len, struct err *err); /* a hole, or next to nothing when compressed */
-uint64_t sink_written(const struct sink *sink); /* bytes so far, before compression, holes included */
+uint64_t sink_written(const struct sink *sink);			  /* bytes so far, before compression, holes included */
 
 /* Flushes, syncs and names the file; frees the sink. On failure nothing is left.
  * -EEXIST: the name is taken. */

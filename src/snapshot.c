@@ -21,12 +21,12 @@
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
 /* Measured on 4 KiB pages, upper half of the spread; see the bench. */
-#define STOP_NS 300000ull	     /* stop and go of a small process */
+#define STOP_NS 300000ull /* stop and go of a small process */
 #define THREAD_NS 20000ull
 #define MAP_NS 1500ull
-#define CLONE_NS_PER_PAGE 70ull	     /* 18 ms a GiB */
-#define CLONE_NS_PER_HUGE 1600ull    /* 0.8 ms a GiB */
-#define WRITE_NS_PER_PAGE 2700ull    /* 0.7 s a GiB */
+#define CLONE_NS_PER_PAGE 70ull	  /* 18 ms a GiB */
+#define CLONE_NS_PER_HUGE 1600ull /* 0.8 ms a GiB */
+#define WRITE_NS_PER_PAGE 2700ull /* 0.7 s a GiB */
 #define HUGE_BYTES (2ull << 20)
 
 static int refuse(char *why, size_t size, const char *text)
@@ -144,16 +144,17 @@ static int check_status(const struct proc *proc, pid_t tid, char *why, size_t si
 	return 0;
 }
 
-int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps,
-		     char *why, size_t why_size)
+int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps, char *why,
+		     size_t why_size)
 {
 	struct proc_status status;
 	struct memory mem;
 	const char *missing;
 	int r;
 
-	*snapshot = (struct snapshot){ .proc = proc, .tid = proc->pid, .target_mem_fd = -1, .dir_fd = -1,
-				       .mem_fd = -1, .pagemap_fd = -1 };
+	*snapshot = (struct snapshot){
+		.proc = proc, .tid = proc->pid, .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1
+	};
 	r = check_status(proc, proc->pid, why, why_size);
 	if (r < 0)
 		return r;
@@ -238,7 +239,10 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 		return r;
 	}
 	if (r < 0 || !child || value <= 0) {
-		snprintf(why, why_size, "the clone failed: %s", strerror(r < 0 ? -r : value < 0 ? (int)-value : EAGAIN));
+		snprintf(why, why_size, "the clone failed: %s",
+			 strerror(r < 0	      ? -r
+				  : value < 0 ? (int)-value
+					      : EAGAIN));
 		return child ? -ETIMEDOUT : -EOPNOTSUPP;
 	}
 	return 0;
@@ -291,8 +295,9 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 		/* Only our exit lets go of a thread that does not stop. */
 		again = 0;
 	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
-		   !arch_in_rseq(snapshot->tid, &freeze.thread[0].state.regs, &(struct memory){
-				 memory_of_fd(&snapshot->target_mem_fd).read, &snapshot->target_mem_fd }) &&
+		   !arch_in_rseq(snapshot->tid, &freeze.thread[0].state.regs,
+				 &(struct memory){ memory_of_fd(&snapshot->target_mem_fd).read,
+						   &snapshot->target_mem_fd }) &&
 		   check_stack(snapshot, &freeze.thread[0], why, size) == 0) {
 		r = freeze_call(&freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
 				REAP_WAIT_NS, &value, &none);

@@ -9,11 +9,11 @@
 
 struct snapshot {
 	const struct proc *proc;
-	int target_mem_fd;    /* /proc/PID/mem, read-write */
+	int target_mem_fd; /* /proc/PID/mem, read-write */
 	struct arch_site site;
-	pid_t tid;	      /* the thread that makes and reaps it */
-	pid_t child;	      /* 0: none */
-	int64_t child_inside; /* its id in the target's own pid namespace */
+	pid_t tid;			/* the thread that makes and reaps it */
+	pid_t child;			/* 0: none */
+	int64_t child_inside;		/* its id in the target's own pid namespace */
 	int dir_fd, mem_fd, pagemap_fd; /* /proc/CHILD and files in it */
 };
 
@@ -28,8 +28,8 @@ int snapshot_cost(const struct proc *proc, size_t map_count, struct snapshot_cos
 
 /* Finds where a clone could be made. Stops nothing. 0, or -EOPNOTSUPP with the reason
  * in 'why' (one line for the user). snapshot_close must follow in any case. */
-int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps,
-		     char *why, size_t why_size);
+int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps, char *why,
+		     size_t why_size);
 
 /* Last looks at the stopped threads, then makes the clone. All threads must be stopped.
  * 0; -EOPNOTSUPP with 'why', the process being as before; -ETIMEDOUT with 'why': a

@@ -164,12 +164,16 @@ static void fill_running(struct capture_thread *row, const struct proc *proc)
 	memcpy(row->arg, sc.arg, sizeof(row->arg));
 }
 
-int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem,
-		 const char *maps_text, size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err)
+int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem, const char *maps_text,
+		 size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err)
 {
 	struct capture_head head = {
-		.magic = CAPTURE_MAGIC, .size = sizeof(head), .pid = freeze->proc->pid, .holder_tid = holder_tid,
-		.taken_ns = freeze->taken_ns, .maps_len = maps_len,
+		.magic = CAPTURE_MAGIC,
+		.size = sizeof(head),
+		.pid = freeze->proc->pid,
+		.holder_tid = holder_tid,
+		.taken_ns = freeze->taken_ns,
+		.maps_len = maps_len,
 	};
 	CLEAN(fd) int fd = memfd_create("reqtrap-capture", MFD_CLOEXEC);
 	struct proc_maps maps = { 0 };

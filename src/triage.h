@@ -23,7 +23,7 @@ int triage_look(const struct proc *proc, const struct freeze *freeze, struct tri
 void triage_free(struct triage *triage);
 
 /* mem: the stopped process, or a frozen copy. Returns a new memfd, the caller's. */
-int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem,
-		 const char *maps_text, size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err);
+int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem, const char *maps_text,
+		 size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err);
 
 #endif

@@ -45,8 +45,8 @@ struct worker {
 	struct sink *sink;
 	struct err core_err; /* why there will be no core although one was asked for */
 	int core_code;
-	bool clone;	     /* the plan: a clone; else the process stands still while we write */
-	uint64_t write_ns;   /* the writing began */
+	bool clone;		       /* the plan: a clone; else the process stands still while we write */
+	uint64_t write_ns;	       /* the writing began */
 	uint64_t lost_start, lost_end; /* unreadable pages not told yet */
 	const char *lost_why;
 	timer_t watchdog;
@@ -161,8 +161,8 @@ static int over_budget(struct worker *w, uint64_t cost_ns, const char *what, con
 {
 	if (!w->order.pause_budget_ns || cost_ns <= w->order.pause_budget_ns || w->status.state == 'T')
 		return 0;
-	return err_say(err, -EBUSY, "%s would stop process %d for about %.0f ms, more than the %.0f ms allowed: %s", what,
-		       w->order.pid, ns_to_ms(cost_ns), ns_to_ms(w->order.pause_budget_ns), choice);
+	return err_say(err, -EBUSY, "%s would stop process %d for about %.0f ms, more than the %.0f ms allowed: %s",
+		       what, w->order.pid, ns_to_ms(cost_ns), ns_to_ms(w->order.pause_budget_ns), choice);
 }
 
 /* Clone, or stop while the core is written, or no core at all. */
@@ -176,13 +176,13 @@ static int choose_method(struct worker *w, struct err *err)
 	if (w->order.snapshot == SNAPSHOT_STOP)
 		return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
 				   "allow a longer pause, or use a clone", err);
-	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone,
-			     sizeof(result->why_not_clone));
+	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone, sizeof(result->why_not_clone));
 	w->clone = r == 0;
 	if (r < 0 && w->order.snapshot == SNAPSHOT_CLONE)
-		return err_say(err, -EOPNOTSUPP,
-			       "process %d cannot be copied while it runs: %s; it can be stopped while the core is written",
-			       w->order.pid, result->why_not_clone);
+		return err_say(
+			err, -EOPNOTSUPP,
+			"process %d cannot be copied while it runs: %s; it can be stopped while the core is written",
+			w->order.pid, result->why_not_clone);
 	if (w->clone)
 		return over_budget(w, w->cost.clone_ns, "a copy", "allow a longer pause, or take the stacks only", err);
 	return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
@@ -344,8 +344,7 @@ static int brief_analyst(struct worker *w, struct err *err)
 	r = triage_write(&w->triage, &w->freeze, &mem, w->frozen_text, w->frozen_len, w->order.holder_tid, &capture,
 			 err);
 	if (r == 0)
-		r = briefing_go(w->analyst_fd, w->order.pid, capture,
-				w->result.method == METHOD_CLONE ? mem_fd : -1);
+		r = briefing_go(w->analyst_fd, w->order.pid, capture, w->result.method == METHOD_CLONE ? mem_fd : -1);
 	return r;
 }
 
@@ -357,13 +356,14 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	freeze_late(&w->freeze);
 	if (w->result.method != METHOD_CLONE) {
 		if (budget && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
-			return err_say(err, -EBUSY, "writing the core of process %d took longer than the %.0f ms it may be stopped",
+			return err_say(err, -EBUSY,
+				       "writing the core of process %d took longer than the %.0f ms it may be stopped",
 				       w->order.pid, ns_to_ms(budget));
 		return 0;
 	}
 	if (!snapshot_alive(&w->snapshot))
-		return err_say(err, -ECANCELED, "the copy of process %d was killed while it was written (out of memory?)",
-			       w->order.pid);
+		return err_say(err, -ECANCELED,
+			       "the copy of process %d was killed while it was written (out of memory?)", w->order.pid);
 	if (!done_bytes || proc_alive(&w->proc))
 		return 0;
 	/* The copy holds the dead server's port and locks: its successor waits for them. */
@@ -375,8 +375,8 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 
 static void make_note(const struct worker *w, char *buf, size_t size)
 {
-	snprintf(buf, size, "%s%smethod: %s\npause_ns: %llu\nthreads: %u\nthreads not stopped: %u\n%s%s%s", w->order.comment,
-		 w->order.comment[0] ? "\n" : "", w->result.method == METHOD_CLONE ? "clone" : "stop",
+	snprintf(buf, size, "%s%smethod: %s\npause_ns: %llu\nthreads: %u\nthreads not stopped: %u\n%s%s%s",
+		 w->order.comment, w->order.comment[0] ? "\n" : "", w->result.method == METHOD_CLONE ? "clone" : "stop",
 		 (unsigned long long)w->result.pause_ns, w->result.threads, w->result.threads_not_stopped,
 		 w->result.why_not_clone[0] ? "no clone: " : "", w->result.why_not_clone,
 		 w->result.why_not_clone[0] ? "\n" : "");
@@ -387,9 +387,17 @@ static int write_core(struct worker *w, struct err *err)
 	char note[sizeof(w->order.comment) + 1024];
 	struct core_watch watch = { .unread = unread, .go_on = go_on, .arg = w };
 	struct assembly a = {
-		.proc = &w->proc, .freeze = &w->freeze, .before = &w->before, .frozen = &w->frozen, .side = &w->side,
-		.cloned = w->result.method == METHOD_CLONE, .filter = assemble_filter(w->proc.dir_fd),
-		.holder_tid = w->order.holder_tid, .note = note, .omit = omit, .omit_arg = w,
+		.proc = &w->proc,
+		.freeze = &w->freeze,
+		.before = &w->before,
+		.frozen = &w->frozen,
+		.side = &w->side,
+		.cloned = w->result.method == METHOD_CLONE,
+		.filter = assemble_filter(w->proc.dir_fd),
+		.holder_tid = w->order.holder_tid,
+		.note = note,
+		.omit = omit,
+		.omit_arg = w,
 	};
 	int dir, r;
 
@@ -477,8 +485,12 @@ static int in_stop(struct worker *w, struct err *err)
 		r = read_frozen_maps(w, err);
 	if (r == 0)
 		analyst_r = brief_analyst(w, err);
-	if (r == 0 && w->sink && (r = write_core(w, &w->core_err)) < 0)
-		r = no_core(w, r) ? 0 : 0;
+	if (r == 0 && w->sink) {
+		int core_r = write_core(w, &w->core_err);
+
+		if (core_r < 0)
+			no_core(w, core_r);
+	}
 	if (r == 0 && analyst_r == 0)
 		briefing_wait(w->analyst_fd, go_ns + ANALYST_LIVE_NS);
 	let_go(w);
@@ -535,8 +547,9 @@ static int take_order(struct worker *w)
 		struct cmsghdr align;
 	} control;
 	struct iovec iov = { .iov_base = &w->order, .iov_len = sizeof(w->order) };
-	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
+	struct msghdr hdr = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)
+	};
 	struct cmsghdr *cmsg;
 	ssize_t n;
 
@@ -561,7 +574,9 @@ static bool fd_is(int fd, mode_t type)
 }
 
 static struct worker worker = {
-	.dir_fd = -1, .analyst_fd = -1, .side = { .mem_fd = -1, .pagemap_fd = -1 },
+	.dir_fd = -1,
+	.analyst_fd = -1,
+	.side = { .mem_fd = -1, .pagemap_fd = -1 },
 	.proc = { .pidfd = -1, .dir_fd = -1 },
 	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
 };

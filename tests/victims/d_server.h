@@ -13,9 +13,9 @@ struct d_counts {
 	volatile uint64_t eintr;	   /* calls that returned EINTR */
 	volatile uint64_t wrong;	   /* registers, red zone or identity not as they must be */
 	volatile uint64_t sigchld;
-	volatile uint64_t handled;	   /* queued real-time signals */
-	volatile uint64_t gap_ns;	   /* the longest time the ticker did not run */
-	volatile uint64_t fork_ns;	   /* the last fork() of its own, SIGUSR2 asks for one */
+	volatile uint64_t handled; /* queued real-time signals */
+	volatile uint64_t gap_ns;  /* the longest time the ticker did not run */
+	volatile uint64_t fork_ns; /* the last fork() of its own, SIGUSR2 asks for one */
 	volatile uint64_t forks;
 };
 
