@@ -284,8 +284,7 @@ bool symbol_address(const struct image *image, const char *name, uint64_t *ret_a
 		GElf_Shdr sh;
 		GElf_Sym sym;
 
-		if (gelf_getshdr(scn, &sh) && (sh.sh_type == SHT_DYNSYM || sh.sh_type == SHT_SYMTAB) &&
-		    find_in_section(elf, scn, &sh, name, &sym)) {
+		if (gelf_getshdr(scn, &sh) && sh.sh_type == SHT_DYNSYM && find_in_section(elf, scn, &sh, name, &sym)) {
 			*ret_addr = sym.st_value + image->bias;
 			return true;
 		}

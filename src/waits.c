@@ -203,7 +203,7 @@ static void sleep_text(long nr, const uint64_t arg[6], struct wait *w)
 	if (until) /* a moment on some clock: not a duration */
 		w->timeout_ns = 0;
 	if (w->timeout_ns && w->timeout_ns != WAIT_FOREVER)
-		snprintf(w->text, sizeof(w->text), "%.9g s to pass", (double)w->timeout_ns / 1e9);
+		snprintf(w->text, sizeof(w->text), "%.6g s to pass", (double)w->timeout_ns / 1e9);
 	else
 		snprintf(w->text, sizeof(w->text), until ? "a set time" : "time to pass");
 }
