@@ -308,10 +308,10 @@ static int rules_of_file(const char *path, struct rules *rules, struct err *err)
 
 	buf_init(&problems, 1 << 20);
 	r = config_read(path, rules, &problems, err);
-	if (r < 0 && problems.len) {
-		fputs(problems.data, stderr);
+	if (problems.len)
+		fputs(problems.data, stderr); /* warnings too */
+	if (r < 0 && problems.len)
 		err_say(err, r, "the rules file '%s' has mistakes; 'reqtrap check' shows them too", path);
-	}
 	buf_done(&problems);
 	return r;
 }
@@ -321,9 +321,6 @@ static int check_later(const struct rules *rules, struct err *err)
 	for (size_t i = 0; i < rules->count; i++) {
 		const struct rule *rule = &rules->rule[i];
 
-		if (rule->samples > 1 || rule->every_ns)
-			return err_say(err, -EINVAL,
-				       "rule '%s': 'samples' and 'every' are not there yet; one sample is taken", rule->name);
 		if (rule->action && action_check(rule->action, err) < 0)
 			return err_wrap(err, -EINVAL, "rule '%s'", rule->name);
 	}

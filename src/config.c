@@ -569,9 +569,6 @@ static void write_rule(struct buf *out, const struct rule *rule)
 		buf_addf(out, "%s\"%s\"", comma, word);
 	buf_adds(out, "}\n");
 	buf_done(&words);
-	if (rule->samples > 1)
-		buf_addf(out, "    samples      = %u\n", rule->samples);
-	write_duration_key(out, "every", rule->every_ns);
 	buf_addf(out, "    limit        = %u\n", rule->limit);
 	write_duration_key(out, "limit-window", rule->limit_window_ns);
 	write_duration_key(out, "cool-down", rule->cool_down_ns);

@@ -574,22 +574,18 @@ static int set_samples(struct rule *rule, const char *value, struct err *err)
 	uint64_t n = 0;
 	int code = parse_count(value, 1, RULE_SAMPLES_MAX, &n, err);
 
-	if (code == 0)
-		rule->samples = (unsigned int)n;
-	return code;
-}
-
-static int set_every(struct rule *rule, const char *value, struct err *err)
-{
-	uint64_t ns = 0;
-	int code = parse_duration(value, &ns, err);
-
 	if (code < 0)
 		return code;
-	if (ns < 10 * NSEC_PER_MSEC)
-		return err_say(err, -EINVAL, "'%s' is too short between two samples (at least 10ms; try 1s)", value);
-	rule->every_ns = ns;
+	if (n > 1)
+		return err_say(err, -EINVAL, "a series of samples is not there yet: take 1, or 'reqtrap dump -n %s'",
+			       value);
+	rule->samples = (unsigned int)n;
 	return 0;
+}
+
+static int set_every(struct rule *rule UNUSED, const char *value UNUSED, struct err *err)
+{
+	return err_say(err, -EINVAL, "a series of samples is not there yet: leave it out");
 }
 
 static int set_limit(struct rule *rule, const char *value, struct err *err)
@@ -672,11 +668,6 @@ int rule_check(const struct rule *rule, struct err *err)
 	if (rule->all && (!rule->time_taken_ns || !rule->status_count))
 		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given",
 			       rule->name, rule->time_taken_ns ? "time-taken" : "status");
-	if (rule->every_ns && rule->samples < 2)
-		return err_say(err, -EINVAL, "rule '%s': 'every' means nothing without 'samples' (try samples 3)",
-			       rule->name);
-	if (rule->samples > 1 && !(rule->capture & CAPTURE_STACKS))
-		return err_say(err, -EINVAL, "rule '%s': 'samples' are of stacks, but 'capture' has none", rule->name);
 	return 0;
 }
 

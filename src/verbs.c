@@ -32,8 +32,7 @@ const struct verb verbs[] = {
 	  "  reqtrap dump 4711\n"
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
-	{ "procdump", "...", "dump, spelled as ProcDump's options are typed on Windows and Linux.", VERB_PROCDUMP,
-	  cmd_procdump, NULL,
+	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump, NULL,
 	  "  reqtrap procdump -ma 4711\n"
 	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
 #endif

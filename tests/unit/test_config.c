@@ -47,7 +47,7 @@ static void a_whole_file(void **state UNUSED)
 			       "    time-taken = 2s  status = \"500-599,404\"\n"
 			       "    all = true\n"
 			       "    capture = {\"trace\", \"stacks\", \"full\"}\n"
-			       "    samples = 3   every = 1s /* and\n one more */\n"
+			       "    samples = 1 /* and\n one more */\n"
 			       "    limit = 50  limit-window = 1h  cool-down = 30s\n"
 			       "    method = GET  host = \"*.example\"\n"
 			       "    action = {\"/bin/true\", \"%1%\", \"a b\"}\n"
@@ -67,8 +67,7 @@ static void a_whole_file(void **state UNUSED)
 	assert_int_equal(r->status_count, 2);
 	assert_true(r->all);
 	assert_int_equal(r->capture, CAPTURE_TRACE | CAPTURE_STACKS | CAPTURE_FULL);
-	assert_int_equal(r->samples, 3);
-	assert_int_equal(r->every_ns, NSEC_PER_SEC);
+	assert_int_equal(r->samples, 1);
 	assert_int_equal(r->limit, 50);
 	assert_int_equal(r->limit_window_ns, 3600 * NSEC_PER_SEC);
 	assert_int_equal(r->cool_down_ns, 30 * NSEC_PER_SEC);
@@ -139,6 +138,8 @@ static void mistakes(void **state UNUSED)
 		{ "rule a { time-taken = 2s capture = { } }", "f:1: capture: the list is empty\n" },
 		{ "rule a { time-taken = 2s watch = {\"shop\"} }",
 		  "f:1: watch: a rule cannot choose among targets yet: it holds for all that are watched\n" },
+		{ "rule a { time-taken = 2s\n samples = 3 }",
+		  "f:2: samples: a series of samples is not there yet: take 1, or 'reqtrap dump -n 3'\n" },
 		{ "actions-enabled = yes\nrule a { time-taken = 2s }",
 		  "f:1: actions-enabled: it is either true or false\n" },
 		{ "store = \"var\"\nrule a { time-taken = 2s }",
@@ -220,7 +221,7 @@ static void what_is_written_reads_back(void **state UNUSED)
 		"rule \"n \\$ \\\"x\\\" \\x01 \\n \xc3\xa9\" { path = '/$HOME/\\*\"' time-taken = 90s status = \"500-599,404\" all = true\n"
 		"method = GET host = \"[::1]\" capture = {full} samples = 1 limit = 10/1h cool-down = 00:00:30\n"
 		"action = {\"/bin/true\", \"\\${x}\", \"%%\", \"\"} }\n"
-		"rule b { status = 200 limit = 0 capture = {trace, stacks} samples = 9 every = 20ms }");
+		"rule b { status = 200 limit = 0 capture = {trace, stacks} }");
 	assert_int_equal(parse("rule a { time-taken = 1s path = \"/\\$a\\x2a\" }"), 0);
 	assert_string_equal(rules.rule[0].path, "/$a*");
 }
