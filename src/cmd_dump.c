@@ -13,6 +13,7 @@
 #include "proc.h"
 #include "procdump.h"
 #include "rule.h"
+#include "target.h"
 
 #include <fcntl.h>
 #include <jansson.h>
@@ -56,80 +57,49 @@ struct series {
 
 /* ---- the process meant ---- */
 
-struct name_search {
-	const char *name;
-	pid_t pid[PIDS_NAMED];
-	size_t count;
-};
-
-static bool name_is(pid_t pid, const char *name)
+/* Several matches are an error, not a guess: the newest nginx is a worker today and
+ * the master after a reload. */
+static int only_one(const char *word, const struct targets *targets, pid_t *ret_pid, struct err *err)
 {
-	CLEAN(free) char *comm = NULL;
-	char path[32], exe[PATH_MAX];
-	const char *base;
-	ssize_t n;
+	char list[256] = "";
+	size_t len = 0, count = 0;
 
-	snprintf(path, sizeof(path), "/proc/%d/comm", pid);
-	if (proc_file(AT_FDCWD, path, 256, &comm, NULL) < 0)
-		return false;
-	comm[strcspn(comm, "\n")] = '\0';
-	if (!strcmp(comm, name))
-		return true;
-	snprintf(path, sizeof(path), "/proc/%d/exe", pid);
-	n = readlink(path, exe, sizeof(exe) - 1);
-	if (n <= 0)
-		return false;
-	exe[n] = '\0';
-	base = strrchr(exe, '/');
-	return !strcmp(base ? base + 1 : exe, name);
-}
+	for (size_t i = 0; i < targets->count; i++) {
+		struct proc proc;
 
-static int look_at(pid_t pid, void *arg)
-{
-	struct name_search *search = arg;
-	struct proc proc;
-
-	if (pid == getpid() || !name_is(pid, search->name) || proc_open(&proc, pid, NULL) < 0)
-		return 0;
-	proc_close(&proc);
-	if (search->count < PIDS_NAMED)
-		search->pid[search->count] = pid;
-	search->count++;
+		if (proc_open(&proc, targets->pid[i], NULL) < 0) /* a zombie has a name, too */
+			continue;
+		proc_close(&proc);
+		*ret_pid = targets->pid[i];
+		if (count < PIDS_NAMED)
+			len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d", count ? ", " : "", *ret_pid);
+		count++;
+	}
+	if (count == 0)
+		return err_say(err, -ESRCH, "every process that '%s' names has ended", word);
+	if (count > 1)
+		return err_say(err, -EINVAL, "'%s' names %zu processes (%s%s): give the id of one of them", word, count,
+			       list, count > PIDS_NAMED ? " ..." : "");
 	return 0;
 }
 
-/* Several matches are an error, not a guess: the newest nginx is a worker today and
- * the master after a reload. */
-static int pid_of_name(const char *name, pid_t *ret_pid, struct err *err)
+static int pid_of(const char *word, pid_t *ret_pid, struct err *err)
 {
-	struct name_search search = { .name = name };
-	char list[256] = "";
-	size_t len = 0;
-
-	proc_each(look_at, &search);
-	if (search.count == 0)
-		return err_say(err, -ESRCH, "no process has the name '%s'", name);
-	if (search.count == 1) {
-		*ret_pid = search.pid[0];
-		return 0;
-	}
-	for (size_t i = 0; i < MIN(search.count, (size_t)PIDS_NAMED); i++)
-		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%d", i ? ", " : "", search.pid[i]);
-	return err_say(err, -EINVAL, "'%s' is the name of %zu processes (%s%s): give the id of one of them", name,
-		       search.count, list, search.count > PIDS_NAMED ? " ..." : "");
-}
-
-static int pid_of(const char *target, pid_t *ret_pid, struct err *err)
-{
-	char *end;
+	struct targets targets = { 0 };
 	long pid;
+	int r;
 
-	if (!target[0] || strspn(target, "0123456789") != strlen(target))
-		return pid_of_name(target, ret_pid, err);
+	if (!word[0] || strspn(word, "0123456789") != strlen(word)) {
+		r = target_find(&targets, word, err);
+		if (r == 0)
+			r = only_one(word, &targets, ret_pid, err);
+		targets_done(&targets);
+		return r;
+	}
 	errno = 0;
-	pid = strtol(target, &end, 10);
+	pid = strtol(word, NULL, 10);
 	if (errno || pid > INT_MAX || pid <= 0)
-		return err_say(err, -EINVAL, "'%s' is not a process id", target);
+		return err_say(err, -EINVAL, "'%s' is not a process id", word);
 	*ret_pid = (pid_t)pid;
 	return 0;
 }
@@ -210,24 +180,30 @@ static int open_target(const char *target, struct proc *ret_proc, char *process,
 
 /* ---- where the dump goes ---- */
 
+/* A file, there or not; else a folder. */
+static bool names_file(const char *path)
+{
+	struct stat st;
+
+	return path && path[0] && path[strlen(path) - 1] != '/' && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode));
+}
+
 /* Splits PATH into a folder that is there and a pattern for the name; a folder alone
  * (or nothing) leaves *ret_pattern as it is. */
 static int open_place(struct series *s, const char *path, struct err *err)
 {
-	CLEAN(free) char *dir = strdup(path ? path : ".");
-	struct stat st;
-	char *slash;
+	CLEAN(free) char *dir = NULL;
 
-	if (!dir)
-		return err_sys(err, -ENOMEM, "cannot open '%s'", path);
-	if (path && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode)) && path[0] && path[strlen(path) - 1] != '/') {
-		slash = strrchr(dir, '/');
-		s->pattern = slash ? strrchr(path, '/') + 1 : path;
-		if (slash)
-			slash[slash == dir ? 1 : 0] = '\0';
-		else
-			strcpy(dir, ".");
+	if (names_file(path)) {
+		const char *slash = strrchr(path, '/');
+
+		s->pattern = slash ? slash + 1 : path;
+		dir = slash ? strndup(path, MAX((size_t)(slash - path), (size_t)1)) : strdup(".");
+	} else {
+		dir = strdup(path ? path : ".");
 	}
+	if (!dir)
+		return err_sys(err, -ENOMEM, "cannot open '%s'", path ? path : ".");
 	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (s->dir_fd < 0)
 		return err_sys(err, -errno, "cannot open the folder '%s'", dir);
@@ -596,10 +572,7 @@ static bool ends_with(const char *text, const char *end)
 /* --compress decides; else a name that was given; else zstd. */
 static void choose_compression(struct series *s, const char *option, const char *path)
 {
-	struct stat st;
-	bool named = path && path[0] && path[strlen(path) - 1] != '/' && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode));
-
-	s->compress = option ? !strcmp(option, "zstd") : named ? ends_with(path, ".zst") : true;
+	s->compress = option ? !strcmp(option, "zstd") : !names_file(path) || ends_with(path, ".zst");
 	s->pattern = s->compress ? NATIVE_FILE_NAME ".zst" : NATIVE_FILE_NAME;
 }
 

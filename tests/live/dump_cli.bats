@@ -197,6 +197,12 @@ refused() { # EXIT-CODE PART-OF-TEXT
 	is "$(files)" one.core "files"
 }
 
+@test "dump by port: whoever listens there" {
+	dump --json ":$PYTHON_PORT" a.core
+	is "$status" 0 "exit code ($errors)"
+	is "$(jq .pid <<<"$output")" "$PYTHON" "pid"
+}
+
 @test "dump: what cannot be dumped is one clear line and no file" {
 	local pid
 	dump
