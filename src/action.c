@@ -83,18 +83,39 @@ int action_split(const char *line, char ***ret_argv, struct err *err)
 	return 0;
 }
 
-enum token { TOKEN_PID, TOKEN_DUMP, TOKEN_TID, TOKEN_ID, TOKEN_RULE, TOKEN_REASON, TOKEN_METHOD, TOKEN_URL,
-	     TOKEN_STATUS, TOKEN_ELAPSED_MS, TOKEN_INCIDENT, TOKEN_REPORT };
+enum token {
+	TOKEN_PID,
+	TOKEN_DUMP,
+	TOKEN_TID,
+	TOKEN_ID,
+	TOKEN_RULE,
+	TOKEN_REASON,
+	TOKEN_METHOD,
+	TOKEN_URL,
+	TOKEN_STATUS,
+	TOKEN_ELAPSED_MS,
+	TOKEN_INCIDENT,
+	TOKEN_REPORT
+};
 
 static const struct {
 	const char *name;
 	enum token token;
 } tokens[] = {
-	{ "1", TOKEN_PID },	    { "PID", TOKEN_PID },	    { "2", TOKEN_DUMP },
-	{ "DUMP", TOKEN_DUMP },	    { "TID", TOKEN_TID },	    { "ID", TOKEN_ID },
-	{ "RULE", TOKEN_RULE },	    { "REASON", TOKEN_REASON },	    { "METHOD", TOKEN_METHOD },
-	{ "URL", TOKEN_URL },	    { "STATUS", TOKEN_STATUS },	    { "ELAPSED_MS", TOKEN_ELAPSED_MS },
-	{ "INCIDENT", TOKEN_INCIDENT }, { "REPORT", TOKEN_REPORT },
+	{ "1", TOKEN_PID },
+	{ "PID", TOKEN_PID },
+	{ "2", TOKEN_DUMP },
+	{ "DUMP", TOKEN_DUMP },
+	{ "TID", TOKEN_TID },
+	{ "ID", TOKEN_ID },
+	{ "RULE", TOKEN_RULE },
+	{ "REASON", TOKEN_REASON },
+	{ "METHOD", TOKEN_METHOD },
+	{ "URL", TOKEN_URL },
+	{ "STATUS", TOKEN_STATUS },
+	{ "ELAPSED_MS", TOKEN_ELAPSED_MS },
+	{ "INCIDENT", TOKEN_INCIDENT },
+	{ "REPORT", TOKEN_REPORT },
 };
 
 static const char *text_of(enum token token, const struct action_values *v, char *number, size_t size)
@@ -165,9 +186,12 @@ static int expand_one(const char *arg, const struct action_values *values, struc
 			continue;
 		}
 		if (find_token(p, &row, &len) < 0)
-			return err_say(err, -EINVAL, "action: unknown token in '%s' at '%.20s': known are %%1%% %%2%% %%PID%% "
-				       "%%DUMP%% %%TID%% %%ID%% %%RULE%% %%REASON%% %%METHOD%% %%URL%% %%STATUS%% %%ELAPSED_MS%% "
-				       "%%INCIDENT%% %%REPORT%%; a percent sign is %%%%", arg, p);
+			return err_say(
+				err, -EINVAL,
+				"action: unknown token in '%s' at '%.20s': known are %%1%% %%2%% %%PID%% "
+				"%%DUMP%% %%TID%% %%ID%% %%RULE%% %%REASON%% %%METHOD%% %%URL%% %%STATUS%% %%ELAPSED_MS%% "
+				"%%INCIDENT%% %%REPORT%%; a percent sign is %%%%",
+				arg, p);
 		text = values ? text_of(tokens[row].token, values, number, sizeof(number)) : NULL;
 		if (text)
 			buf_adds(out, text);
@@ -202,8 +226,8 @@ int action_check(char *const *argv, struct err *err)
 			return r;
 	}
 	if (argv[0][0] != '/')
-		return err_say(err, -EINVAL, "action: program '%s' must be an absolute path, like '/usr/bin/%s'", argv[0],
-			       argv[0]);
+		return err_say(err, -EINVAL, "action: program '%s' must be an absolute path, like '/usr/bin/%s'",
+			       argv[0], argv[0]);
 	if (has_token(argv[0]))
 		return err_say(err, -EINVAL, "action: program '%s' must not depend on the request", argv[0]);
 	return 0;
@@ -328,7 +352,7 @@ static void finish(struct action *action)
 
 	kill_session(action);
 	code = child_reap(&action->child, true);
-	for (ssize_t n = 1; n > 0 && drained < DRAIN_MAX; drained += n > 0 ? (size_t)n : 0)
+	for (ssize_t n = 1; n > 0 && drained<DRAIN_MAX; drained += n> 0 ? (size_t)n : 0)
 		n = action->on_output ? read_output(action) : 0;
 	loop_remove(action->loop, action->on_output);
 	loop_remove(action->loop, action->on_end);
@@ -389,8 +413,10 @@ static int check_program(const char *path, struct err *err)
 	if (!S_ISREG(st.st_mode))
 		return err_say(err, -EACCES, "cannot start '%s': it is not a program", path);
 	if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & 022))
-		return err_say(err, -EPERM, "'%s' is not run: others may change it (uid %u, mode %04o); 'chown root' and "
-			       "'chmod go-w' it", path, st.st_uid, st.st_mode & 07777);
+		return err_say(err, -EPERM,
+			       "'%s' is not run: others may change it (uid %u, mode %04o); 'chown root' and "
+			       "'chmod go-w' it",
+			       path, st.st_uid, st.st_mode & 07777);
 	return 0;
 }
 
@@ -414,8 +440,9 @@ static int watch(struct action *action, uint64_t limit_ns)
 static int spawn(char *const *argv, int output_fd, struct child *ret_child, struct err *err)
 {
 	const struct child_fd fds[] = { { output_fd, 1 }, { output_fd, 2 } };
-	const struct child_spec spec = { .path = argv[0], .argv = argv, .fds = fds, .fd_count = ARRAY_LEN(fds),
-					 .own_session = true };
+	const struct child_spec spec = {
+		.path = argv[0], .argv = argv, .fds = fds, .fd_count = ARRAY_LEN(fds), .own_session = true
+	};
 
 	return child_start(&spec, ret_child, err);
 }
@@ -454,8 +481,13 @@ int action_start(struct loop *loop, char *const *argv, uint64_t limit_ns, struct
 	for (size_t n = 0; r == 0 && argv[n]; n++)
 		r = strings_add(&facts->argv, argv[n]);
 	if (r == 0) {
-		*action = (struct action){ .loop = loop, .facts = facts, .done = done, .arg = arg, .out_fd = -1,
-					   .child.pidfd = -1, .started_ns = now_ns() };
+		*action = (struct action){ .loop = loop,
+					   .facts = facts,
+					   .done = done,
+					   .arg = arg,
+					   .out_fd = -1,
+					   .child.pidfd = -1,
+					   .started_ns = now_ns() };
 		buf_init(&action->output, ACTION_OUTPUT_MAX);
 		r = start(action, argv, limit_ns, &why);
 	}

@@ -146,10 +146,17 @@ static void add_json(struct buf *out, const struct incident *i, const char *path
 	const struct {
 		const char *key, *text;
 	} row[] = {
-		{ "rule", i->rule }, { "reason", reason_name(i->reason) }, { "method", i->request.method },
-		{ "url", i->request.url }, { "host", i->request.host }, { "verdict", i->verdict },
-		{ "confidence", i->confidence }, { "process", i->process.comm }, { "core", i->capture.core_file },
-		{ "suppressed", i->suppressed }, { "incident", path },
+		{ "rule", i->rule },
+		{ "reason", reason_name(i->reason) },
+		{ "method", i->request.method },
+		{ "url", i->request.url },
+		{ "host", i->request.host },
+		{ "verdict", i->verdict },
+		{ "confidence", i->confidence },
+		{ "process", i->process.comm },
+		{ "core", i->capture.core_file },
+		{ "suppressed", i->suppressed },
+		{ "incident", path },
 	};
 
 	buf_addf(out, "{\"event\":\"incident\",\"id\":\"%s\"", i->id);
@@ -159,9 +166,11 @@ static void add_json(struct buf *out, const struct incident *i, const char *path
 	}
 	buf_addf(out, ",\"started_wall_ns\":%llu,\"trapped_wall_ns\":%llu", (unsigned long long)i->started_wall_ns,
 		 (unsigned long long)i->trapped_wall_ns);
-	buf_addf(out, ",\"pid\":%d,\"tid\":%d,\"status\":%d,\"ended\":%s,\"elapsed_ms\":%s,\"time_taken_ms\":%s,"
-		 "\"pause_ms\":%s,\"limit_reached\":%s}\n", i->holder_pid, i->holder_tid, i->status, i->ended ? "true" : "false",
-		 word_ms(i->elapsed_ns).s, i->ended ? word_ms(i->time_taken_ns).s : "null", word_ms(i->capture.pause_ns).s,
+	buf_addf(out,
+		 ",\"pid\":%d,\"tid\":%d,\"status\":%d,\"ended\":%s,\"elapsed_ms\":%s,\"time_taken_ms\":%s,"
+		 "\"pause_ms\":%s,\"limit_reached\":%s}\n",
+		 i->holder_pid, i->holder_tid, i->status, i->ended ? "true" : "false", word_ms(i->elapsed_ns).s,
+		 i->ended ? word_ms(i->time_taken_ns).s : "null", word_ms(i->capture.pause_ns).s,
 		 i->limit_reached ? "true" : "false");
 }
 
@@ -214,8 +223,8 @@ int cmd_list(int argc, char **argv)
 	if (!count)
 		log_note("no incident in '%s' yet", store_path(store));
 	else if (!json)
-		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS, "REQUEST",
-		       "RULE");
+		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS,
+		       "REQUEST", "RULE");
 	for (size_t n = 0; n < count; n++) {
 		r = list_row(store, &rows[n], json);
 		code = MAX(code, r);
@@ -295,7 +304,8 @@ static int print_path(const struct command_line *line, const char *id)
 	if (r < 0)
 		return fail(r, &err);
 	if (fstatat(fd, "report.html", &st, AT_SYMLINK_NOFOLLOW) < 0) {
-		log_error("'%s' has no report.html: 'reqtrap report %s --format html -o report.html' makes one", path, id);
+		log_error("'%s' has no report.html: 'reqtrap report %s --format html -o report.html' makes one", path,
+			  id);
 		return EXIT_NOTHING;
 	}
 	text_setf(&path, "%s/report.html", path);
@@ -358,8 +368,9 @@ static bool find_program(const char *name, char *path, size_t size)
 
 static int run(const char *path, char *const *run_argv, const struct child_fd *fds, size_t fd_count)
 {
-	const struct child_spec spec = { .path = path, .argv = run_argv, .fds = fds, .fd_count = fd_count,
-					 .inherit_env = true, .keep_stdio = true };
+	const struct child_spec spec = {
+		.path = path, .argv = run_argv, .fds = fds, .fd_count = fd_count, .inherit_env = true, .keep_stdio = true
+	};
 	struct child child;
 	struct err err;
 	int r = child_start(&spec, &child, &err);

@@ -8,10 +8,22 @@
 
 #include <string.h>
 
-static const char *reason_at(unsigned int n) { return reason_name((enum reason)n); }
-static const char *protocol_at(unsigned int n) { return protocol_name((enum protocol)n); }
-static const char *method_at(unsigned int n) { return capture_method_name((enum capture_method)n); }
-static const char *action_at(unsigned int n) { return action_state_name((enum action_state)n); }
+static const char *reason_at(unsigned int n)
+{
+	return reason_name((enum reason)n);
+}
+static const char *protocol_at(unsigned int n)
+{
+	return protocol_name((enum protocol)n);
+}
+static const char *method_at(unsigned int n)
+{
+	return capture_method_name((enum capture_method)n);
+}
+static const char *action_at(unsigned int n)
+{
+	return action_state_name((enum action_state)n);
+}
 
 static const char *spend_at(unsigned int n)
 {
@@ -52,15 +64,9 @@ static const struct field spending_fields[] = {
 static const struct shape spending_shape = SHAPE(spending_fields, struct spending, true);
 
 static const struct field event_fields[] = {
-	NUMBER(struct trace_event, at_ns),
-	NUMBER(struct trace_event, dur_ns),
-	PID(struct trace_event, pid),
-	PID(struct trace_event, tid),
-	TEXT(struct trace_event, kind),
-	TEXT(struct trace_event, name),
-	TEXT(struct trace_event, detail),
-	NUMBER(struct trace_event, bytes),
-	NUMBER(struct trace_event, count),
+	NUMBER(struct trace_event, at_ns), NUMBER(struct trace_event, dur_ns), PID(struct trace_event, pid),
+	PID(struct trace_event, tid),	   TEXT(struct trace_event, kind),     TEXT(struct trace_event, name),
+	TEXT(struct trace_event, detail),  NUMBER(struct trace_event, bytes),  NUMBER(struct trace_event, count),
 	PID(struct trace_event, waker),
 };
 static const struct shape event_shape = SHAPE(event_fields, struct trace_event, true);
@@ -98,7 +104,10 @@ static const struct field lock_fields[] = {
 	TEXT(struct lock, name),
 	PID(struct lock, owner),
 	TEXT(struct lock, owner_name),
-	{ .key = "waiter", .kind = KIND_PIDS, AT(struct lock, waiter), .count_at = offsetof(struct lock, waiter_count),
+	{ .key = "waiter",
+	  .kind = KIND_PIDS,
+	  AT(struct lock, waiter),
+	  .count_at = offsetof(struct lock, waiter_count),
 	  .max = 1u << 17 },
 };
 static const struct shape lock_shape = SHAPE(lock_fields, struct lock, true);
@@ -114,14 +123,10 @@ static const struct field analysis_fields[] = {
 static const struct shape analysis_shape = SHAPE(analysis_fields, struct analysis, false);
 
 static const struct field process_fields[] = {
-	PID(struct process_facts, pid),
-	TEXT(struct process_facts, comm),
-	TEXT(struct process_facts, exe),
-	TEXT(struct process_facts, cmdline),
-	TEXT(struct process_facts, cgroup),
-	TEXT(struct process_facts, language),
-	NUMBER(struct process_facts, rss_bytes),
-	NUMBER32(struct process_facts, thread_count),
+	PID(struct process_facts, pid),		 TEXT(struct process_facts, comm),
+	TEXT(struct process_facts, exe),	 TEXT(struct process_facts, cmdline),
+	TEXT(struct process_facts, cgroup),	 TEXT(struct process_facts, language),
+	NUMBER(struct process_facts, rss_bytes), NUMBER32(struct process_facts, thread_count),
 	NUMBER32(struct process_facts, uid),
 };
 static const struct shape process_shape = SHAPE(process_fields, struct process_facts, false);
@@ -287,7 +292,8 @@ int facts_read(const char *text, size_t len, struct incident **ret_incident, str
 		return r;
 	schema = json_object_get(json, "schema");
 	if (!json_is_integer(schema) || json_integer_value(schema) < 1)
-		return err_say(err, -EINVAL, "wrong value of 'schema': expected a whole number: is this an incident.json?");
+		return err_say(err, -EINVAL,
+			       "wrong value of 'schema': expected a whole number: is this an incident.json?");
 	if (json_integer_value(schema) > INCIDENT_SCHEMA)
 		return err_say(err, -EPROTO, "written by a newer reqtrap (schema %lld, this one reads up to %d)",
 			       (long long)json_integer_value(schema), INCIDENT_SCHEMA);

@@ -24,11 +24,11 @@
 /* -E2BIG when the incident does not fit 'out' or a list is longer than may be read
  * back; -ENOMEM. */
 int facts_write(const struct incident *incident, struct buf *out, struct err *err);
-int facts_read(const char *json, size_t len, struct incident **ret_incident, struct err *err);
+int facts_read(const char *text, size_t len, struct incident **ret_incident, struct err *err);
 
 /* The analyst's half alone: what travels over its pipe. */
 int analysis_write(const struct analysis *analysis, struct buf *out, struct err *err);
-int analysis_read(const char *json, size_t len, struct analysis *ret_analysis, struct err *err);
+int analysis_read(const char *text, size_t len, struct analysis *ret_analysis, struct err *err);
 
 /* Text from outside as well-formed UTF-8: other bytes become U+FFFD. Caller frees;
  * NULL: no memory. */

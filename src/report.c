@@ -7,10 +7,8 @@
 #include <string.h>
 
 const struct report_format report_formats[] = {
-	{ "json", "incident.json", facts_write },
-	{ "text", "report.txt", report_text },
-	{ "html", "report.html", report_html },
-	{ "chrome", "trace.json", report_chrome },
+	{ "json", "incident.json", facts_write },  { "text", "report.txt", report_text },
+	{ "html", "report.html", report_html },	   { "chrome", "trace.json", report_chrome },
 	{ "stacks", "stacks.txt", report_stacks },
 };
 const size_t report_format_count = ARRAY_LEN(report_formats);

@@ -77,7 +77,8 @@ int report_chrome(const struct incident *incident, struct buf *out, struct err *
 {
 	bool holder_named = false, triggered = false;
 
-	buf_addf(out, "[\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"process_sort_index\",\"args\":{\"sort_index\":0}}",
+	buf_addf(out,
+		 "[\n{\"ph\":\"M\",\"pid\":%d,\"tid\":%d,\"name\":\"process_sort_index\",\"args\":{\"sort_index\":0}}",
 		 incident->holder_pid, incident->holder_tid);
 	for (size_t n = 0; n < incident->chain_count; n++) {
 		const struct hop *h = &incident->chain[n];
@@ -95,7 +96,8 @@ int report_chrome(const struct incident *incident, struct buf *out, struct err *
 		add_event(out, incident, e);
 	}
 	if (!triggered) {
-		const struct trace_event trigger = { .at_ns = incident->elapsed_ns, .kind = (char *)"trigger",
+		const struct trace_event trigger = { .at_ns = incident->elapsed_ns,
+						     .kind = (char *)"trigger",
 						     .name = incident->rule };
 
 		add_event(out, incident, &trigger);

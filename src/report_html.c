@@ -82,7 +82,7 @@ enum block { BLOCK_NONE, BLOCK_FIELDS, BLOCK_TIMES, BLOCK_FRAMES, BLOCK_EVENTS, 
 struct html_pen {
 	struct pen pen; /* first: the pen is this */
 	struct buf *out;
-	enum block block;  /* open now */
+	enum block block; /* open now */
 	bool in_section, in_group;
 	size_t groups;
 };
@@ -187,7 +187,8 @@ static void tiles(struct html_pen *h, const struct incident *i)
 	} else {
 		tile(h, "", word_duration(c->pause_ns).s, "pause of the process");
 		tile(h, c->running_at_snapshot ? "good" : "bad", c->running_at_snapshot ? "in time" : "too late",
-		     c->running_at_snapshot ? "request was running at the snapshot" : "request was over at the snapshot");
+		     c->running_at_snapshot ? "request was running at the snapshot"
+					    : "request was over at the snapshot");
 	}
 	add(h, "</div>\n");
 }
@@ -229,10 +230,10 @@ static void head(struct pen *pen, const struct incident *i)
 	size_t url_len = strcspn(url, "?");
 
 	add(h, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-	    "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
-	    "base-uri 'none'; form-action 'none'\">\n"
-	    "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
-	    "<meta name=\"referrer\" content=\"no-referrer\">\n<title>");
+	       "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; "
+	       "base-uri 'none'; form-action 'none'\">\n"
+	       "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n"
+	       "<meta name=\"referrer\" content=\"no-referrer\">\n<title>");
 	buf_addf(h->out, "%s ", word_title(i).s);
 	add_html(h->out, method, MIN(strlen(method), 20u));
 	add(h, " ");
@@ -286,7 +287,7 @@ static void warn(struct pen *pen, const char *value)
 
 static void time_row(struct pen *pen, const struct time_row *row)
 {
-	static const char *const class[] = { "cpu", "runnable", "wait", "none" };
+	static const char *const css[] = { "cpu", "runnable", "wait", "none" };
 	struct html_pen *h = block(pen, BLOCK_TIMES);
 
 	add(h, row->total ? "<tr class=\"sum\"><td>" : "<tr><td>");
@@ -295,10 +296,10 @@ static void time_row(struct pen *pen, const struct time_row *row)
 		buf_addf(h->out, " &#215;%s", word_count(row->count).s);
 	if (row->open)
 		add(h, " *");
-	buf_addf(h->out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"bar\">", word_duration(row->ns).s,
-		 word_percent(row->permille).s);
+	buf_addf(h->out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"bar\">",
+		 word_duration(row->ns).s, word_percent(row->permille).s);
 	if (!row->total && row->permille)
-		buf_addf(h->out, "<i class=\"%s\" style=\"width:%u.%u%%\"></i>", class[row->kind], row->permille / 10,
+		buf_addf(h->out, "<i class=\"%s\" style=\"width:%u.%u%%\"></i>", css[row->kind], row->permille / 10,
 			 row->permille % 10);
 	add(h, "</td></tr>\n");
 }
@@ -332,8 +333,12 @@ static void event(struct pen *pen, const struct event_row *row)
 	struct html_pen *h = block(pen, BLOCK_EVENTS);
 	const char *kind = row->event && row->event->kind ? row->event->kind : "";
 
-	buf_addf(h->out, "<tr class=\"%s\"><td class=\"n\">%s</td><td>", row->trigger ? "trap" : row->folded ? "fold" :
-		 row->after ? "after" : "", row->folded ? "" : word_ms(row->at_ns).s);
+	buf_addf(h->out, "<tr class=\"%s\"><td class=\"n\">%s</td><td>",
+		 row->trigger  ? "trap"
+		 : row->folded ? "fold"
+		 : row->after  ? "after"
+			       : "",
+		 row->folded ? "" : word_ms(row->at_ns).s);
 	text(h, row->trigger ? "TRAP" : kind);
 	add(h, "</td><td>");
 	if (row->who) {
@@ -390,9 +395,21 @@ static void foot(struct html_pen *h, const struct incident *i)
 int report_html(const struct incident *incident, struct buf *out, struct err *err)
 {
 	struct html_pen h = {
-		.pen = { .events_most = 400, .groups_most = 60, .frames_most = 60, .output_lines_most = 200, .head = head,
-			 .section = section, .field = field, .line = line, .warn = warn, .time_row = time_row,
-			 .frame = frame, .group = group, .event = event, .output = output, .picture = picture },
+		.pen = { .events_most = 400,
+			 .groups_most = 60,
+			 .frames_most = 60,
+			 .output_lines_most = 200,
+			 .head = head,
+			 .section = section,
+			 .field = field,
+			 .line = line,
+			 .warn = warn,
+			 .time_row = time_row,
+			 .frame = frame,
+			 .group = group,
+			 .event = event,
+			 .output = output,
+			 .picture = picture },
 		.out = out,
 	};
 	int r = page_draw(incident, &h.pen, err);

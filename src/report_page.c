@@ -153,7 +153,8 @@ static void draw_request(const struct incident *i, struct pen *pen)
 	pen->section(pen, "REQUEST", NULL);
 	fieldf(pen, "request", "%s %s", known(r->method), known(r->url));
 	fieldf(pen, "host", "%s (%s)", r->host ? r->host : "not named", protocol_name(r->protocol));
-	fieldf(pen, "client", "%s%s%s", known(r->client), r->user_agent ? ", " : "", r->user_agent ? r->user_agent : "");
+	fieldf(pen, "client", "%s%s%s", known(r->client), r->user_agent ? ", " : "",
+	       r->user_agent ? r->user_agent : "");
 	fieldf(pen, "started", "%s%s%s", word_wall(i->started_wall_ns).s, i->host_name ? " on " : "",
 	       i->host_name ? i->host_name : "");
 	draw_trap(i, pen);
@@ -282,8 +283,8 @@ static void draw_holder(const struct incident *i, struct pen *pen)
 
 	pen->section(pen, "STACK OF THE REQUEST'S THREAD", NULL);
 	if (!t) {
-		sayf(pen, PLACE_LINE, i->analysis.thread_count ? "It was not among the captured threads." :
-			"None: %s.", why_no_stacks(i));
+		sayf(pen, PLACE_LINE, i->analysis.thread_count ? "It was not among the captured threads." : "None: %s.",
+		     why_no_stacks(i));
 		return;
 	}
 	buf_init(&what, PARTS_MAX);
@@ -366,7 +367,8 @@ static int draw_others(const struct incident *i, struct pen *pen)
 	for (size_t n = 0; n < MIN(count, pen->groups_most); n++)
 		draw_group(i, pen, &groups[n]);
 	if (left)
-		sayf(pen, PLACE_LINE, "... %zu more groups with %zu threads: see stacks.txt", count - pen->groups_most, left);
+		sayf(pen, PLACE_LINE, "... %zu more groups with %zu threads: see stacks.txt", count - pen->groups_most,
+		     left);
 	thread_groups_free(groups, count);
 	return 0;
 }
@@ -376,7 +378,8 @@ static int draw_others(const struct incident *i, struct pen *pen)
 /* Something to paste into a shell: only if no byte of it could do more. */
 static bool is_harmless(const char *text)
 {
-	return text && text[0] && !text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-")];
+	return text && text[0] &&
+	       !text[strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_./+-")];
 }
 
 static void draw_core(const struct incident *i, struct pen *pen)
@@ -392,7 +395,8 @@ static void draw_core(const struct incident *i, struct pen *pen)
 	fieldf(pen, "core", "%s, %s%s%s%s, %s", c->core_file, word_bytes(c->core_bytes).s,
 	       c->core_bytes_on_disk != c->core_bytes ? " (" : "",
 	       c->core_bytes_on_disk != c->core_bytes ? word_bytes(c->core_bytes_on_disk).s : "",
-	       c->core_bytes_on_disk != c->core_bytes ? " on disk)" : "", c->core_complete ? "complete" : "NOT COMPLETE");
+	       c->core_bytes_on_disk != c->core_bytes ? " on disk)" : "",
+	       c->core_complete ? "complete" : "NOT COMPLETE");
 	fieldf(pen, "open it", "reqtrap open %s", i->id);
 	if (!is_harmless(c->core_file))
 		return;
@@ -418,8 +422,9 @@ static void draw_capture(const struct incident *i, struct pen *pen)
 		fieldf(pen, "no clone", "%s", c->why_not_clone);
 	fieldf(pen, "pause", "%s; it began %s after the trap, the whole capture took %s", word_duration(c->pause_ns).s,
 	       word_duration(c->started_after_ns).s, word_duration(c->wall_ns).s);
-	fieldf(pen, "in time", "%s", c->running_at_snapshot ? "yes: the request was still running when the threads stood still" :
-	       "NO: the request was over before the threads stood still");
+	fieldf(pen, "in time", "%s",
+	       c->running_at_snapshot ? "yes: the request was still running when the threads stood still"
+				      : "NO: the request was over before the threads stood still");
 	draw_core(i, pen);
 	for (size_t n = 0; n < MIN(c->omitted_count, 8u); n++)
 		fieldf(pen, n ? "" : "left out", "%s: %s", known(c->omitted[n].range), known(c->omitted[n].why));
@@ -473,8 +478,11 @@ static void draw_action(const struct incident *i, struct pen *pen)
 		fieldf(pen, "result", "killed at its time limit, after %s%s%s", word_duration(a->took_ns).s,
 		       a->why ? ": " : "", a->why ? a->why : "");
 	else
-		fieldf(pen, "result", "%s%s%s", a->state == ACTION_FAILED ? "could not be run" : a->state == ACTION_LIMIT ?
-		       "not run: limit reached" : "not run: actions are disabled", a->why ? ": " : "", a->why ? a->why : "");
+		fieldf(pen, "result", "%s%s%s",
+		       a->state == ACTION_FAILED  ? "could not be run"
+		       : a->state == ACTION_LIMIT ? "not run: limit reached"
+						  : "not run: actions are disabled",
+		       a->why ? ": " : "", a->why ? a->why : "");
 	draw_output(a, pen);
 }
 
@@ -487,7 +495,8 @@ static void draw_losses(const struct incident *i, struct pen *pen)
 		uint64_t count;
 		const char *what;
 	} row[] = {
-		{ l->events_overwritten, "events of this request overwritten by later ones, so times are lower bounds" },
+		{ l->events_overwritten,
+		  "events of this request overwritten by later ones, so times are lower bounds" },
 		{ l->ring_lost, "records lost between kernel and reqtrap during the watch" },
 		{ l->refused, "requests not traced for want of a free slot during the watch" },
 		{ l->blind_io, "socket calls whose bytes could not be read (io_uring, splice)" },

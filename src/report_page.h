@@ -40,7 +40,7 @@ struct pen {
 	void (*frame)(struct pen *pen, size_t index, const char *function, const char *place, bool script);
 	void (*group)(struct pen *pen, size_t count, const char *what, const char *tids);
 	void (*event)(struct pen *pen, const struct event_row *row);
-	void (*output)(struct pen *pen, const char *text, size_t len); /* lines of a program */
+	void (*output)(struct pen *pen, const char *text, size_t len);	   /* lines of a program */
 	void (*picture)(struct pen *pen, const struct incident *incident); /* NULL: none */
 };
 

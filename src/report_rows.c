@@ -35,7 +35,8 @@ static int add_spending(struct time_row **rows, size_t *count, const struct spen
 
 	if (s->kind != SPEND_WAIT)
 		return add_time(rows, count, s, plain[s->kind]);
-	text_setf(&label, "waiting%s%s%s%s", s->call ? ": " : "", s->call ? s->call : "", s->object ? "  " : "", s->object ? s->object : "");
+	text_setf(&label, "waiting%s%s%s%s", s->call ? ": " : "", s->call ? s->call : "", s->object ? "  " : "",
+		  s->object ? s->object : "");
 	r = label ? add_time(rows, count, s, label) : -ENOMEM;
 	free(label);
 	return r;
@@ -70,8 +71,9 @@ static int merge_small(struct time_row *rows, size_t *count)
 		free((char *)rows[n].label);
 	}
 	text_setf(&label, "%zu shorter ones together", merged);
-	rows[TIME_ROWS_MOST - 1] = (struct time_row){ .label = label, .kind = sum.kind, .ns = sum.ns,
-						      .count = sum.count, .open = sum.open };
+	rows[TIME_ROWS_MOST - 1] = (struct time_row){
+		.label = label, .kind = sum.kind, .ns = sum.ns, .count = sum.count, .open = sum.open
+	};
 	if (rest)
 		rows[TIME_ROWS_MOST] = rows[*count - 1];
 	*count = TIME_ROWS_MOST + rest;
@@ -327,8 +329,9 @@ static void fold(struct event_rows *rows, const bool *keep)
 		}
 		row_done(row);
 		if (!last || !last->folded || last->after != row->after) {
-			rows->row[out++] = (struct event_row){ .at_ns = row->at_ns, .dur_ns = row->dur_ns,
-							       .folded = row->count, .after = row->after };
+			rows->row[out++] = (struct event_row){
+				.at_ns = row->at_ns, .dur_ns = row->dur_ns, .folded = row->count, .after = row->after
+			};
 			continue;
 		}
 		last->folded += row->count;

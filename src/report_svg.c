@@ -22,10 +22,8 @@ enum paint { PAINT_WAIT, PAINT_RUNNABLE, PAINT_CPU, PAINT_IO, PAINT_OTHER, PAINT
 static const struct {
 	const char *class, *words;
 } paints[] = {
-	[PAINT_WAIT] = { "wait", "waiting" },
-	[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
-	[PAINT_CPU] = { "cpu", "on CPU or not known" },
-	[PAINT_IO] = { "io", "receive, send" },
+	[PAINT_WAIT] = { "wait", "waiting" },		[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
+	[PAINT_CPU] = { "cpu", "on CPU or not known" }, [PAINT_IO] = { "io", "receive, send" },
 	[PAINT_OTHER] = { "other", "other" },
 };
 
@@ -109,8 +107,10 @@ static void lanes_make(struct timeline *t)
 
 	for (size_t n = 0; n + 1 < i->chain_count && n < LANES_MOST / 2; n++)
 		lane_add(t, i->chain[n].tid ? i->chain[n].tid : i->chain[n].pid, i->chain[n].process);
-	lane_add(t, i->holder_tid, i->process.comm ? i->process.comm :
-		 i->chain_count ? i->chain[i->chain_count - 1].process : NULL);
+	lane_add(t, i->holder_tid,
+		 i->process.comm  ? i->process.comm
+		 : i->chain_count ? i->chain[i->chain_count - 1].process
+				  : NULL);
 	for (size_t n = 0; n < i->trace_count; n++) {
 		if (i->trace[n].tid)
 			lane_add(t, i->trace[n].tid, NULL);
@@ -178,17 +178,17 @@ static void draw_event(struct timeline *t, struct lane *lane, double y, const st
 
 static void draw_lanes(struct timeline *t)
 {
-	double y = TOP + 8;
-
-	for (size_t n = 0; n < t->lanes; n++, y += LANE_H) {
+	for (size_t n = 0; n < t->lanes; n++) {
 		struct lane *lane = &t->lane[n];
+		double y = TOP + 8 + (double)n * LANE_H;
 
 		add_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, 17);
 		buf_addf(t->out, "<path class=\"grid\" d=\"M%.0f %.1fH%.0f\"/>\n", LEFT, y + LANE_H - 3.5, RIGHT);
 		for (size_t k = 0; k < t->incident->trace_count; k++) {
 			const struct trace_event *e = t->event[k];
 
-			if ((e->tid ? e->tid : t->incident->holder_tid) == lane->tid && !(e->kind && !strcmp(e->kind, "trigger")))
+			if ((e->tid ? e->tid : t->incident->holder_tid) == lane->tid &&
+			    !(e->kind && !strcmp(e->kind, "trigger")))
 				draw_event(t, lane, y, e);
 		}
 	}
@@ -203,16 +203,18 @@ static void draw_doing(struct timeline *t, double y)
 	bool any = false;
 
 	add_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", 17);
-	buf_addf(t->out, "<rect class=\"cpu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">"
-		 "<title>%s</title></rect>\n", LEFT, y, MAX(to - LEFT, 1.0), BAR_H, paints[PAINT_CPU].words);
+	buf_addf(t->out,
+		 "<rect class=\"cpu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">"
+		 "<title>%s</title></rect>\n",
+		 LEFT, y, MAX(to - LEFT, 1.0), BAR_H, paints[PAINT_CPU].words);
 	t->used[PAINT_CPU] = true;
 	for (size_t k = 0; k < i->trace_count; k++) {
 		const struct trace_event *e = t->event[k];
 		enum paint paint = paint_of(e);
 		double x = x_of(t, e->at_ns), end = MIN(x_of(t, event_end(e)), to);
 
-		if ((e->tid && e->tid != i->holder_tid) || (paint != PAINT_WAIT && paint != PAINT_RUNNABLE) || end <= x ||
-		    (end - drawn[paint] < 0.5 && drawn[paint] > 0))
+		if ((e->tid && e->tid != i->holder_tid) || (paint != PAINT_WAIT && paint != PAINT_RUNNABLE) ||
+		    end <= x || (end - drawn[paint] < 0.5 && drawn[paint] > 0))
 			continue;
 		drawn[paint] = end;
 		any = true;
@@ -255,8 +257,8 @@ static void draw_trap(const struct timeline *t, double bottom)
 	bool left = x > (LEFT + RIGHT) / 2;
 
 	if (t->end_ns > t->incident->elapsed_ns)
-		buf_addf(t->out, "<rect class=\"after\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%.0f\"/>\n", x, TOP - 4,
-			 RIGHT - x, bottom - TOP + 4);
+		buf_addf(t->out, "<rect class=\"after\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%.0f\"/>\n", x,
+			 TOP - 4, RIGHT - x, bottom - TOP + 4);
 	buf_addf(t->out, "<path class=\"trap\" d=\"M%.1f %dV%.0f\"/>", x, 4, bottom + 14);
 	buf_addf(t->out, "<text class=\"trap\" x=\"%.1f\" y=\"%.0f\" text-anchor=\"%s\">trap at %s</text>\n",
 		 left ? x - 6 : x + 6, bottom + 13, left ? "end" : "start", word_duration(t->incident->elapsed_ns).s);
@@ -271,7 +273,8 @@ static void draw_legend(const struct timeline *t, double y)
 			continue;
 		buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"22\" height=\"12\" rx=\"2\"/>",
 			 paints[n].class, x, y);
-		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 28, y + 10, paints[n].words);
+		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 28, y + 10,
+			 paints[n].words);
 		x += 28 + 7.0 * (double)strlen(paints[n].words) + 22;
 	}
 	if (t->moments) {
@@ -280,23 +283,28 @@ static void draw_legend(const struct timeline *t, double y)
 		x += 100;
 	}
 	if (t->crowded)
-		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events of other threads: see the trace</text>\n",
-			 x, y + 10, word_count(t->crowded).s);
+		buf_addf(
+			t->out,
+			"<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events of other threads: see the trace</text>\n",
+			x, y + 10, word_count(t->crowded).s);
 }
 
 static void draw(struct timeline *t)
 {
 	double lanes = TOP + 8 + (double)t->lanes * LANE_H + 4, bottom = lanes + LANE_H;
 
-	buf_addf(t->out, "<svg viewBox=\"0 0 1000 %.0f\" role=\"img\" aria-labelledby=\"svg-title svg-desc\">\n"
-		 "<title id=\"svg-title\">Timeline of the request</title>\n"
-		 "<desc id=\"svg-desc\">The same as the table of times above and the trace below.</desc>\n"
-		 "<defs><pattern id=\"p-wait\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" "
-		 "patternTransform=\"rotate(45)\"><rect class=\"base-wait\" width=\"7\" height=\"7\"/>"
-		 "<rect class=\"line-wait\" width=\"2\" height=\"7\"/></pattern>\n"
-		 "<pattern id=\"p-runnable\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
-		 "<rect class=\"base-runnable\" width=\"6\" height=\"6\"/><circle class=\"line-runnable\" cx=\"3\" cy=\"3\" "
-		 "r=\"1.3\"/></pattern></defs>\n", bottom + 44);
+	buf_addf(
+		t->out,
+		"<svg viewBox=\"0 0 1000 %.0f\" role=\"img\" aria-labelledby=\"svg-title svg-desc\">\n"
+		"<title id=\"svg-title\">Timeline of the request</title>\n"
+		"<desc id=\"svg-desc\">The same as the table of times above and the trace below.</desc>\n"
+		"<defs><pattern id=\"p-wait\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" "
+		"patternTransform=\"rotate(45)\"><rect class=\"base-wait\" width=\"7\" height=\"7\"/>"
+		"<rect class=\"line-wait\" width=\"2\" height=\"7\"/></pattern>\n"
+		"<pattern id=\"p-runnable\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
+		"<rect class=\"base-runnable\" width=\"6\" height=\"6\"/><circle class=\"line-runnable\" cx=\"3\" cy=\"3\" "
+		"r=\"1.3\"/></pattern></defs>\n",
+		bottom + 44);
 	draw_axis(t, bottom);
 	draw_lanes(t);
 	draw_doing(t, lanes);

@@ -14,7 +14,7 @@
 #define WIDTH 80
 #define LABEL_AT 2
 #define VALUE_AT 12 /* column of a field's value */
-#define TIME_AT 46 /* column of the figures */
+#define TIME_AT 46  /* column of the figures */
 #define BAR 13
 #define FRAME_PLACE_AT 45
 #define EVENT_TEXT_AT 25
@@ -51,8 +51,9 @@ static bool may_break(const char *text, size_t len, size_t n)
 {
 	char before = n ? text[n - 1] : ' ', after = n + 1 < len ? text[n + 1] : ' ';
 
-	return text[n] == ' ' && n && !(before >= '0' && before <= '9' && (after == '%' || (after >= 'a' && after <= 'z') ||
-		after == 'K' || after == 'M' || after == 'G'));
+	return text[n] == ' ' && n &&
+	       !(before >= '0' && before <= '9' &&
+		 (after == '%' || (after >= 'a' && after <= 'z') || after == 'K' || after == 'M' || after == 'G'));
 }
 
 /* How many bytes of the text fit into 'room' columns, broken at a blank if there is
@@ -335,9 +336,20 @@ static void output(struct pen *pen, const char *text, size_t len)
 int report_text(const struct incident *incident, struct buf *out, struct err *err)
 {
 	struct text_pen pen = {
-		.pen = { .events_most = 72, .groups_most = 20, .frames_most = 24, .output_lines_most = 40, .head = head,
-			 .section = section, .field = field, .line = line, .warn = warn, .time_row = time_row,
-			 .frame = frame, .group = group, .event = event, .output = output },
+		.pen = { .events_most = 72,
+			 .groups_most = 20,
+			 .frames_most = 24,
+			 .output_lines_most = 40,
+			 .head = head,
+			 .section = section,
+			 .field = field,
+			 .line = line,
+			 .warn = warn,
+			 .time_row = time_row,
+			 .frame = frame,
+			 .group = group,
+			 .event = event,
+			 .output = output },
 		.out = out,
 	};
 	int r = page_draw(incident, &pen.pen, err);

@@ -42,7 +42,8 @@ struct word word_ms(uint64_t ns)
 {
 	struct word w;
 
-	snprintf(w.s, sizeof(w.s), "%" PRIu64 ".%03u", (uint64_t)(ns / NSEC_PER_MSEC), (unsigned int)(ns / 1000 % 1000));
+	snprintf(w.s, sizeof(w.s), "%" PRIu64 ".%03u", (uint64_t)(ns / NSEC_PER_MSEC),
+		 (unsigned int)(ns / 1000 % 1000));
 	return w;
 }
 

@@ -447,8 +447,7 @@ static int read_array_size(const json_t *json, const struct field *f, const stru
 	return 0;
 }
 
-static int read_texts(const json_t *json, const struct field *f, void *base, const struct place *place,
-		      struct err *err)
+static int read_texts(const json_t *json, const struct field *f, void *base, const struct place *place, struct err *err)
 {
 	size_t count;
 	char **list;
@@ -474,8 +473,7 @@ static int read_texts(const json_t *json, const struct field *f, void *base, con
 	return 0;
 }
 
-static int read_list(const json_t *json, const struct field *f, void *base, const struct place *place,
-		     struct err *err)
+static int read_list(const json_t *json, const struct field *f, void *base, const struct place *place, struct err *err)
 {
 	size_t count, have = 0;
 	int r = read_array_size(json, f, place, &count, err);
@@ -492,8 +490,7 @@ static int read_list(const json_t *json, const struct field *f, void *base, cons
 	return r;
 }
 
-static int read_pids(const json_t *json, const struct field *f, void *base, const struct place *place,
-		     struct err *err)
+static int read_pids(const json_t *json, const struct field *f, void *base, const struct place *place, struct err *err)
 {
 	size_t count, have = 0;
 	int r = read_array_size(json, f, place, &count, err);
@@ -511,8 +508,7 @@ static int read_pids(const json_t *json, const struct field *f, void *base, cons
 	return r;
 }
 
-static int read_value(const struct field *f, const json_t *json, void *base, const struct place *place,
-		      struct err *err)
+static int read_value(const struct field *f, const json_t *json, void *base, const struct place *place, struct err *err)
 {
 	void *at = (char *)base + f->at;
 

@@ -35,7 +35,7 @@ struct field {
 	enum kind kind;
 	size_t at, size; /* of the member */
 	size_t count_at;
-	uint64_t max;	 /* KIND_NUMBER: value; lists: elements; KIND_ENUM: how many names */
+	uint64_t max; /* KIND_NUMBER: value; lists: elements; KIND_ENUM: how many names */
 	const struct shape *shape;
 	const char *(*name)(unsigned int value);
 };
@@ -47,21 +47,51 @@ struct shape {
 };
 
 #define AT(type, member) .at = offsetof(type, member), .size = sizeof(((type *)NULL)->member)
-#define TEXT(type, member) { .key = #member, .kind = KIND_TEXT, AT(type, member) }
-#define TEXTS(type, member, most) { .key = #member, .kind = KIND_TEXTS, AT(type, member), .max = (most) }
-#define NUMBER(type, member) { .key = #member, .kind = KIND_NUMBER, AT(type, member), .max = INT64_MAX }
-#define NUMBER32(type, member) { .key = #member, .kind = KIND_NUMBER, AT(type, member), .max = UINT32_MAX }
-#define PID(type, member) { .key = #member, .kind = KIND_NUMBER, AT(type, member), .max = INT32_MAX }
-#define SIGNED(type, member) { .key = #member, .kind = KIND_SIGNED, AT(type, member) }
-#define FLAG(type, member) { .key = #member, .kind = KIND_BOOL, AT(type, member) }
-#define CHOICE(type, member, names, n) \
-	{ .key = #member, .kind = KIND_ENUM, AT(type, member), .name = (names), .max = (n) }
-#define OBJECT(type, member, of) { .key = #member, .kind = KIND_OBJECT, AT(type, member), .shape = &(of) }
-#define LIST(type, member, count_member, of, most)                                              \
-	{ .key = #member, .kind = KIND_LIST, AT(type, member), .count_at = offsetof(type, count_member), \
-	  .shape = &(of), .max = (most) }
-#define SHAPE(fields, type, is_row) { .field = (fields), .count = ARRAY_LEN(fields), .size = sizeof(type), .row = (is_row) }
-
+#define TEXT(type, member)                                          \
+	{                                                           \
+		.key = #member, .kind = KIND_TEXT, AT(type, member) \
+	}
+#define TEXTS(type, member, most)                                                   \
+	{                                                                           \
+		.key = #member, .kind = KIND_TEXTS, AT(type, member), .max = (most) \
+	}
+#define NUMBER(type, member)                                                            \
+	{                                                                               \
+		.key = #member, .kind = KIND_NUMBER, AT(type, member), .max = INT64_MAX \
+	}
+#define NUMBER32(type, member)                                                           \
+	{                                                                                \
+		.key = #member, .kind = KIND_NUMBER, AT(type, member), .max = UINT32_MAX \
+	}
+#define PID(type, member)                                                               \
+	{                                                                               \
+		.key = #member, .kind = KIND_NUMBER, AT(type, member), .max = INT32_MAX \
+	}
+#define SIGNED(type, member)                                          \
+	{                                                             \
+		.key = #member, .kind = KIND_SIGNED, AT(type, member) \
+	}
+#define FLAG(type, member)                                          \
+	{                                                           \
+		.key = #member, .kind = KIND_BOOL, AT(type, member) \
+	}
+#define CHOICE(type, member, names, n)                                                           \
+	{                                                                                        \
+		.key = #member, .kind = KIND_ENUM, AT(type, member), .name = (names), .max = (n) \
+	}
+#define OBJECT(type, member, of)                                                      \
+	{                                                                             \
+		.key = #member, .kind = KIND_OBJECT, AT(type, member), .shape = &(of) \
+	}
+#define LIST(type, member, count_member, of, most)                                                             \
+	{                                                                                                      \
+		.key = #member, .kind = KIND_LIST, AT(type, member), .count_at = offsetof(type, count_member), \
+		.shape = &(of), .max = (most)                                                                  \
+	}
+#define SHAPE(fields, type, is_row)                                                                  \
+	{                                                                                            \
+		.field = (fields), .count = ARRAY_LEN(fields), .size = sizeof(type), .row = (is_row) \
+	}
 
 /* indent < 0: all on one line. -E2BIG when a list is longer than its table lets it
  * be read back. The caller checks out->full. */

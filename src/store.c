@@ -34,7 +34,7 @@ struct store {
 
 struct store_entry {
 	struct store *store;
-	int dir_fd; /* holds the flock that says that somebody lives here */
+	int dir_fd;    /* holds the flock that says that somebody lives here */
 	char temp[32]; /* as in struct store_ticket */
 	char name[200];
 	char *path;
@@ -176,7 +176,7 @@ static void slug(const char *text, size_t len, int (*fold)(int c), const char *n
 		n--;
 	out[n] = '\0';
 	if (!n)
-		strcpy(out, none);
+		snprintf(out, SLUG_MAX + 1, "%s", none);
 }
 
 static void name_make(const struct incident *incident, char *out, size_t size)
@@ -472,8 +472,8 @@ static int ambiguous(const struct row_list *list, const char *id, size_t matches
 	return err_say(err, -EINVAL, "ID '%s' is not unique: %s%s", id, names, matches > shown ? ", ..." : "");
 }
 
-static int pick(const struct store *store, const struct row_list *list, const char *id, const struct store_row **ret_row,
-		struct err *err)
+static int pick(const struct store *store, const struct row_list *list, const char *id,
+		const struct store_row **ret_row, struct err *err)
 {
 	size_t matches = 0;
 
@@ -492,7 +492,8 @@ static int pick(const struct store *store, const struct row_list *list, const ch
 		matches++;
 	}
 	if (matches == 0)
-		return err_say(err, -ENOENT, "no incident '%s' in '%s': 'reqtrap list' shows what there is", id, store->path);
+		return err_say(err, -ENOENT, "no incident '%s' in '%s': 'reqtrap list' shows what there is", id,
+			       store->path);
 	return matches == 1 ? 0 : ambiguous(list, id, matches, err);
 }
 
@@ -623,7 +624,8 @@ int store_remove(struct store *store, const char *id, struct err *err)
 		return r;
 	r = remove_dir(store->dir_fd, strrchr(path, '/') + 1, fd);
 	if (r == -ENOTEMPTY)
-		return err_say(err, -EINVAL, "cannot remove '%s': there is a folder in it that reqtrap did not make", path);
+		return err_say(err, -EINVAL, "cannot remove '%s': there is a folder in it that reqtrap did not make",
+			       path);
 	return r < 0 ? err_sys(err, r, "cannot remove '%s'", path) : 0;
 }
 

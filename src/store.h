@@ -55,7 +55,7 @@ int store_write(struct store_entry *entry, const char *name, const void *data, s
  * one. On failure the entry stays as it was. */
 int store_publish(struct store_entry *entry, struct err *err);
 int store_commit(struct store_entry *entry, struct err *err); /* publishes if need be; frees entry, also on failure */
-void store_abort(struct store_entry *entry); /* removes the folder unless published, frees entry */
+void store_abort(struct store_entry *entry);		      /* removes the folder unless published, frees entry */
 
 /* Newest first. Rows are owned by the list. */
 struct store_row {

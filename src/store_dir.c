@@ -26,11 +26,15 @@ static int check_parent(int fd, const char *path, size_t len, struct err *err)
 	if (fstat(fd, &st) < 0)
 		return err_sys(err, -errno, "cannot look at '%.*s'", show, path);
 	if (!ours_or_roots(st.st_uid))
-		return err_say(err, -EPERM, "store '%s' is refused: '%.*s' belongs to uid %u, who could swap it; use a folder "
-			       "under your own or root's", path, show, path, st.st_uid);
+		return err_say(err, -EPERM,
+			       "store '%s' is refused: '%.*s' belongs to uid %u, who could swap it; use a folder "
+			       "under your own or root's",
+			       path, show, path, st.st_uid);
 	if ((st.st_mode & 022) && !(st.st_mode & S_ISVTX))
-		return err_say(err, -EPERM, "store '%s' is refused: others may write to '%.*s' (mode %04o) and could swap it; "
-			       "'chmod go-w' it or use another", path, show, path, st.st_mode & 07777);
+		return err_say(err, -EPERM,
+			       "store '%s' is refused: others may write to '%.*s' (mode %04o) and could swap it; "
+			       "'chmod go-w' it or use another",
+			       path, show, path, st.st_mode & 07777);
 	return 0;
 }
 
@@ -124,7 +128,8 @@ static int check_own(int fd, const char *path, struct err *err)
 	if (st.st_uid != geteuid())
 		return err_say(err, -EPERM, "store '%s' is refused: it belongs to uid %u, not to you", path, st.st_uid);
 	if (st.st_mode & 022)
-		return err_say(err, -EPERM, "store '%s' is refused: others may write to it (mode %04o); 'chmod 0700' it", path,
+		return err_say(err, -EPERM,
+			       "store '%s' is refused: others may write to it (mode %04o); 'chmod 0700' it", path,
 			       st.st_mode & 07777);
 	return 0;
 }
@@ -146,10 +151,11 @@ static int open_last(const char *path, bool create, int *ret_fd, struct err *err
 		int code = -errno;
 
 		if (fstatat(parent, last, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISLNK(st.st_mode))
-			return err_say(err, -EPERM, "store '%s' is refused: it is a symbolic link; name the folder itself",
-				       path);
+			return err_say(err, -EPERM,
+				       "store '%s' is refused: it is a symbolic link; name the folder itself", path);
 		if (code == -ENOENT)
-			return err_say(err, code, "no store at '%s': nothing has been trapped there yet (another one: -o DIR)",
+			return err_say(err, code,
+				       "no store at '%s': nothing has been trapped there yet (another one: -o DIR)",
 				       path);
 		return err_sys(err, code, "cannot open store '%s'", path);
 	}

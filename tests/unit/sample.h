@@ -22,8 +22,8 @@ static inline void sample_frame(struct stack *stack, const char *function, const
 	f->script = script;
 }
 
-static inline void sample_event(struct incident *i, uint64_t at_ns, uint64_t dur_ns, const char *kind,
-				const char *name, const char *detail)
+static inline void sample_event(struct incident *i, uint64_t at_ns, uint64_t dur_ns, const char *kind, const char *name,
+				const char *detail)
 {
 	struct trace_event *e = list_add(&i->trace, &i->trace_count, sizeof(*e));
 
@@ -33,8 +33,8 @@ static inline void sample_event(struct incident *i, uint64_t at_ns, uint64_t dur
 	text_set(&e->detail, detail);
 }
 
-static inline void sample_spending(struct incident *i, enum spend kind, uint64_t ns, uint64_t count,
-				   const char *call, const char *object)
+static inline void sample_spending(struct incident *i, enum spend kind, uint64_t ns, uint64_t count, const char *call,
+				   const char *object)
 {
 	struct spending *s = list_add(&i->spending, &i->spending_count, sizeof(*s));
 
@@ -88,9 +88,14 @@ static inline void sample_outcome(struct incident *i)
 {
 	struct omission *o;
 
-	i->capture = (struct capture_facts){ .method = METHOD_CLONE, .started_after_ns = 400000,
-		.pause_ns = 3 * SAMPLE_MS, .wall_ns = 250 * SAMPLE_MS, .running_at_snapshot = true,
-		.core_complete = true, .core_bytes = 64ull << 20, .core_bytes_on_disk = 6ull << 20 };
+	i->capture = (struct capture_facts){ .method = METHOD_CLONE,
+					     .started_after_ns = 400000,
+					     .pause_ns = 3 * SAMPLE_MS,
+					     .wall_ns = 250 * SAMPLE_MS,
+					     .running_at_snapshot = true,
+					     .core_complete = true,
+					     .core_bytes = 64ull << 20,
+					     .core_bytes_on_disk = 6ull << 20 };
 	text_set(&i->capture.why_not_clone, "seccomp forbids clone");
 	text_set(&i->capture.failed, "process gone");
 	text_set(&i->capture.core_file, "core.zst");
@@ -133,8 +138,9 @@ static inline struct incident *sample_incident(void)
 	i->fired_after_ns = 502 * SAMPLE_MS;
 	i->limit_reached = true;
 	text_set(&i->suppressed, "cool-down of 30s");
-	i->request = (struct request_info){ .protocol = PROTOCOL_FASTCGI, .head_cut = true, .request_bytes = 700,
-					    .response_bytes = 1234 };
+	i->request = (struct request_info){
+		.protocol = PROTOCOL_FASTCGI, .head_cut = true, .request_bytes = 700, .response_bytes = 1234
+	};
 	text_set(&i->request.method, "GET");
 	text_set(&i->request.url, "/cart/checkout?order=77");
 	text_set(&i->request.host, "shop.example");

@@ -61,14 +61,22 @@ static void test_check(void **state UNUSED)
 	static const struct {
 		const char *line, *text;
 	} row[] = {
-		{ "tell %1%", "absolute" },	    { "./tell", "absolute" },	   { "/bin/%URL%", "must not depend" },
-		{ "/bin/a %FOO%", "'%FOO%'" },	    { "/bin/a 50%", "'50%'" },	   { "/bin/a %pid%", "'%pid%'" },
-		{ "/bin/a %1%%", "unknown token" }, { "/bin/a %", "unknown token" }, { "''", "empty" },
+		{ "tell %1%", "absolute" },
+		{ "./tell", "absolute" },
+		{ "/bin/%URL%", "must not depend" },
+		{ "/bin/a %FOO%", "'%FOO%'" },
+		{ "/bin/a 50%", "'50%'" },
+		{ "/bin/a %pid%", "'%pid%'" },
+		{ "/bin/a %1%%", "unknown token" },
+		{ "/bin/a %", "unknown token" },
+		{ "''", "empty" },
 	};
 	struct err err;
 
 	assert_int_equal(check("/bin/a %1% %2% %PID% %DUMP% %TID% %ID% %RULE% %REASON% %METHOD% %URL% %STATUS% "
-			       "%ELAPSED_MS% %INCIDENT% %REPORT% 100%% %1%%2%", &err), 0);
+			       "%ELAPSED_MS% %INCIDENT% %REPORT% 100%% %1%%2%",
+			       &err),
+			 0);
 	assert_int_equal(check("/bin/50%%", &err), 0);
 	for (size_t n = 0; n < ARRAY_LEN(row); n++) {
 		err.text[0] = '\0';
@@ -80,10 +88,22 @@ static void test_check(void **state UNUSED)
 static void test_expand(void **state UNUSED)
 {
 	static const char nasty[] = "/x?a=b; rm -rf / \"' $(id) %1% %PID% \n\x1b[31m\xff";
-	char *argv[] = { (char *)"/bin/a", (char *)"%1%", (char *)"%PID%=%TID%", (char *)"--url=%URL%", (char *)"%DUMP%",
-			 (char *)"100%%%STATUS%", (char *)"%ELAPSED_MS%", (char *)"%REASON%%RULE%", NULL };
-	const struct action_values values = { .pid = 42, .tid = 43, .url = nasty, .status = 503, .elapsed_ms = 501.6,
-					      .reason = "TIME_TAKEN", .rule = "a b" };
+	char *argv[] = { (char *)"/bin/a",
+			 (char *)"%1%",
+			 (char *)"%PID%=%TID%",
+			 (char *)"--url=%URL%",
+			 (char *)"%DUMP%",
+			 (char *)"100%%%STATUS%",
+			 (char *)"%ELAPSED_MS%",
+			 (char *)"%REASON%%RULE%",
+			 NULL };
+	const struct action_values values = { .pid = 42,
+					      .tid = 43,
+					      .url = nasty,
+					      .status = 503,
+					      .elapsed_ms = 501.6,
+					      .reason = "TIME_TAKEN",
+					      .rule = "a b" };
 	char expected[128], **out;
 	struct err err;
 
@@ -173,8 +193,9 @@ static void test_runs(void **state UNUSED)
 		   ACTION_TIME_LIMIT_NS);
 	assert_int_equal(run.facts.state, ACTION_RAN);
 	assert_int_equal(run.facts.exit_code, 3);
-	assert_string_equal(run.facts.output, "<two words><a;b\n$c>err\na\xef\xbf\xbd" "b"
-			    "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n");
+	assert_string_equal(run.facts.output, "<two words><a;b\n$c>err\na\xef\xbf\xbd"
+					      "b"
+					      "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n");
 	assert_false(run.facts.output_cut);
 	assert_int_equal(strings_count(run.facts.argv), 3);
 	assert_string_equal(run.facts.argv[0], script);
@@ -236,7 +257,8 @@ static void test_time_limit(void **state UNUSED)
 	int child = 0, self = 0;
 
 	/* the child ignores SIGTERM and has a process group of its own */
-	run_script(&run, "exec bash -c 'set -m; (trap \"\" TERM HUP; exec sleep 600) & echo $! $$; wait'", 300 * NSEC_PER_MSEC);
+	run_script(&run, "exec bash -c 'set -m; (trap \"\" TERM HUP; exec sleep 600) & echo $! $$; wait'",
+		   300 * NSEC_PER_MSEC);
 	assert_int_equal(run.facts.state, ACTION_TIMED_OUT);
 	assert_int_equal(run.facts.exit_code, 128 + SIGKILL);
 	assert_true(run.facts.took_ns >= 300 * NSEC_PER_MSEC && run.facts.took_ns < 60 * NSEC_PER_SEC);

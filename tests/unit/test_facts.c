@@ -191,10 +191,12 @@ static void test_refused(void **state UNUSED)
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"ended\":1}", "'ended'", -EINVAL },
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"request\":7}", "'request'", -EINVAL },
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"evidence\":[null]}", "'evidence[0]'", -EINVAL },
-		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"trace\":[{},{\"at_ns\":true}]}", "'trace[1].at_ns'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"trace\":[{},{\"at_ns\":true}]}", "'trace[1].at_ns'",
+		  -EINVAL },
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"capture\":{\"core_file\":\"../../etc/shadow\"}}",
 		  "'capture.core_file'", -EINVAL },
-		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"capture\":{\"core_file\":\"..\"}}", "'capture.core_file'", -EINVAL },
+		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"capture\":{\"core_file\":\"..\"}}", "'capture.core_file'",
+		  -EINVAL },
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"analysis\":{\"thread\":[{\"stack\":{\"frame\":[{\"pc\":\"0xzz\"}]}}]}}",
 		  "'analysis.thread[0].stack.frame[0].pc'", -EINVAL },
 		{ "{\"schema\":1,\"id\":\"0123456789ab\",\"analysis\":{\"thread\":[{\"state\":\"SS\"}]}}",
@@ -232,7 +234,8 @@ static void test_too_many_hops(void **state UNUSED)
 
 static void test_unknown_keys_pass(void **state UNUSED)
 {
-	struct incident *i = read_whole("{\"schema\":1,\"id\":\"0123456789ab\",\"colour\":[1,{\"a\":2}],\"status\":404}");
+	struct incident *i =
+		read_whole("{\"schema\":1,\"id\":\"0123456789ab\",\"colour\":[1,{\"a\":2}],\"status\":404}");
 
 	assert_int_equal(i->status, 404);
 	incident_free(i);
@@ -263,7 +266,9 @@ static void test_utf8(void **state UNUSED)
 {
 	char *clean = facts_utf8("a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xc0\xaf\xed\xa0\x80z");
 
-	assert_string_equal(clean, "a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
+	assert_string_equal(
+		clean,
+		"a\xc3\xa4\xe2\x82\xac\xf0\x9f\x98\x80\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz");
 	free(clean);
 }
 

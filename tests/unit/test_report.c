@@ -15,7 +15,8 @@
 
 #include <cmocka.h>
 
-static const char nasty[] = "\x1b]52;c;aGk=\x07\x1b[2J\x9b" "31m<script>alert(1)</script>\xe2\x80\xae-->]]>&amp;\"'\\x1b\\y"
+static const char nasty[] = "\x1b]52;c;aGk=\x07\x1b[2J\x9b"
+			    "31m<script>alert(1)</script>\xe2\x80\xae-->]]>&amp;\"'\\x1b\\y"
 			    "\xc2\x9b\xf0\x9f\x98\x80\xe6\xbc\xa2\xff\xc0\xaf\r\n\t";
 
 static char *render(const char *format, const struct incident *incident)
@@ -53,20 +54,58 @@ static struct incident *golden(const char *name)
 static struct incident *hostile(void)
 {
 	struct incident *i = sample_incident();
-	char **text[] = { &i->host_name, &i->kernel, &i->version, &i->rule, &i->suppressed, &i->request.method,
-			  &i->request.url, &i->request.host, &i->request.user_agent, &i->request.client,
-			  &i->chain[0].process, &i->chain[0].via, &i->process.comm, &i->process.exe, &i->process.cmdline,
-			  &i->process.cgroup, &i->process.language, &i->end_note, &i->spending[0].call,
-			  &i->spending[0].object, &i->trace[0].kind, &i->trace[0].name, &i->trace[0].detail,
-			  &i->trace[1].name, &i->capture.why_not_clone, &i->capture.failed, &i->capture.core_file,
-			  &i->capture.omitted[0].range, &i->capture.omitted[0].why, &i->action.output, &i->action.why,
-			  &i->analysis.thread[0].comm, &i->analysis.thread[0].call, &i->analysis.thread[0].waits_for,
-			  &i->analysis.thread[0].script.frame[0].function, &i->analysis.thread[0].script.frame[0].file,
-			  &i->analysis.thread[0].stack.frame[0].function, &i->analysis.thread[0].stack.frame[0].module,
-			  &i->analysis.thread[0].stack.unavailable, &i->analysis.thread[1].comm,
-			  &i->analysis.lock[0].name, &i->analysis.lock[0].owner_name, &i->analysis.language,
-			  &i->analysis.failed, &i->verdict, &i->confidence, &i->advice, &i->evidence[0],
-			  &i->also_matched[0], &i->action.argv[1], &i->analysis.deadlock[0], &i->analysis.note[0] };
+	char **text[] = { &i->host_name,
+			  &i->kernel,
+			  &i->version,
+			  &i->rule,
+			  &i->suppressed,
+			  &i->request.method,
+			  &i->request.url,
+			  &i->request.host,
+			  &i->request.user_agent,
+			  &i->request.client,
+			  &i->chain[0].process,
+			  &i->chain[0].via,
+			  &i->process.comm,
+			  &i->process.exe,
+			  &i->process.cmdline,
+			  &i->process.cgroup,
+			  &i->process.language,
+			  &i->end_note,
+			  &i->spending[0].call,
+			  &i->spending[0].object,
+			  &i->trace[0].kind,
+			  &i->trace[0].name,
+			  &i->trace[0].detail,
+			  &i->trace[1].name,
+			  &i->capture.why_not_clone,
+			  &i->capture.failed,
+			  &i->capture.core_file,
+			  &i->capture.omitted[0].range,
+			  &i->capture.omitted[0].why,
+			  &i->action.output,
+			  &i->action.why,
+			  &i->analysis.thread[0].comm,
+			  &i->analysis.thread[0].call,
+			  &i->analysis.thread[0].waits_for,
+			  &i->analysis.thread[0].script.frame[0].function,
+			  &i->analysis.thread[0].script.frame[0].file,
+			  &i->analysis.thread[0].stack.frame[0].function,
+			  &i->analysis.thread[0].stack.frame[0].module,
+			  &i->analysis.thread[0].stack.unavailable,
+			  &i->analysis.thread[1].comm,
+			  &i->analysis.lock[0].name,
+			  &i->analysis.lock[0].owner_name,
+			  &i->analysis.language,
+			  &i->analysis.failed,
+			  &i->verdict,
+			  &i->confidence,
+			  &i->advice,
+			  &i->evidence[0],
+			  &i->also_matched[0],
+			  &i->action.argv[1],
+			  &i->analysis.deadlock[0],
+			  &i->analysis.note[0] };
 
 	for (size_t n = 0; n < ARRAY_LEN(text); n++)
 		text_set(text[n], nasty);
@@ -141,8 +180,9 @@ static void check_quiet(const char *what, const char *page)
 /* Only elements of ours, every one closed, and what a page must not have at all. */
 static void check_html(const char *what, const char *page)
 {
-	static const char *const never[] = { "<script", "<img", "<iframe", "<object", "<link", "<a ", "javascript:",
-					     "http://", "https://", "src=", "href=", "onerror=\"", "onload=\"" };
+	static const char *const never[] = { "<script", "<img",	       "<iframe",  "<object",  "<link",
+					     "<a ",	"javascript:", "http://",  "https://", "src=",
+					     "href=",	"onerror=\"",  "onload=\"" };
 	static const char *const empty[] = { "!doctype", "meta", "path/", "rect/", "circle" };
 	char *open[64];
 	size_t depth = 0;
@@ -187,7 +227,8 @@ static void check_json(const char *what, const char *page)
 
 	if (!json)
 		fail_msg("%s: %s at %d", what, where.text, where.line);
-	json_array_foreach(json, n, event) {
+	json_array_foreach(json, n, event)
+	{
 		const char *phase = json_string_value(json_object_get(event, "ph"));
 
 		assert_non_null(phase);
@@ -227,8 +268,8 @@ static void check_all(const char *what, struct incident *incident)
 
 static void test_any_incident(void **state UNUSED)
 {
-	static const char *const names[] = { "aborted", "analysis-failed", "deadlock", "empty", "hostile",
-					     "limit-reached", "php-session", "status-503" };
+	static const char *const names[] = { "aborted", "analysis-failed", "deadlock",	  "empty",
+					     "hostile", "limit-reached",   "php-session", "status-503" };
 
 	check_all("sample", sample_incident());
 	check_all("new", incident_new());
@@ -366,9 +407,18 @@ static void test_words(void **state UNUSED)
 		uint64_t ns;
 		const char *text;
 	} row[] = {
-		{ 0, "0 ns" }, { 999, "999 ns" }, { 1000, "1 us" }, { 340000, "340 us" }, { 999600, "1.00 ms" },
-		{ 3200000, "3.20 ms" }, { 15000000, "15.0 ms" }, { 501000000, "501 ms" }, { 999600000, "1.00 s" },
-		{ 2502000000, "2.50 s" }, { 12400000000, "12.4 s" }, { 59990000000, "1m 00s" },
+		{ 0, "0 ns" },
+		{ 999, "999 ns" },
+		{ 1000, "1 us" },
+		{ 340000, "340 us" },
+		{ 999600, "1.00 ms" },
+		{ 3200000, "3.20 ms" },
+		{ 15000000, "15.0 ms" },
+		{ 501000000, "501 ms" },
+		{ 999600000, "1.00 s" },
+		{ 2502000000, "2.50 s" },
+		{ 12400000000, "12.4 s" },
+		{ 59990000000, "1m 00s" },
 		{ 3661000000000, "1h 01m" },
 	};
 	struct buf out;
