@@ -5,6 +5,8 @@
  * Trap: sizeless symbols (assembler) cover what follows them, so nearest wins. */
 #include "symbol.h"
 
+#include "demangle.h"
+
 #include <elfutils/libdwfl.h>
 #include <gelf.h>
 #include <string.h>
@@ -55,13 +57,15 @@ static int rank_of(const GElf_Sym *sym, const char *name)
 
 static void offer(struct place *p, uint64_t start, int rank, const char *name)
 {
+	char readable[NAME_SHOWN_MAX];
+
 	/* The innermost symbol, unless a sized one is there already. */
 	if (p->function && (p->sym_rank / 100 > rank / 100 ||
 			    (p->sym_rank / 100 == rank / 100 &&
 			     (p->sym_start > start || (p->sym_start == start && p->sym_rank >= rank)))))
 		return;
 	free(p->function);
-	p->function = strndup(name, NAME_SHOWN_MAX);
+	p->function = strndup(demangle(name, readable, sizeof(readable)) ? readable : name, NAME_SHOWN_MAX);
 	p->sym_start = start;
 	p->sym_rank = rank;
 }

@@ -70,8 +70,8 @@ static void put_for(struct buf *out, const struct view *v)
 static bool is_plumbing(const struct frame *f)
 {
 	static const char *const module[] = { "libc.so", "libc-", "ld-", "libpthread", "libstdc++", "[vdso]" };
-	static const char *const function[] = { "fn_",	"[",	  "_Py",      "Py",  "zend_",  "execute_ex",
-						"php_", "_ZN2v8", "_ZN4node", "uv_", "_start", "Builtins_" };
+	static const char *const function[] = { "fn_",	"[",	"_Py",	  "Py",	 "zend_",  "execute_ex",
+						"php_", "v8::", "node::", "uv_", "_start", "Builtins_" };
 
 	if (!f->function || strstr(f->function, "+0x"))
 		return true;
