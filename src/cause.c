@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MIT
+/* A table: cause -> test -> sentence, first that fits. Rejected: scores (nobody can
+ * say why one won). Trap: the order matters, a special cause stands before the general
+ * one that it is a case of. */
+#include "cause.h"
+
+#include <string.h>
+
+#define CHAIN_MAX 8	 /* lock holders followed */
+#define LEAST_PERCENT 30 /* below, there is no single cause */
+
+static const struct thread *next_in_chain(const struct view *v, const struct thread *t)
+{
+	return t ? thread_by_tid(v->i, t->waits_for_tid) : NULL;
+}
+
+static bool in_lock_wait(const struct view *v)
+{
+	/* no lock, and nobody's to hold */
+	static const char *const other[] = { "futex ", "semaphore ", "condition variable " };
+
+	if (!v->t || !v->t->waits_for || v->kind != WAIT_FUTEX || !v->agrees)
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(other); i++) {
+		if (starts(v->t->waits_for, other[i]))
+			return false;
+	}
+	return true;
+}
+
+/* Does the chain of holders from this thread come round again? */
+static bool test_deadlock(const struct view *v)
+{
+	const struct thread *slow = v->t, *fast = v->t;
+
+	if (!in_lock_wait(v))
+		return false;
+	while ((fast = next_in_chain(v, next_in_chain(v, fast)))) {
+		slow = next_in_chain(v, slow);
+		if (slow == fast)
+			return true;
+	}
+	return false;
+}
+
+static void tell_deadlock(const struct view *v, struct buf *out)
+{
+	const struct thread *t = v->t;
+
+	put_subject(out, v);
+	buf_addf(out, " is in a deadlock: it waits for %s", t->waits_for);
+	for (int n = 0; n < CHAIN_MAX && (t = next_in_chain(v, t)) && t != v->t; n++)
+		buf_addf(out, ", which waits for %s", t->waits_for ? t->waits_for : "it");
+	put_for(out, v);
+}
+
+static bool test_lock(const struct view *v)
+{
+	return in_lock_wait(v);
+}
+
+static void tell_lock(const struct view *v, struct buf *out)
+{
+	const struct thread *t = v->t, *next;
+
+	put_subject(out, v);
+	buf_adds(out, " waited");
+	put_for(out, v);
+	buf_addf(out, " for %s", t->waits_for);
+	for (int n = 0; n < CHAIN_MAX && (next = next_in_chain(v, t)); n++, t = next) {
+		buf_adds(out, ", which ");
+		put_doing(out, next);
+	}
+	if (t == v->t) /* no holder known: at least where it waits */
+		put_in_place(out, v, " in ");
+}
+
+static bool test_futex(const struct view *v)
+{
+	return v->kind == WAIT_FUTEX;
+}
+
+static void tell_futex(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for another thread to wake it (%s)",
+		 v->agrees && v->t->waits_for ? v->t->waits_for : "in futex: a lock or condition, not known which");
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_sleep(const struct view *v)
+{
+	return v->kind == WAIT_SLEEP;
+}
+
+static void tell_sleep(const struct view *v, struct buf *out)
+{
+	bool script = v->t && v->t->script.count;
+
+	put_subject(out, v);
+	buf_adds(out, " slept in ");
+	if (!script || !v->agrees)
+		buf_adds(out, v->call);
+	put_in_place(out, v, script ? "" : ", called by ");
+	if (!script && v->agrees && native_frame(v->t))
+		buf_adds(out, ",");
+	put_for(out, v);
+}
+
+static bool test_child(const struct view *v)
+{
+	return v->kind == WAIT_CHILD;
+}
+
+static void tell_child(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for %s (%s)", v->object ? v->object : "a child process", v->call);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_file_lock(const struct view *v)
+{
+	return v->kind == WAIT_FILE_LOCK;
+}
+
+static void tell_file_lock(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for the lock (%s) on %s, which another process holds", v->call,
+		 v->object ? v->object : "a file");
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+/* The tracer saw it call somebody else and no answer come. */
+static bool test_called(const struct view *v)
+{
+	return starts(v->object, CALLED);
+}
+
+static void tell_called(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for %s", v->object);
+	if (v->kind == WAIT_EVENTS)
+		buf_addf(out, ", idle in its event loop (%s),", v->call);
+	else
+		put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_event_loop(const struct view *v)
+{
+	return v->kind == WAIT_EVENTS || starts(v->call, "accept");
+}
+
+static void tell_event_loop(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " is parked: ");
+	put_subject(out, v);
+	buf_addf(out, v->kind == WAIT_EVENTS ? " sits idle in its event loop (%s)" : " waits for a new connection (%s)",
+		 v->call);
+	put_for(out, v);
+	buf_adds(out, ", and what the request waits for is on no stack");
+}
+
+static bool is_socket(const char *object)
+{
+	static const char *const prefix[] = { "tcp", "udp", "unix", "socket" };
+
+	for (size_t i = 0; i < ARRAY_LEN(prefix) && object; i++) {
+		if (!strncmp(object, prefix[i], strlen(prefix[i])))
+			return true;
+	}
+	return object && strstr(object, "(tcp ") != NULL;
+}
+
+static bool test_disk(const struct view *v)
+{
+	if (v->call && (!strcmp(v->call, "page fault") || (v->object && !strcmp(v->object, "disk"))))
+		return true;
+	return v->kind == WAIT_DISK ||
+	       ((v->kind == WAIT_FD || v->kind == WAIT_NONE) && v->call && !is_socket(v->object) &&
+		((v->object && strstr(v->object, "file ")) || (v->agrees && v->t->state == 'D')));
+}
+
+static void tell_disk(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for the disk: %s", v->call);
+	if (v->object && strcmp(v->object, "disk"))
+		buf_addf(out, " on %s", v->object);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+/* The peer of the socket is the request's own client. */
+static bool test_client(const struct view *v)
+{
+	const char *peer = v->object ? strstr(v->object, "-> ") : NULL;
+	size_t len = v->i->request.client ? strlen(v->i->request.client) : 0;
+
+	if (!peer || !len || (v->kind != WAIT_FD && v->kind != WAIT_POLL) ||
+	    strncmp(peer + 3, v->i->request.client, len))
+		return false;
+	return !peer[3 + len] || peer[3 + len] == ')';
+}
+
+static void tell_client(const struct view *v, struct buf *out)
+{
+	bool sends = starts(v->call, "send") || starts(v->call, "write") || starts(v->call, "splice");
+
+	put_subject(out, v);
+	buf_addf(out, " waited for the client %s %s (%s)", v->i->request.client,
+		 v->kind == WAIT_POLL ? "on the network"
+		 : sends	      ? "to take the response"
+				      : "to send its request",
+		 v->call);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_other_end(const struct view *v)
+{
+	return v->kind == WAIT_FD || v->kind == WAIT_POLL;
+}
+
+static void tell_other_end(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " waited for %s (%s", v->object ? v->object : "an answer", v->call);
+	if (v->top && v->top->count > 1)
+		buf_addf(out, ", %llu times", (unsigned long long)v->top->count);
+	buf_adds(out, ")");
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+/* Nobody had taken the request yet. */
+static bool test_queue(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_WAIT && !v->call && starts(v->object, QUEUED);
+}
+
+static void tell_queue(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " waited");
+	put_for(out, v);
+	buf_adds(out, " in the queue, until ");
+	put_subject(out, v);
+	buf_adds(out, " took it");
+}
+
+static bool test_other_wait(const struct view *v)
+{
+	return v->call || (v->top && v->top->kind == SPEND_WAIT);
+}
+
+static void tell_other_wait(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_adds(out, " waited");
+	if (v->call)
+		buf_addf(out, " in %s", v->call);
+	if (v->object)
+		buf_addf(out, v->call ? " for %s" : " %s", v->object);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_cpu(const struct view *v)
+{
+	return v->top ? v->top->kind == SPEND_CPU : v->t && !v->t->call && v->t->state == 'R';
+}
+
+static void tell_cpu(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_adds(out, " was computing");
+	put_for(out, v);
+	put_in_place(out, v, ", at the snapshot in ");
+}
+
+static bool test_runnable(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_RUNNABLE;
+}
+
+static void tell_runnable(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_adds(out, " was ready to run but got no CPU");
+	put_for(out, v);
+}
+
+static bool test_status(const struct view *v)
+{
+	return v->i->reason == REASON_STATUS_CODE && v->i->status;
+}
+
+static void tell_status(const struct view *v, struct buf *out)
+{
+	struct buf place;
+
+	put_request(out, v->i);
+	buf_addf(out, " was answered %d after ", v->i->status);
+	put_ns(out, v->i->elapsed_ns);
+	buf_adds(out, " by ");
+	put_subject(out, v);
+	buf_init(&place, PIECE_MAX);
+	if (v->i->capture.running_at_snapshot && put_place(&place, v->t))
+		buf_addf(out, " in %s", place.data);
+	buf_done(&place);
+}
+
+static bool snapshot_taken(const struct incident *i)
+{
+	return i->analysis.thread_count || i->capture.method != METHOD_NONE;
+}
+
+static bool test_ended(const struct view *v)
+{
+	return snapshot_taken(v->i) && !v->i->capture.running_at_snapshot;
+}
+
+static void tell_ended(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " had ended before the snapshot, so no stack shows it");
+	if (v->top && v->top->kind == SPEND_WAIT) {
+		buf_addf(out, "; by its trace it waited in %s", v->top->call ? v->top->call : "a call");
+		if (v->top->object)
+			buf_addf(out, " for %s", v->top->object);
+		put_for(out, v);
+	} else if (v->top && v->top->kind != SPEND_UNATTRIBUTED) {
+		buf_addf(out, "; by its trace it was %s", v->top->kind == SPEND_CPU ? "on the CPU" : "ready to run");
+		put_for(out, v);
+	}
+}
+
+static bool test_spread(const struct view *v)
+{
+	return v->top && v->percent < LEAST_PERCENT;
+}
+
+static void tell_spread(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " has no single cause: the largest part, ");
+	if (v->top->kind == SPEND_WAIT)
+		buf_addf(out, "waiting in %s", v->top->call ? v->top->call : "a call");
+	else
+		buf_adds(out, v->top->kind == SPEND_CPU	       ? "computing"
+			      : v->top->kind == SPEND_RUNNABLE ? "ready to run without a CPU"
+							       : "time that nothing explains");
+	buf_addf(out, ", is %u %% of ", v->percent);
+	put_ns(out, v->i->elapsed_ns);
+}
+
+static bool test_always(const struct view *v UNUSED)
+{
+	return true;
+}
+
+static void tell_unknown(const struct view *v, struct buf *out)
+{
+	buf_adds(out, "The cause is not known: ");
+	if (v->i->capture.failed)
+		buf_addf(out, "the process could not be captured (%s)", v->i->capture.failed);
+	else if (v->i->analysis.failed)
+		buf_addf(out, "the capture could not be analysed (%s)", v->i->analysis.failed);
+	else if (v->top && v->top->kind == SPEND_UNATTRIBUTED)
+		buf_addf(out, "nothing explains %u %% of the time taken", v->percent);
+	else
+		buf_adds(out, "there is neither a trace nor a snapshot that shows what the request did");
+}
+
+/* clang-format off */
+const struct cause causes[] = {
+	{ test_status, tell_status, "high", PROOF_SNAPSHOT,
+	  "Look at the server's own log for this moment, and at the script place named here." },
+	{ test_ended, tell_ended, "low", PROOF_BOTH,
+	  "Lower the rule's time-taken, so that the request is still running when it is trapped." },
+	{ test_spread, tell_spread, "low", PROOF_BOTH,
+	  "Read the trace from the top: many small parts add up." },
+	{ test_deadlock, tell_deadlock, "high", PROOF_BOTH,
+	  "Take these locks in the same order everywhere; only a restart ends this one." },
+	{ test_lock, tell_lock, "high", PROOF_BOTH,
+	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
+	{ test_futex, tell_futex, "medium", PROOF_BOTH,
+	  "Look at the other threads' stacks: one of them was to wake this one." },
+	{ test_sleep, tell_sleep, "high", PROOF_BOTH,
+	  "Take the sleep out of the request, or wait for the event that it stands for." },
+	{ test_child, tell_child, "high", PROOF_BOTH,
+	  "Look at what the child process does; run it outside the request if it may be slow." },
+	{ test_file_lock, tell_file_lock, "high", PROOF_BOTH,
+	  "Find the holder in /proc/locks; let it give the lock back before slow work." },
+	{ test_queue, tell_queue, "high", PROOF_TRACE,
+	  "Every worker was busy: more workers, or look at what the others were doing." },
+	{ test_called, tell_called, "high", PROOF_BOTH,
+	  "Look at that service: it had not answered. A time-out of its own would turn the wait into an error." },
+	{ test_event_loop, tell_event_loop, "low", PROOF_BOTH,
+	  "Look at the connections and timers that this process has open: the answer to one of them is late." },
+	{ test_disk, tell_disk, "high", PROOF_BOTH,
+	  "Look at the disk's load, or keep what is read in memory." },
+	{ test_client, tell_client, "high", PROOF_BOTH,
+	  "The client or its network is slow; a proxy in front that buffers frees the worker." },
+	{ test_other_end, tell_other_end, "high", PROOF_BOTH,
+	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error." },
+	{ test_other_wait, tell_other_wait, "medium", PROOF_BOTH,
+	  "Look at the holder's stack for why it makes this call." },
+	{ test_runnable, tell_runnable, "high", PROOF_TRACE,
+	  "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs." },
+	{ test_cpu, tell_cpu, "high", PROOF_BOTH,
+	  "Profile the function named here, or take more samples to see if it is always the same." },
+	{ test_always, tell_unknown, "low", PROOF_BOTH,
+	  "Trap it again with more samples, or with a full dump." },
+};
+/* clang-format on */
+const size_t cause_count = ARRAY_LEN(causes);

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+/* Inside the verdict: the incident as its rules want it, the table of causes, and the
+ * words that sentences are made of. A new cause is a row of the table in cause.c with
+ * its test and its sentence. Pure. */
+#ifndef REQTRAP_CAUSE_H
+#define REQTRAP_CAUSE_H
+
+#include "buf.h"
+#include "incident.h"
+#include "waits.h"
+
+#define PIECE_MAX 1000 /* bytes of one line of evidence, or of a place */
+
+/* How the trace words what it knows of a wait. */
+#define CALLED "the answer of "
+#define QUEUED "before the holder got the request"
+
+struct view {
+	const struct incident *i;
+	const struct thread *t;	    /* the holder's thread at the snapshot, NULL none */
+	const struct spending *top; /* the largest part, NULL if there is no trace */
+	const char *call;	    /* the main wait's, NULL */
+	enum wait_kind kind;
+	const char *object;   /* what the main wait is for, NULL unknown */
+	unsigned int percent; /* of the time taken that 'top' is */
+	bool agrees;	      /* the snapshot shows the thread doing just that */
+};
+
+/* What it takes to be sure of a cause. */
+enum proof {
+	PROOF_BOTH,	/* trace and snapshot agree */
+	PROOF_TRACE,	/* the trace alone: nothing on a stack would show it */
+	PROOF_SNAPSHOT, /* the moment alone: the status was just sent */
+};
+
+struct cause {
+	bool (*test)(const struct view *v);
+	void (*tell)(const struct view *v, struct buf *out); /* a sentence without its full stop */
+	const char *most;				     /* the confidence it can have at most */
+	enum proof proof;
+	const char *advice;
+};
+
+/* In the order they are asked; the last one fits always. */
+extern const struct cause causes[];
+extern const size_t cause_count;
+
+static inline bool starts(const char *text, const char *with)
+{
+	size_t n = 0;
+
+	while (text && with[n] && text[n] == with[n])
+		n++;
+	return text && !with[n];
+}
+
+void put_ns(struct buf *out, uint64_t ns);
+void put_for(struct buf *out, const struct view *v);	     /* ' for 0.50 of 0.50 s' */
+void put_request(struct buf *out, const struct incident *i); /* 'GET /path' */
+void put_subject(struct buf *out, const struct view *v);     /* 'PHP worker 4711' */
+
+/* What a thread does, as the end of 'held by thread 815, which ...'. */
+void put_doing(struct buf *out, const struct thread *t);
+
+/* 'usleep() called by slow_part() at /srv/slow.php:3', 'holder_work at victim.c:7';
+ * false if nothing is known. */
+bool put_place(struct buf *out, const struct thread *t);
+
+/* The place after 'before', or nothing: it counts only if the thread stood in the wait
+ * that the sentence is about. */
+void put_in_place(struct buf *out, const struct view *v, const char *before);
+
+const struct frame *native_frame(const struct thread *t); /* the innermost that is the program's own; NULL */
+const struct thread *thread_by_tid(const struct incident *i, pid_t tid); /* NULL */
+
+#endif
