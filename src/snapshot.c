@@ -316,7 +316,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 
 int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err)
 {
-	char why[200] = "it is not dead yet";
+	char why[sizeof(err->text)] = "it is not dead yet";
 	pid_t child = snapshot->child;
 	int again = 1;
 
