@@ -59,12 +59,18 @@ enum event_kind {
 	EVENT_NONE,
 	EVENT_RECV,	/* a = bytes, nr = call, dur 0 */
 	EVENT_SEND,
-	EVENT_WAIT,	/* nr = call (-1 none: a fault), a = first argument, b = second */
+	EVENT_WAIT,	/* nr = call, or one of enum no_call; a = first argument */
 	EVENT_AWAY,	/* the thread served others, or nobody */
 	EVENT_HOLDER,	/* another thread took over: tid */
 	EVENT_UPSTREAM, /* first send of a call to somebody else: a = fd */
 	EVENT_REPLY,	/* status line: a = status */
 	EVENT_LIMIT,	/* a limit passed: a = limit in ns */
+};
+
+/* A wait that is in no system call. */
+enum no_call {
+	NO_CALL_FAULT = -1,
+	NO_CALL_STOPPED = -2, /* by a tracer: our own capture, or a debugger */
 };
 
 struct slot_event {
@@ -123,6 +129,9 @@ struct slot {
 	u8 wait_state;
 	u8 pad2;
 	u32 waker;
+	u64 last_a;	/* of the last wait of the program's own, for one that is restarted */
+	s16 last_nr;
+	s16 pad3[3];
 	struct endpoint client; /* who sent the request */
 	struct endpoint up;	/* whom the latest call to somebody else went to */
 	u8 up_path[UNIX_PATH];

@@ -76,7 +76,9 @@ void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf,
 
 static const char *call_name(const struct wording *wording, long nr, char *buf, size_t size)
 {
-	const char *name = nr < 0 ? "page fault" : wording->call(nr);
+	const char *name = nr == NO_CALL_STOPPED ? "stopped for the capture" :
+			   nr < 0		 ? "page fault" :
+						   wording->call(nr);
 
 	if (name)
 		return name;

@@ -262,7 +262,8 @@ __noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref
 	s->seg_since_ns = now;
 	s->acc[0] = s->acc[1] = s->acc[2] = s->acc[3] = 0;
 	s->event_count = 0;
-	s->wait_nr = -1;
+	s->wait_nr = s->last_nr = NO_CALL_FAULT;
+	s->last_a = 0;
 	s->waker = 0;
 	endpoint_of(sk, &s->client);
 	s->up.family = 0;

@@ -845,6 +845,8 @@ int BPF_PROG(tcp_gone, struct sock *sk)
 	return 0;
 }
 
+#define TASK_STOPPED_OR_TRACED 0xc
+
 /* The slot of a thread's request, if it is that thread that holds it. */
 static __always_inline struct slot *held_by(struct task_struct *task)
 {
@@ -868,10 +870,18 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 		if (preempt || state == 0) {
 			segment_to(s, SEGMENT_RUNNABLE, now);
 		} else {
-			/* A timed wait that was interrupted goes on under another number. */
-			if ((s16)regs->orig_ax != NR_RESTART) {
-				s->wait_nr = (s16)regs->orig_ax;
-				s->wait_a = regs->di;
+			s->wait_nr = (s16)regs->orig_ax;
+			s->wait_a = regs->di;
+			if (state & TASK_STOPPED_OR_TRACED) {
+				s->wait_nr = NO_CALL_STOPPED;
+				s->wait_a = 0;
+			} else if (s->wait_nr == NR_RESTART) {
+				/* A timed wait that was interrupted goes on under another number. */
+				s->wait_nr = s->last_nr;
+				s->wait_a = s->last_a;
+			} else {
+				s->last_nr = s->wait_nr;
+				s->last_a = s->wait_a;
 			}
 			s->wait_state = state & 2 ? 2 : 1;
 			s->waker = 0;
