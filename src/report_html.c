@@ -68,7 +68,7 @@ static const char style[] =
 	"svg .mark.other{fill:var(--other)}svg .base-wait{fill:var(--wait-bg)}svg .line-wait{fill:var(--wait)}"
 	"svg .base-runnable{fill:var(--run-bg)}svg .line-runnable{fill:var(--run)}svg rect.after{fill:var(--after)}"
 	"svg path.trap{stroke:var(--trap);stroke-width:1.6;stroke-dasharray:5 3;fill:none}svg text.trap{fill:var(--trap);"
-	"font-weight:700}svg text.in{paint-order:stroke;stroke:var(--card);stroke-width:3px;stroke-linejoin:round}\n"
+	"font-weight:700}svg rect.chip{fill:var(--card);opacity:.88}\n"
 	"footer{color:var(--soft);font-size:13px;overflow-wrap:anywhere}\n"
 	"@media(max-width:620px){main{padding:16px 10px 32px}section{padding:12px 14px 14px}h1{font-size:20px}"
 	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar{display:none}ol li{grid-template-columns:30px 1fr}"
@@ -186,7 +186,12 @@ static void tiles(struct html_pen *h, const struct incident *i)
 		tile(h, "", "no capture", i->suppressed || i->limit_reached ? "limit or cool-down" : "trace only");
 	} else {
 		tile(h, "", word_duration(c->pause_ns).s, "pause of the process");
-		tile(h, c->running_at_snapshot ? "good" : "bad", c->running_at_snapshot ? "in time" : "too late",
+		/* a status is known when it is sent: to be late is no fault then */
+		tile(h,
+		     c->running_at_snapshot	      ? "good"
+		     : i->reason == REASON_TIME_TAKEN ? "bad"
+						      : "",
+		     c->running_at_snapshot ? "in time" : "after the reply",
 		     c->running_at_snapshot ? "request was running at the snapshot"
 					    : "request was over at the snapshot");
 	}

@@ -422,9 +422,12 @@ static void draw_capture(const struct incident *i, struct pen *pen)
 		fieldf(pen, "no clone", "%s", c->why_not_clone);
 	fieldf(pen, "pause", "%s; it began %s after the trap, the whole capture took %s", word_duration(c->pause_ns).s,
 	       word_duration(c->started_after_ns).s, word_duration(c->wall_ns).s);
-	fieldf(pen, "in time", "%s",
-	       c->running_at_snapshot ? "yes: the request was still running when the threads stood still"
-				      : "NO: the request was over before the threads stood still");
+	if (c->running_at_snapshot)
+		fieldf(pen, "in time", "yes: the request was still running when the threads stood still");
+	else
+		fieldf(pen, "in time", "%s: the request was over before the threads stood still%s",
+		       i->reason == REASON_TIME_TAKEN ? "NO" : "no",
+		       i->reason == REASON_STATUS_CODE ? " (a status is known when it is sent)" : "");
 	draw_core(i, pen);
 	for (size_t n = 0; n < MIN(c->omitted_count, 8u); n++)
 		fieldf(pen, n ? "" : "left out", "%s: %s", known(c->omitted[n].range), known(c->omitted[n].why));

@@ -150,6 +150,16 @@ static void add_tip(struct buf *out, const struct trace_event *e)
 	buf_adds(out, "</title>");
 }
 
+/* A word on a bar, on a ground of its own: patterns make text hard to read. */
+static void draw_name(struct timeline *t, double x, double y, const char *name, size_t most)
+{
+	size_t columns = MIN(text_columns(name, strlen(name)), most + 1);
+
+	buf_addf(t->out, "<rect class=\"chip\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"3\"/>", x, y + 2,
+		 7.3 * (double)columns + 9, BAR_H - 4);
+	add_label(t->out, x + 4, y + BAR_H - 5, "in", name, most);
+}
+
 static void draw_event(struct timeline *t, struct lane *lane, double y, const struct trace_event *e)
 {
 	enum paint paint = paint_of(e);
@@ -173,7 +183,7 @@ static void draw_event(struct timeline *t, struct lane *lane, double y, const st
 	add_tip(t->out, e);
 	buf_adds(t->out, "</rect>\n");
 	if (to - from > 64 && e->name)
-		add_label(t->out, from + 6, y + BAR_H - 5, "in", e->name, (size_t)((to - from - 16) / 7));
+		draw_name(t, from + 5, y, e->name, (size_t)((to - from - 24) / 7.3));
 }
 
 static void draw_lanes(struct timeline *t)
@@ -224,8 +234,8 @@ static void draw_doing(struct timeline *t, double y)
 		add_tip(t->out, e);
 		buf_adds(t->out, "</rect>\n");
 	}
-	if (!any && to - LEFT > 160)
-		add_label(t->out, LEFT + 6, y + BAR_H - 5, "in", paints[PAINT_CPU].words, 40);
+	if (!any && to - LEFT > 180)
+		draw_name(t, LEFT + 5, y, paints[PAINT_CPU].words, 40);
 }
 
 static void draw_axis(const struct timeline *t, double bottom)
@@ -259,7 +269,7 @@ static void draw_trap(const struct timeline *t, double bottom)
 	if (t->end_ns > t->incident->elapsed_ns)
 		buf_addf(t->out, "<rect class=\"after\" x=\"%.1f\" y=\"%d\" width=\"%.1f\" height=\"%.0f\"/>\n", x,
 			 TOP - 4, RIGHT - x, bottom - TOP + 4);
-	buf_addf(t->out, "<path class=\"trap\" d=\"M%.1f %dV%.0f\"/>", x, 4, bottom + 14);
+	buf_addf(t->out, "<path class=\"trap\" d=\"M%.1f %dV%.0f\"/>", x, TOP - 6, bottom + 14);
 	buf_addf(t->out, "<text class=\"trap\" x=\"%.1f\" y=\"%.0f\" text-anchor=\"%s\">trap at %s</text>\n",
 		 left ? x - 6 : x + 6, bottom + 13, left ? "end" : "start", word_duration(t->incident->elapsed_ns).s);
 }

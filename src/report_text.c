@@ -251,9 +251,10 @@ static void frame(struct pen *pen, size_t index, const char *function, const cha
 		pad(out, WIDTH - need - at);
 		wrap(out, place, WIDTH - need, 12);
 	} else if (need) {
+		at = indent_of(pen) + 12;
 		buf_adds(out, "\n");
-		pad(out, 12);
-		wrap(out, place, 12, 12);
+		pad(out, at);
+		wrap(out, place, at, at);
 	}
 	buf_adds(out, "\n");
 }
