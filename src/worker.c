@@ -133,6 +133,8 @@ static int check_target(struct worker *w, struct err *err)
 		return err_say(err, -EPERM, "cannot dump process %d: it is traced already, by process %d ('%s')", pid,
 			       w->status.tracer, name);
 	}
+	if (w->status.state == 'Z')
+		return err_say(err, -EOPNOTSUPP, "cannot dump process %d: its main thread has ended, others go on", pid);
 	exe = openat(w->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (exe < 0 && errno == ENOENT)
 		return err_say(err, -EINVAL, "process %d is a part of the kernel: it has no memory to dump", pid);
