@@ -1,0 +1,181 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# What a watch leaves on the disk, and the verbs that read it: list, show, report,
+# open, rm. And a disk that is full, a folder that is not ours to write.
+
+bats_require_minimum_version 1.5.0
+load helpers
+
+setup_file() {
+	live_begin
+	start_python
+	need_watch
+	STORE=$LIVE/store
+	# two incidents for all tests to read: one with a core, one without
+	"$REQTRAP" watch -q -o "$STORE" --time-taken 300ms --capture trace,stacks,full -n 1 "$PYTHON" \
+		>"$LIVE/log.watch1" 2>&1 3>&- </dev/null &
+	first=$!
+	remember "$first"
+	until_trapped "$first" "/slow?ms=900"
+	"$REQTRAP" watch -q -o "$STORE" --status 503 --capture trace -n 1 "$PYTHON" \
+		>"$LIVE/log.watch2" 2>&1 3>&- </dev/null &
+	first=$!
+	remember "$first"
+	until_trapped "$first" "/status/503"
+	export STORE
+}
+
+# Asks for the URL until the watch, which may not be ready yet, has had enough.
+until_trapped() { # PID URL
+	local end=$((SECONDS + 30))
+
+	until gone "$1"; do
+		((SECONDS < end)) || fail "nothing was trapped"
+		curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT$2" || :
+	done
+}
+
+teardown_file() {
+	live_end
+}
+
+setup() {
+	need_watch
+	need jq curl
+}
+
+ids() {
+	"$REQTRAP" list -o "$STORE" --json | jq -r .id
+}
+
+id_where() { # JQ FILTER
+	"$REQTRAP" list -o "$STORE" --json | jq -r "select($1).id" | head -n 1
+}
+
+@test "list: newest first, 80 columns, one JSON object a line" {
+	run -0 "$REQTRAP" list -o "$STORE"
+	has "$output" "GET /slow" "list"
+	has "$output" "503" "list"
+	between "$(LC_ALL=C.UTF-8 wc -L <<<"$output")" 60 80 "columns"
+	mapfile -t newest < <(ids)
+	is "${#newest[@]}" 2 "incidents"
+	is "${newest[0]}" "$(id_where '.status == 503')" "the newest"
+	is "$("$REQTRAP" list -o "$STORE" --json | jq -r '.incident + "/incident.json"' | xargs stat -c %a | sort -u)" 600 "modes"
+	is "$(find "$STORE" -mindepth 1 -maxdepth 1 -type d -printf '%m\n' | sort -u)" 700 "modes of the folders"
+	no_half_incident
+}
+
+@test "show prints the stored page; report finds it and renders all formats again" {
+	local id dir
+	id=$(id_where '.core != null')
+	dir=$("$REQTRAP" list -o "$STORE" --json | jq -r "select(.id == \"$id\").incident")
+	"$REQTRAP" show "$id" -o "$STORE" | cmp - "$dir/report.txt"
+	"$REQTRAP" show "$dir" | cmp - "$dir/report.txt"
+	"$REQTRAP" show "${id:0:8}" -o "$STORE" --json | cmp - "$dir/incident.json"
+	is "$("$REQTRAP" report "$id" --store "$STORE")" "$dir/report.html" "report"
+	"$REQTRAP" report "$id" --store "$STORE" --format html | cmp - "$dir/report.html"
+	"$REQTRAP" report "$id" --store "$STORE" --format chrome | cmp - "$dir/trace.json"
+	"$REQTRAP" report "$id" --store "$STORE" --format stacks | cmp - "$dir/stacks.txt"
+	"$REQTRAP" report "$id" --store "$STORE" --format json -o "$BATS_TEST_TMPDIR/x"
+	cmp "$BATS_TEST_TMPDIR/x" "$dir/incident.json"
+	jq -e 'length > 3' "$dir/trace.json" >/dev/null
+	has "$(<"$dir/report.txt")" "in time   yes" "page"
+	head -n 3 "$dir/report.txt" | grep -q '^VERDICT'
+}
+
+@test "the parts of the time add up to the whole" {
+	for id in $(ids); do
+		"$REQTRAP" show "$id" -o "$STORE" --json >"$BATS_TEST_TMPDIR/i"
+		is "$(jq '[.spending[].ns] | add' "$BATS_TEST_TMPDIR/i")" "$(jq .elapsed_ns "$BATS_TEST_TMPDIR/i")" "sum"
+	done
+}
+
+@test "open: gdb on the unpacked core, of which nothing stays behind" {
+	need gdb zstd
+	local id dir
+	id=$(id_where '.core != null')
+	dir=$("$REQTRAP" list -o "$STORE" --json | jq -r "select(.id == \"$id\").incident")
+	ls -A "$dir" >"$BATS_TEST_TMPDIR/before"
+	run -0 "$REQTRAP" open "$id" -o "$STORE" < <(printf 'set pagination off\nbt 4\nquit\n')
+	has "$output" "#0 " "gdb"
+	ls -A "$dir" | diff "$BATS_TEST_TMPDIR/before" -
+}
+
+@test "open: no gdb, no core" {
+	mkdir "$BATS_TEST_TMPDIR/bin"
+	PATH=$BATS_TEST_TMPDIR/bin run -3 "$REQTRAP" open "$(id_where '.core != null')" -o "$STORE"
+	has "$output" "apt install gdb" "message"
+	run -1 "$REQTRAP" open "$(id_where '.core == null')" -o "$STORE"
+	has "$output" "has no core" "message"
+}
+
+@test "mistakes are one line, with the right exit code" {
+	local row
+	for row in "2 show" "2 show zzz" "2 show last last" "2 show last -o /nonexistent" "2 rm ffffffffffff" \
+		"2 report last --format pdf" "2 report" "2 show ./nothing-here" "2 list surplus"; do
+		# shellcheck disable=SC2086 # words
+		run "-${row%% *}" "$REQTRAP" ${row#* } ${row:+$([[ $row == *-o* || $row == *report* ]] || echo -o "$STORE")}
+		one_line "$output" "$row"
+	done
+}
+
+@test "rm removes one incident and no other" {
+	cp -a "$STORE" "$BATS_TEST_TMPDIR/copy"
+	run -0 "$REQTRAP" rm last -o "$BATS_TEST_TMPDIR/copy"
+	is "$("$REQTRAP" list -o "$BATS_TEST_TMPDIR/copy" --json | jq -r .id)" "$(id_where '.core != null')" "what is left"
+	run -0 "$REQTRAP" rm last -o "$BATS_TEST_TMPDIR/copy"
+	is "$(ls -A "$BATS_TEST_TMPDIR/copy")" "" "store"
+}
+
+@test "a hostile incident.json is refused by the field's name" {
+	local dir
+	cp -a "$STORE" "$BATS_TEST_TMPDIR/copy"
+	dir=$("$REQTRAP" list -o "$BATS_TEST_TMPDIR/copy" --json | jq -r 'select(.core != null).incident')
+	sed -i 's/"core_file": "[^"]*"/"core_file": "..\/..\/..\/etc\/shadow"/' "$dir/incident.json"
+	run -2 "$REQTRAP" open "$(basename "$dir" | cut -d- -f2)" -o "$BATS_TEST_TMPDIR/copy"
+	has "$output" "'capture.core_file'" "message"
+}
+
+refuses() { # DIR TEXT
+	run -3 timeout 20 "$REQTRAP" watch --time-taken 1s -o "$1" "$PYTHON"
+	one_line "$output" "refusal"
+	has "$output" "$2" "refusal"
+}
+
+@test "a store that others could reach is refused before anything is watched" {
+	chmod go-w "$BATS_TEST_TMPDIR"
+	mkdir -m 777 "$BATS_TEST_TMPDIR/open"
+	chmod 777 "$BATS_TEST_TMPDIR/open"
+	refuses "$BATS_TEST_TMPDIR/open" "others may write"
+	refuses "$BATS_TEST_TMPDIR/open/below" "could swap it"
+	mkdir -m 700 "$BATS_TEST_TMPDIR/theirs"
+	chown nobody "$BATS_TEST_TMPDIR/theirs"
+	refuses "$BATS_TEST_TMPDIR/theirs" "belongs to uid"
+	ln -s /var/lib "$BATS_TEST_TMPDIR/link"
+	refuses "$BATS_TEST_TMPDIR/link" "symbolic link"
+	is "$(ls -A "$BATS_TEST_TMPDIR/open" "$BATS_TEST_TMPDIR/theirs" | grep -v :)" "" "what was made there"
+}
+
+@test "a full disk: told in words, no half incident, the server serves on" {
+	cat >"$BATS_TEST_TMPDIR/inside" <<-'INSIDE'
+		mount -t tmpfs -o size=24k,mode=700 none "$1/disk" && mkdir -m 700 "$1/disk/store" || exit 9
+		"$REQTRAP" watch --time-taken 300ms --capture trace,stacks,full -o "$1/disk/store" "$PYTHON" \
+			>"$1/out" 2>"$1/err" 3>&- </dev/null &
+		watch=$!
+		for ((n = 0; n < 40; n++)); do
+			curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT/slow?ms=500" || exit 8
+			grep -q 'No space left' "$1/out" "$1/err" && break
+		done
+		kill -INT $watch
+		wait $watch
+		ls -A "$1/disk/store" >"$1/left"
+	INSIDE
+	mkdir "$BATS_TEST_TMPDIR/disk"
+	# a mount name space of its own: nothing is left mounted, however this ends
+	REQTRAP=$REQTRAP PYTHON=$PYTHON PYTHON_PORT=$PYTHON_PORT run -0 timeout 100 unshare -m --propagation private \
+		bash "$BATS_TEST_TMPDIR/inside" "$BATS_TEST_TMPDIR"
+	cat "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/err" # shown when the test fails
+	grep -q 'No space left' "$BATS_TEST_TMPDIR/out" "$BATS_TEST_TMPDIR/err"
+	is "$(cat "$BATS_TEST_TMPDIR/left")" "" "left in the store"
+	is "$(curl -s -o /dev/null -w '%{http_code}' "http://127.0.0.1:$PYTHON_PORT/slow?ms=1")" 200 "the server's answer"
+}
