@@ -242,11 +242,16 @@ int target_find(struct targets *targets, const char *word, struct err *err)
 		return err_say(err, -EINVAL, "an empty word names no process");
 	if (end != word && !*end) {
 		struct proc proc;
+		char link[8];
 		int r = pid > 0 && pid <= INT_MAX ? proc_open(&proc, (pid_t)pid, err)
 						  : err_say(err, -EINVAL, "'%s' is not a process id", word);
 
 		if (r < 0)
 			return r;
+		if (readlinkat(proc.dir_fd, "exe", link, sizeof(link)) < 0 && errno == ENOENT) {
+			proc_close(&proc);
+			return err_say(err, -EINVAL, "process %ld is a kernel thread: it serves no requests", pid);
+		}
 		proc_close(&proc);
 		return add(targets, (pid_t)pid) < 0 ? err_sys(err, -ENOMEM, "cannot list the targets") : 0;
 	}

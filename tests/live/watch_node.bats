@@ -94,7 +94,7 @@ slow_ones() { # HOOKS
 	watch_stop
 	watch_clean
 	is "$(fact .capture.running_at_snapshot)" true "running_at_snapshot"
-	between "$(fact '[.spending[] | select(.kind == "cpu") | .ns] | add')" 200000000 400000000 "time on the CPU"
+	between "$(fact '[.spending[] | select(.kind == "cpu" or .kind == "runnable") | .ns] | add')" 250000000 400000000 "time on the CPU or ready for it"
 	has "$(gdb -batch -nx -ex 'info threads' "$(command -v node)" "$(events '.event == "trapped"' | jq -r .capture.core)" 2>&1)" \
 		"LWP $NODE" "gdb's threads"
 }
