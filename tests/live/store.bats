@@ -12,27 +12,20 @@ setup_file() {
 	need_watch
 	STORE=$LIVE/store
 	# two incidents for all tests to read: one with a core, one without
-	"$REQTRAP" watch -q -o "$STORE" --time-taken 300ms --capture trace,stacks,full -n 1 "$PYTHON" \
-		>"$LIVE/log.watch1" 2>&1 3>&- </dev/null &
-	first=$!
-	remember "$first"
-	until_trapped "$first" "/slow?ms=900"
-	"$REQTRAP" watch -q -o "$STORE" --status 503 --capture trace -n 1 "$PYTHON" \
-		>"$LIVE/log.watch2" 2>&1 3>&- </dev/null &
-	first=$!
-	remember "$first"
-	until_trapped "$first" "/status/503"
+	trap_one first "/slow?ms=900" --time-taken 300ms --capture trace,stacks,full
+	trap_one second "/status/503" --status 503 --capture trace
 	export STORE
 }
 
-# Asks for the URL until the watch, which may not be ready yet, has had enough.
-until_trapped() { # PID URL
-	local end=$((SECONDS + 30))
+# One request, once the watch is ready; the watch ends by itself.
+trap_one() { # NAME URL RULE-OPTION...
+	local watch
 
-	until gone "$1"; do
-		((SECONDS < end)) || fail "nothing was trapped"
-		curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT$2" || :
-	done
+	start "$1" "$REQTRAP" watch -o "$STORE" -n 1 "${@:3}" "$PYTHON"
+	watch=$STARTED
+	wait_for 15 grep -q watching "$LIVE/log.$1" || fail "the watch does not begin"
+	curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT$2"
+	wait_for 20 gone "$watch" || fail "the watch does not end"
 }
 
 teardown_file() {
@@ -95,10 +88,10 @@ id_where() { # JQ FILTER
 	local id dir
 	id=$(id_where '.core != null')
 	dir=$("$REQTRAP" list -o "$STORE" --json | jq -r "select(.id == \"$id\").incident")
-	ls -A "$dir" >"$BATS_TEST_TMPDIR/before"
+	find "$dir" | sort >"$BATS_TEST_TMPDIR/before"
 	run -0 "$REQTRAP" open "$id" -o "$STORE" < <(printf 'set pagination off\nbt 4\nquit\n')
 	has "$output" "#0 " "gdb"
-	ls -A "$dir" | diff "$BATS_TEST_TMPDIR/before" -
+	find "$dir" | sort | diff "$BATS_TEST_TMPDIR/before" -
 }
 
 @test "open: no gdb, no core" {
