@@ -8,6 +8,10 @@ usage: client.py PORT COMMAND [ARGS]
   status PATH                    prints the status and the time in ms
   unchanged PATH                 asks, then again with the answer's ETag: 304
   head PATH / post PATH BYTES / post-chunked PATH BYTES
+  post-expect PATH BYTES         waits for '100 Continue' before the body
+  post-half PATH BYTES           closes after half of the body
+  old PATH                       HTTP/1.0: the answer ends with the connection
+  long-head PATH BYTES           a Cookie of that size; then PATH?next on the same connection
   pipeline PATH...               all heads in one write, then all answers
   split PATH PIECES              the head in so many writes, each read before the next
   mixed TOTAL SLOW CONNECTIONS MS  /fast and /slow?ms= in random order over keep-alive
@@ -127,6 +131,39 @@ def post_chunked(port, path, size):
     check(code == 200 and body == data, f"POST {path}: {code}, {len(body)} bytes back")
 
 
+def post_expect(port, path, size):
+    data = random.randbytes(int(size))
+    c = Connection(port)
+    c.send("POST", path, ["Expect: 100-continue", f"Content-Length: {len(data)}"])
+    code, _ = c.answer()
+    check(code == 100, f"POST {path}: {code}, not 100")
+    c.sock.sendall(data)
+    code, body = c.answer()
+    check(code == 200 and body == data, f"POST {path}: {code}, {len(body)} bytes back")
+
+
+def post_half(port, path, size):
+    c = Connection(port)
+    c.send("POST", path, [f"Content-Length: {size}"])
+    c.sock.sendall(random.randbytes(int(size) // 2))
+    c.close()
+
+
+def old(port, path):
+    c = Connection(port)
+    c.sock.sendall(f"GET {path} HTTP/1.0\r\nHost: shop.example\r\n\r\n".encode())
+    code, body = c.answer()
+    check(code == 200 and body, f"{path}: {code}, {len(body)} bytes")
+
+
+def long_head(port, path, size):
+    c = Connection(port)
+    code, _ = c.ask(path, headers=[f"Cookie: {'c' * int(size)}"])
+    check(code == 200, f"{path} with a long head: {code}")
+    code, _ = c.ask(path + "?next")
+    check(code == 200, f"{path}?next: {code}")
+
+
 def pipeline(port, *paths):
     c = Connection(port)
     c.sock.sendall(b"".join(f"GET {p} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode() for p in paths))
@@ -205,7 +242,8 @@ def abort(port, path):
 
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
-            (get, repeat, unchanged, status, head, post, post_chunked, pipeline, split, mixed, concurrent, idle, abort)}
+            (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
+             pipeline, split, mixed, concurrent, idle, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)

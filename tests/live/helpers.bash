@@ -140,9 +140,9 @@ start_python() {
 	export PYTHON PYTHON_PORT
 }
 
-start_node() {
+start_node() { # [ADDRESS]
 	NODE_PORT=$(free_port)
-	start_on_port node "$NODE_PORT" node "$LIVE_TESTS/servers/server.js" "$NODE_PORT"
+	start_on_port node "$NODE_PORT" node "$LIVE_TESTS/servers/server.js" "$NODE_PORT" "${1:-127.0.0.1}"
 	NODE=$STARTED
 	export NODE NODE_PORT
 }
@@ -157,8 +157,8 @@ start_fpm() {
 
 start_nginx() { # [WORKERS]
 	NGINX_PORT=$(free_port)
-	fill nginx.conf.in PORT="$NGINX_PORT" WORKERS="${1:-1}" PYTHON="${PYTHON_PORT:-1}" FPM="${FPM_PORT:-1}" \
-		>"$LIVE/nginx.conf"
+	fill nginx.conf.in PORT="$NGINX_PORT" WORKERS="${1:-1}" PYTHON="${PYTHON_PORT:-1}" NODE="${NODE_PORT:-1}" \
+		FPM="${FPM_PORT:-1}" >"$LIVE/nginx.conf"
 	start_on_port nginx "$NGINX_PORT" nginx -c "$LIVE/nginx.conf" -e "$LIVE/nginx.error.log"
 	NGINX=$STARTED
 	export NGINX NGINX_PORT
@@ -237,7 +237,8 @@ enough_or_gone() { # COUNT FILTER
 }
 
 wait_events() { # COUNT FILTER [SECONDS]
-	wait_for "${3:-15}" enough_or_gone "$1" "$2" && at_least "$1" "$2" ||
+	wait_for "${3:-15}" enough_or_gone "$1" "$2" || :
+	at_least "$1" "$2" ||
 		fail "only $(count_events "$2") of $1 events '$2'"
 }
 
@@ -273,6 +274,11 @@ fact() { # JQ-PATH of the incident
 
 no_half_incident() {
 	[[ ! -d $STORE ]] || is "$(find "$STORE" -name '.new-*' | wc -l)" 0 "half incidents"
+}
+
+# The parts of the time are the whole, to the nanosecond.
+times_add_up() {
+	is "$(fact '[.spending[].ns] | add')" "$(fact .elapsed_ns)" "sum of the parts, and the time until the trap"
 }
 
 # Nothing was lost, and the watch has no complaint.

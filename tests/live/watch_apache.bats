@@ -73,6 +73,7 @@ slow_cgi() { # HOOKS
 	total trapped 1
 	between "$(events '.event == "trapped"' | jq .elapsed_ms)" 500 520 "elapsed_ms"
 	is "$(fact .capture.running_at_snapshot)" true "running_at_snapshot"
+	times_add_up
 	is "$(fact .process.comm)" apache2 "process"
 	children "$APACHE" | grep -qx "$(fact .holder_pid)" || fail "pid $(fact .holder_pid) is no child of Apache"
 	[[ $(fact .holder_tid) != "$(fact .holder_pid)" ]] || fail "the main thread is named, not the worker's"

@@ -63,6 +63,7 @@ exactly_the_slow_ones() { # HOOKS
 	local n
 	for n in 0 1 2 3; do
 		incident_of "$n"
+		times_add_up
 		is "$(fact '.analysis.thread[0].holder')" true "first thread is the holder"
 		is "$(fact '.analysis.thread[0].tid')" "$(fact .holder_tid)" "tid of the first thread"
 		is "$(fact '.analysis.thread[0].call')" clock_nanosleep "call of the holder"

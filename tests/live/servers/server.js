@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The same paths as server.py, in one event loop: node server.js PORT
+// The same paths as server.py, in one event loop: node server.js PORT|SOCKET [ADDRESS]
 'use strict';
 const http = require('http');
 
@@ -46,4 +46,4 @@ http.createServer((req, res) => {
 	} else {
 		answer(res, 200, 'fast\n');
 	}
-}).listen(Number(process.argv[2]), '127.0.0.1');
+}).listen(process.argv[2], process.argv[3]);
