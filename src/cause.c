@@ -129,8 +129,9 @@ static bool test_file_lock(const struct view *v)
 static void tell_file_lock(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
-	buf_addf(out, " waited for the lock (%s) on %s, which another process holds", v->call,
-		 v->object ? v->object : "a file");
+	buf_addf(out, " waited for the lock (%s) on ", v->call);
+	put_object(out, v->object ? v->object : "a file");
+	buf_adds(out, ", which another process holds");
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -192,8 +193,10 @@ static void tell_disk(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
 	buf_addf(out, " waited for the disk: %s", v->call);
-	if (v->object && strcmp(v->object, "disk"))
-		buf_addf(out, " on %s", v->object);
+	if (v->object && strcmp(v->object, "disk")) {
+		buf_adds(out, " on ");
+		put_object(out, v->object);
+	}
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -232,7 +235,9 @@ static bool test_other_end(const struct view *v)
 static void tell_other_end(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
-	buf_addf(out, " waited for %s (%s", v->object ? v->object : "an answer", v->call);
+	buf_adds(out, " waited for ");
+	put_object(out, v->object ? v->object : "an answer");
+	buf_addf(out, " (%s", v->call);
 	if (v->top && v->top->count > 1)
 		buf_addf(out, ", %llu times", (unsigned long long)v->top->count);
 	buf_adds(out, ")");

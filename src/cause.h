@@ -66,6 +66,9 @@ void put_doing(struct buf *out, const struct thread *t);
  * false if nothing is known. */
 bool put_place(struct buf *out, const struct thread *t);
 
+/* What a wait is for: of 'fd 7 (tcp A -> B)' what people know it by. */
+void put_object(struct buf *out, const char *object);
+
 /* The place after 'before', or nothing: it counts only if the thread stood in the wait
  * that the sentence is about. */
 void put_in_place(struct buf *out, const struct view *v, const char *before);

@@ -168,3 +168,14 @@ void put_doing(struct buf *out, const struct thread *t)
 		buf_addf(out, " (%s)", place.data);
 	buf_done(&place);
 }
+
+void put_object(struct buf *out, const char *object)
+{
+	const char *inside = starts(object, "fd ") ? strstr(object, " (") : NULL;
+	size_t len = inside ? strlen(inside + 2) : 0;
+
+	if (len > 1 && inside[2 + len - 1] == ')')
+		buf_add(out, inside + 2, len - 1);
+	else
+		buf_adds(out, object);
+}

@@ -162,6 +162,26 @@ static void test_upstream(void **state UNUSED)
 	      "high");
 }
 
+/* poll's fds are known from memory only: the snapshot names them. */
+static void test_object_of_the_snapshot(void **state UNUSED)
+{
+	struct incident *i = php_incident("poll", "fread");
+
+	text_set(&i->analysis.thread[0].waits_for, "fd 7 (tcp 127.0.0.1:4 -> 127.0.0.1:80)");
+	spend(i, SPEND_WAIT, "poll", NULL, 480 * MS);
+	check(i,
+	      "PHP worker 4711 waited for tcp 127.0.0.1:4 -> 127.0.0.1:80 (poll) in fread() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.48 of 0.50 s.",
+	      "high");
+	i = php_incident("poll", "fread");
+	text_set(&i->analysis.thread[0].waits_for, "fds 7 8 (pipe, eventfd)");
+	spend(i, SPEND_WAIT, "poll", NULL, 480 * MS);
+	check(i,
+	      "PHP worker 4711 waited for fds 7 8 (pipe, eventfd) (poll) in fread() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.48 of 0.50 s.",
+	      "high");
+}
+
 static void test_cpu(void **state UNUSED)
 {
 	struct incident *i = php_incident(NULL, NULL);
@@ -402,6 +422,7 @@ int main(void)
 		cmocka_unit_test(test_ended_before),
 		cmocka_unit_test(test_event_loop),
 		cmocka_unit_test(test_called_and_queue),
+		cmocka_unit_test(test_object_of_the_snapshot),
 		cmocka_unit_test(test_client),
 		cmocka_unit_test(test_wake_up),
 		cmocka_unit_test(test_spread_and_unknown),
