@@ -194,6 +194,8 @@ static int draw_time(const struct incident *i, struct pen *pen)
 	if (count && rows[count - 1].ns > i->elapsed_ns)
 		sayf(pen, PLACE_WARN, "the parts overlap: they are %s more than the time that passed",
 		     word_duration(rows[count - 1].ns - i->elapsed_ns).s);
+	if (i->losses.events_overwritten)
+		pen->warn(pen, "events of this request were lost: times are lower bounds");
 	if (pen->picture)
 		pen->picture(pen, i);
 	time_rows_free(rows, count);
