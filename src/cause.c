@@ -108,15 +108,28 @@ static void tell_sleep(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
+/* 'child 4712 "sh"', where its output comes through a pipe; NULL. */
+static const char *piped_child(const struct view *v)
+{
+	const char *at = v->object ? strstr(v->object, "pipe to child ") : NULL;
+
+	return at ? at + strlen("pipe to ") : NULL;
+}
+
 static bool test_child(const struct view *v)
 {
-	return v->kind == WAIT_CHILD;
+	return v->kind == WAIT_CHILD || ((v->kind == WAIT_FD || v->kind == WAIT_POLL) && piped_child(v));
 }
 
 static void tell_child(const struct view *v, struct buf *out)
 {
+	const char *child = v->kind == WAIT_CHILD ? NULL : piped_child(v);
+
 	put_subject(out, v);
-	buf_addf(out, " waited for %s (%s)", v->object ? v->object : "a child process", v->call);
+	if (child)
+		buf_addf(out, " waited for the output of %.*s (%s)", (int)strcspn(child, ")"), child, v->call);
+	else
+		buf_addf(out, " waited for %s (%s)", v->object ? v->object : "a child process", v->call);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }

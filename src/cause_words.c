@@ -175,7 +175,7 @@ void put_object(struct buf *out, const char *object)
 	size_t len = inside ? strlen(inside + 2) : 0;
 
 	if (len > 1 && inside[2 + len - 1] == ')')
-		buf_add(out, inside + 2, len - 1);
+		buf_addf(out, starts(inside + 2, "pipe") ? "a %.*s" : "%.*s", (int)len - 1, inside + 2);
 	else
-		buf_adds(out, object);
+		buf_addf(out, starts(object, "pipe") ? "a %s" : "%s", object);
 }

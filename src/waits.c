@@ -34,6 +34,9 @@ const char *syscall_name(long nr)
 
 #define FDS_NAMED 8 /* of those that one thread waits for; more stay numbers */
 
+#define PARENTS_ASKED 64 /* threads whose children are looked at for the end of a pipe */
+#define CHILDREN_ASKED 64
+
 enum timeout_type { NO_TIMEOUT, TIMESPEC, TIMESPEC_UNTIL, TIMEVAL, MILLISECONDS };
 
 struct wait_row {
@@ -428,18 +431,61 @@ static int describe_socket(int sock, char *buf, size_t size)
 	return 0;
 }
 
+/* Does this child have the pipe as one of its standard streams? */
+static bool child_has(pid_t pid, const char *pipe_link)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		char path[48], link[64];
+		ssize_t n;
+
+		snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
+		n = readlink(path, link, sizeof(link) - 1);
+		link[MAX(n, 0)] = '\0';
+		if (n > 0 && !strcmp(link, pipe_link))
+			return true;
+	}
+	return false;
+}
+
+/* 'pipe to child 4712 "sh"' where the other end is easily found: a command that the
+ * process has started. */
+static void describe_pipe(int proc_dir_fd, const char *link, char *buf, size_t size)
+{
+	CLEAN(free) pid_t *tids = NULL;
+	size_t count = 0, looked = 0;
+
+	snprintf(buf, size, "pipe");
+	if (proc_threads(proc_dir_fd, &tids, &count) < 0)
+		return;
+	for (size_t i = 0; i < count && i < PARENTS_ASKED; i++) {
+		CLEAN(free) char *text = NULL;
+		char path[48], name[64];
+		int used;
+		pid_t pid;
+
+		snprintf(path, sizeof(path), "task/%d/children", tids[i]);
+		if (proc_file(proc_dir_fd, path, 65536, &text, NULL) < 0)
+			continue;
+		for (const char *p = text; sscanf(p, " %d%n", &pid, &used) == 1; p += used) {
+			if (looked++ == CHILDREN_ASKED)
+				return;
+			if (!child_has(pid, link))
+				continue;
+			proc_name(pid, name, sizeof(name));
+			snprintf(buf, size, "pipe to child %d \"%s\"", pid, name);
+			return;
+		}
+	}
+}
+
 int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 {
 	static const struct {
 		const char *link, *name;
 	} kind[] = {
-		{ "pipe:", "pipe" },
-		{ "anon_inode:[eventpoll]", "epoll" },
-		{ "anon_inode:[eventfd", "eventfd" },
-		{ "anon_inode:[timerfd]", "timerfd" },
-		{ "anon_inode:[signalfd]", "signalfd" },
-		{ "anon_inode:inotify", "inotify" },
-		{ "anon_inode:[pidfd]", "pidfd" },
+		{ "anon_inode:[eventpoll]", "epoll" },	 { "anon_inode:[eventfd", "eventfd" },
+		{ "anon_inode:[timerfd]", "timerfd" },	 { "anon_inode:[signalfd]", "signalfd" },
+		{ "anon_inode:inotify", "inotify" },	 { "anon_inode:[pidfd]", "pidfd" },
 		{ "anon_inode:[io_uring]", "io_uring" },
 	};
 	char path[32], link[512];
@@ -457,6 +503,10 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 		/* The number may be another file's by now. */
 		if (sock < 0 || describe_socket(sock, buf, size) < 0)
 			snprintf(buf, size, "socket");
+		return 0;
+	}
+	if (!strncmp(link, "pipe:", 5)) {
+		describe_pipe(proc_dir_fd, link, buf, size);
 		return 0;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(kind); i++) {

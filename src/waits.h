@@ -48,7 +48,7 @@ void wait_describe(const struct memory *mem, long nr, const uint64_t arg[6], str
 long wait_restarted(const struct memory *mem, long nr, uint64_t pc);
 
 /* What an open fd of a live process is: 'tcp 10.0.0.8:51234 -> 10.0.0.5:3306',
- * 'unix:/run/x.sock', 'file /path', 'pipe', 'epoll'. Raw bytes: whoever prints,
+ * 'unix:/run/x.sock', 'file /path', 'pipe to child 4712 "sh"', 'epoll'. Raw bytes: whoever prints,
  * escapes. Negative errno when the fd or the process is gone ('buf' is then 'fd N').
  * proc_dir_fd: an open /proc/PID. Needs ptrace rights over the process, stops
  * nothing, costs microseconds. An fd number can be reused: the answer is about now. */

@@ -223,6 +223,12 @@ static void test_disk_child_and_file_lock(void **state UNUSED)
 	      "PHP worker 4711 waited for child process 99 (wait4) in shell_exec() called by slow_part() at /srv/slow.php:3 "
 	      "for 0.45 of 0.50 s.",
 	      "high");
+	i = php_incident("read", "shell_exec");
+	spend(i, SPEND_WAIT, "read", "pipe to child 99 \"sh\"", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the output of child 99 \"sh\" (read) in shell_exec() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
 	i = php_incident("flock", "session_start");
 	spend(i, SPEND_WAIT, "flock", "file /var/lib/php/sessions/sess_1", 450 * MS);
 	check(i,

@@ -202,6 +202,32 @@ static void check_files(int dir_fd)
 	assert_string_equal(want, "fd 987");
 }
 
+/* A command that was started with its output in a pipe. */
+static void check_pipe_to_child(int dir_fd)
+{
+	int ours[2], hold[2];
+	char want[64], byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(ours), 0);
+	assert_int_equal(pipe(hold), 0);
+	pid = fork();
+	if (pid == 0) {
+		dup2(ours[1], 1);
+		close(hold[1]);
+		_exit(write(1, "x", 1) == 1 && read(hold[0], &byte, 1) >= 0 ? 0 : 1);
+	}
+	assert_int_equal(read(ours[0], &byte, 1), 1);
+	snprintf(want, sizeof(want), "pipe to child %d \"test_waits\"", pid);
+	check_fd(dir_fd, ours[0], want);
+	close(hold[1]);
+	waitpid(pid, NULL, 0);
+	check_fd(dir_fd, ours[0], "pipe");
+	close(hold[0]);
+	close(ours[0]);
+	close(ours[1]);
+}
+
 static void check_tcp(int dir_fd)
 {
 	struct sockaddr_in a = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) }, b;
@@ -256,6 +282,7 @@ static void test_live_fds(void **state UNUSED)
 	int dir_fd = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
 	check_files(dir_fd);
+	check_pipe_to_child(dir_fd);
 	check_tcp(dir_fd);
 	check_unix(dir_fd);
 	close(dir_fd);
