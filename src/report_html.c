@@ -73,8 +73,8 @@ static const char style[] =
 	"@media(max-width:620px){main{padding:16px 10px 32px}section{padding:12px 14px 14px}h1{font-size:20px}"
 	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar{display:none}ol li{grid-template-columns:30px 1fr}"
 	"ol li>:last-child{grid-column:2}details ol,details p.tids{margin-left:0}.trace tr{display:grid;"
-	"grid-template-columns:auto 1fr auto;border-top:1px solid var(--rule)}.trace tr td{border:0!important;padding:2px 8px 2px 0}.trace tr.trap{border-bottom:2px solid var(--trap);"
-	"border-top:2px solid var(--trap)}"
+	"grid-template-columns:auto 1fr auto;border-top:1px solid var(--rule)}.trace tr td{border:0!important;"
+	"padding:2px 8px 2px 0}.trace tr.trap{border-bottom:2px solid var(--trap);border-top:2px solid var(--trap)}"
 	".trace td:nth-child(3){grid-column:1/4;grid-row:2}.trace td:first-child,.trace td:nth-child(2){width:auto}}\n"
 	"@media print{body{background:#fff}section,.tile{break-inside:avoid}}\n";
 
