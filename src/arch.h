@@ -41,6 +41,11 @@ size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_
 uint64_t arch_pc(const struct user_regs_struct *regs);
 uint64_t arch_sp(const struct user_regs_struct *regs);
 
+/* The thread's control block: thread libraries put it on top of the stack that they
+ * make, so that a stack below it in the same mapping ends there. */
+uint64_t arch_thread_block(const struct user_regs_struct *regs);
+#define ARCH_THREAD_BLOCK_BYTES 4096u /* at most, from there */
+
 /* The call the thread waits in: its number, and arguments; -1 when it waits in none.
  * 'mem' resolves restart_syscall to the call that is started again, else wchan does. */
 long arch_syscall(const struct user_regs_struct *regs, const struct memory *mem, const char *wchan,

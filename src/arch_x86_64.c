@@ -188,6 +188,11 @@ uint64_t arch_sp(const struct user_regs_struct *regs)
 	return regs->rsp;
 }
 
+uint64_t arch_thread_block(const struct user_regs_struct *regs)
+{
+	return regs->fs_base;
+}
+
 static long restarted_call(uint64_t pc, const struct memory *mem, const char *wchan)
 {
 	static const struct {

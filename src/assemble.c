@@ -259,8 +259,9 @@ int assemble(struct assembly *a, struct err *err)
 	int r;
 
 	core_init(&a->core);
+	pages_cache_init(&a->pages, a->pagemap_fd);
 	a->every = (struct core_source){ .memory = memory_of_fd(&a->mem_fd) };
-	a->present = (struct core_source){ .memory = a->every.memory, .pages = pages_of_fd(&a->pagemap_fd) };
+	a->present = (struct core_source){ .memory = a->every.memory, .pages = pages_of_cache(&a->pages) };
 	r = join_maps(a);
 	if (r == 0)
 		add_notes(a);

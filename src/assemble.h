@@ -28,6 +28,7 @@ struct assembly {
 	uint64_t in_files_bytes;
 
 	/* inside */
+	struct pages_cache pages;
 	struct core_source present, every;
 	struct proc_maps all; /* frozen, and what a clone lacks; names borrowed */
 };

@@ -351,9 +351,8 @@ static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 }
 
 int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
-		uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child)
+		uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value, pid_t *ret_child)
 {
-	static struct arch_frames frames; /* 32 KiB: not for the stack */
 	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
 	uint64_t deadline_ns = now_ns() + wait_ns, mask, all = ~0ull;
 	struct user_regs_struct regs;
@@ -365,13 +364,13 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return -errno;
-	r = arch_frames_write(site, mem_fd, &thread->state, mask, &frames);
+	r = arch_frames_write(site, mem_fd, &thread->state, mask, ret_frames);
 	if (r < 0)
 		return r;
 	memcpy(args, arg, sizeof(args));
 	if (nr == SYS_clone)
-		args[1] = frames.child;
-	arch_call(site, &frames, &thread->state, nr, args, &regs);
+		args[1] = ret_frames->child;
+	arch_call(site, ret_frames, &thread->state, nr, args, &regs);
 	/* Registers before the mask: the frame then is in place whatever comes. */
 	r = arch_set(tid, &regs);
 	if (r == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
@@ -396,7 +395,7 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 		r = -errno;
 	if (r == 0)
 		r = arch_set(tid, &thread->state.resume);
-	arch_frames_erase(&frames, mem_fd);
+	arch_frames_erase(ret_frames, mem_fd);
 	return r;
 }
 

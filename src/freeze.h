@@ -51,10 +51,11 @@ struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: no
  * a SYS_clone is filled in). Survivable:
  * if we die in between, the thread completes the call and restores itself.
  * ret_value: what the call returned in the target. ret_child: for a clone, the
- * process that came of it (traced and stopped by us), else 0.
+ * process that came of it (traced and stopped by us), else 0; its memory still holds
+ * ret_frames.
  * -ETIMEDOUT: the thread is still inside the call: the caller must exit. */
 int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
-		uint64_t wait_ns, int64_t *ret_value, pid_t *ret_child);
+		uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value, pid_t *ret_child);
 
 /* For the traced child of freeze_call: waits for its first stop and ties its life to ours. */
 int freeze_child_hold(pid_t child, uint64_t wait_ns);

@@ -7,11 +7,7 @@
 
 #include <sys/ioctl.h>
 
-/* The kernel's struct pm_scan_arg and friends; headers before 6.7 lack them. */
-struct page_region {
-	uint64_t start, end, categories;
-};
-
+/* The kernel's struct pm_scan_arg; headers before 6.7 lack it. */
 struct scan_arg {
 	uint64_t size, flags, start, end, walk_end, vec, vec_len, max_pages;
 	uint64_t category_inverted, category_mask, category_anyof_mask, return_mask;
@@ -27,28 +23,57 @@ struct scan_arg {
 #define MAP_SWAPPED (1ull << 62)
 #define MAP_PRESENT (1ull << 63)
 
-static int next_by_scan(int fd, enum pages_kind kind, uint64_t addr, uint64_t end, uint64_t *ret_start,
-			uint64_t *ret_end)
+/* Fills the cache with the regions from addr on. */
+static int scan(struct pages_cache *cache, enum pages_kind kind, uint64_t addr, uint64_t end)
 {
 	uint64_t without = IS_PFNZERO | (kind == PAGES_PRIVATE ? IS_FILE : 0);
-	struct page_region region;
 	struct scan_arg arg = {
 		.size = sizeof(arg),
 		.start = addr,
 		.end = end,
-		.vec = (uintptr_t)&region,
-		.vec_len = 1,
+		.vec = (uintptr_t)cache->region,
+		.vec_len = ARRAY_LEN(cache->region),
 		.category_inverted = without,
 		.category_mask = without,
 		.category_anyof_mask = IS_PRESENT | IS_SWAPPED,
 	};
-	int n = ioctl(fd, SCAN, &arg);
+	int n = ioctl(cache->fd, SCAN, &arg);
 
-	if (n <= 0)
-		return n < 0 ? -errno : 0;
-	*ret_start = region.start;
-	*ret_end = region.end;
-	return 1;
+	if (n < 0)
+		return -errno;
+	cache->kind = kind;
+	cache->from = addr;
+	cache->to = arg.walk_end;
+	cache->count = (size_t)n;
+	cache->at = 0;
+	return 0;
+}
+
+static int next_by_scan(struct pages_cache *cache, enum pages_kind kind, uint64_t addr, uint64_t end,
+			uint64_t *ret_start, uint64_t *ret_end)
+{
+	while (addr < end) {
+		if (kind != cache->kind || addr < cache->from || addr >= cache->to) {
+			int r = scan(cache, kind, addr, end);
+
+			if (r < 0)
+				return r;
+			if (cache->to <= addr)
+				return -EIO;
+		}
+		if (addr < cache->asked)
+			cache->at = 0; /* a walker began anew */
+		cache->asked = addr;
+		while (cache->at < cache->count && cache->region[cache->at].end <= addr)
+			cache->at++;
+		if (cache->at < cache->count) {
+			*ret_start = MAX(cache->region[cache->at].start, addr);
+			*ret_end = MIN(cache->region[cache->at].end, end);
+			return *ret_start < end;
+		}
+		addr = cache->to;
+	}
+	return 0;
 }
 
 static int next_by_pagemap(int fd, enum pages_kind kind, uint64_t addr, uint64_t end, uint64_t *ret_start,
@@ -89,17 +114,23 @@ static int next_by_pagemap(int fd, enum pages_kind kind, uint64_t addr, uint64_t
 static int next_page_run(void *arg, enum pages_kind kind, uint64_t addr, uint64_t end, uint64_t *ret_start,
 			 uint64_t *ret_end)
 {
-	int fd = *(const int *)arg, r;
+	struct pages_cache *cache = arg;
+	int r;
 
 	if (addr >= end)
 		return 0;
-	r = next_by_scan(fd, kind, addr, end, ret_start, ret_end);
+	r = next_by_scan(cache, kind, addr, end, ret_start, ret_end);
 	if (r == -ENOTTY || r == -EINVAL)
-		r = next_by_pagemap(fd, kind, addr, end, ret_start, ret_end);
+		r = next_by_pagemap(cache->fd, kind, addr, end, ret_start, ret_end);
 	return r;
 }
 
-struct pages pages_of_fd(const int *pagemap_fd)
+struct pages pages_of_cache(struct pages_cache *cache)
 {
-	return (struct pages){ .next = next_page_run, .arg = (void *)pagemap_fd };
+	return (struct pages){ .next = next_page_run, .arg = cache };
+}
+
+void pages_cache_init(struct pages_cache *cache, int pagemap_fd)
+{
+	*cache = (struct pages_cache){ .fd = pagemap_fd };
 }

@@ -19,8 +19,21 @@ struct pages {
 	void *arg;
 };
 
-/* Over an open /proc/PID/pagemap (the fd stays the caller's). */
-struct pages pages_of_fd(const int *pagemap_fd);
+/* Page tables read ahead: what walkers ask for next is there already. So the answers
+ * are those of a moment ago: for memory that stands still, or need not. */
+struct pages_cache {
+	int fd; /* /proc/PID/pagemap, the caller's */
+	enum pages_kind kind;
+	uint64_t from, to; /* what the regions tell of */
+	uint64_t asked; /* last */
+	size_t count, at;
+	struct {
+		uint64_t start, end, categories;
+	} region[256]; /* the kernel's struct page_region */
+};
+
+struct pages pages_of_cache(struct pages_cache *cache);
+void pages_cache_init(struct pages_cache *cache, int pagemap_fd);
 
 /* The next run of such pages in [addr, end): 1 with it, 0 none is left, or negative errno. */
 static inline int pages_next(const struct pages *pages, enum pages_kind kind, uint64_t addr, uint64_t end,

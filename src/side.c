@@ -15,6 +15,7 @@ int side_open(struct side *side, int dir_fd)
 	*side = (struct side){ .dir_fd = dir_fd };
 	side->mem_fd = openat(dir_fd, "mem", O_RDONLY | O_CLOEXEC);
 	side->pagemap_fd = openat(dir_fd, "pagemap", O_RDONLY | O_CLOEXEC);
+	pages_cache_init(&side->pages, side->pagemap_fd);
 	return side->mem_fd < 0 || side->pagemap_fd < 0 ? -errno : 0;
 }
 
@@ -181,7 +182,7 @@ static struct side_range *add(struct side *side, const struct proc_map *map)
 		range->source.pages = (struct pages){ .next = file_pages, .arg = range };
 	} else {
 		range->source.memory = memory_of_fd(&side->mem_fd);
-		range->source.pages = pages_of_fd(&side->pagemap_fd);
+		range->source.pages = pages_of_cache(&side->pages);
 	}
 	range->source.unreadable = "gone from the live process";
 	side->range[side->count++] = range;
@@ -248,6 +249,7 @@ static bool copy_run(struct side *side, struct side_range *range, uint64_t start
 
 void side_copy(struct side *side)
 {
+	pages_cache_init(&side->pages, side->pagemap_fd); /* as they are now */
 	for (size_t i = 0; i < side->count; i++) {
 		struct side_range *range = side->range[i];
 		uint64_t at = range->start, start, end;

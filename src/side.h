@@ -29,6 +29,7 @@ struct side_range {
 struct side {
 	int mem_fd, pagemap_fd; /* of the live process; owned */
 	int dir_fd;		/* /proc/PID, the caller's */
+	struct pages_cache pages;
 	struct side_range **range;
 	size_t count, cap;
 	uint8_t *copy;

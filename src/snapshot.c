@@ -231,7 +231,7 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 	if (r < 0)
 		return r;
 	r = freeze_call(freeze_find(freeze, snapshot->tid), &snapshot->site, snapshot->target_mem_fd, SYS_clone, arg,
-			wait_ns, &value, &child);
+			wait_ns, &snapshot->frames, &value, &child);
 	snapshot->child = child;
 	snapshot->child_inside = value;
 	if (r == -ETIMEDOUT) {
@@ -262,6 +262,12 @@ int snapshot_hold(struct snapshot *snapshot, struct err *err)
 		r = -errno;
 	if (fd >= 0)
 		close(fd);
+	/* The copy was made with our frames in it. It dies with us now: they can go. */
+	fd = openat(snapshot->dir_fd, "mem", O_RDWR | O_CLOEXEC);
+	if (fd >= 0) {
+		arch_frames_erase(&snapshot->frames, fd);
+		close(fd);
+	}
 	snapshot->mem_fd = openat(snapshot->dir_fd, "mem", O_RDONLY | O_CLOEXEC);
 	snapshot->pagemap_fd = openat(snapshot->dir_fd, "pagemap", O_RDONLY | O_CLOEXEC);
 	if (snapshot->mem_fd < 0 || snapshot->pagemap_fd < 0)
@@ -300,7 +306,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 						   &snapshot->target_mem_fd }) &&
 		   check_stack(snapshot, &freeze.thread[0], why, size) == 0) {
 		r = freeze_call(&freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
-				REAP_WAIT_NS, &value, &none);
+				REAP_WAIT_NS, &snapshot->frames, &value, &none);
 		again = r < 0 ? 0 : value == 0;
 		if (r < 0 || (value < 0 && value != -ECHILD))
 			snprintf(why, size, "the wait failed: %s", strerror(r < 0 ? -r : (int)-value));

@@ -11,6 +11,7 @@ struct snapshot {
 	const struct proc *proc;
 	int target_mem_fd; /* /proc/PID/mem, read-write */
 	struct arch_site site;
+	struct arch_frames frames;
 	pid_t tid;			/* the thread that makes and reaps it */
 	pid_t child;			/* 0: none */
 	int64_t child_inside;		/* its id in the target's own pid namespace */

@@ -98,18 +98,20 @@ static int put(int fd, const void *data, size_t len, uint64_t off)
 	return 0;
 }
 
-static int put_stack(int fd, const struct proc_maps *maps, const struct memory *mem, uint64_t sp, uint64_t off,
-		     struct capture_thread *row, uint32_t *cut)
+static int put_stack(int fd, const struct proc_maps *maps, const struct memory *mem,
+		     const struct user_regs_struct *regs, uint64_t off, struct capture_thread *row, uint32_t *cut)
 {
 	static uint8_t chunk[64 << 10];
+	uint64_t sp = arch_sp(regs), block = arch_thread_block(regs), at, end;
 	const struct proc_map *map = proc_maps_find(maps, sp);
-	uint64_t at, end;
 
 	row->stack_off = off;
 	if (!map || map->perms[0] != 'r')
 		return 0;
 	at = MAX(sp - MIN(sp, (uint64_t)ARCH_RED_ZONE), map->start);
 	end = map->end;
+	if (block > sp && block < end) /* other memory may lie right behind */
+		end = MIN(end, (block + 2 * ARCH_THREAD_BLOCK_BYTES - 1) & ~(uint64_t)(ARCH_THREAD_BLOCK_BYTES - 1));
 	if (end - at > CAPTURE_STACK_MAX) {
 		end = at + CAPTURE_STACK_MAX;
 		++*cut;
@@ -194,7 +196,7 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 		if (!thread->taken)
 			fill_running(&row, freeze->proc);
 		memcpy(&regs, row.reg, sizeof(regs));
-		r = put_stack(fd, &maps, mem, arch_sp(&regs), off, &row, &head.stack_bytes_cut);
+		r = put_stack(fd, &maps, mem, &regs, off, &row, &head.stack_bytes_cut);
 		off += row.stack_len;
 		if (r == 0)
 			r = put(fd, &row, sizeof(row), row_off);

@@ -356,14 +356,17 @@ static void test_contents(void **state)
 static void test_pages(void **state)
 {
 	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	struct pages pages = pages_of_fd(&fd);
+	struct pages_cache cache;
+	struct pages pages = pages_of_cache(&cache);
 	uint8_t *p = mmap(NULL, 64 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	uint64_t base = (uintptr_t)p, start, end;
 
 	(void)state;
 	assert_true(fd >= 0 && p != MAP_FAILED);
+	pages_cache_init(&cache, fd);
 	madvise(p, 64 * PAGE_BYTES, MADV_NOHUGEPAGE);
 	assert_int_equal(pages_next(&pages, PAGES_ANY, base, base + 64 * PAGE_BYTES, &start, &end), 0);
+	pages_cache_init(&cache, fd);
 	p[5 * PAGE_BYTES] = p[6 * PAGE_BYTES] = p[60 * PAGE_BYTES] = 1;
 	assert_int_equal(pages_next(&pages, PAGES_ANY, base, base + 64 * PAGE_BYTES, &start, &end), 1);
 	assert_int_equal(start, base + 5 * PAGE_BYTES);
@@ -372,6 +375,12 @@ static void test_pages(void **state)
 	assert_int_equal(start, base + 60 * PAGE_BYTES);
 	assert_int_equal(end, base + 61 * PAGE_BYTES);
 	assert_int_equal(pages_next(&pages, PAGES_ANY, end, base + 64 * PAGE_BYTES, &start, &end), 0);
+	/* back to the beginning, from what was read ahead */
+	assert_int_equal(pages_next(&pages, PAGES_ANY, base, base + 64 * PAGE_BYTES, &start, &end), 1);
+	assert_int_equal(pages_next(&pages, PAGES_ANY, end, base + 64 * PAGE_BYTES, &start, &end), 1);
+	assert_int_equal(start, base + 60 * PAGE_BYTES);
+	assert_int_equal(pages_next(&pages, PAGES_ANY, base, base + 64 * PAGE_BYTES, &start, &end), 1);
+	assert_int_equal(start, base + 5 * PAGE_BYTES);
 	munmap(p, 64 * PAGE_BYTES);
 	close(fd);
 }
