@@ -28,14 +28,14 @@ struct capture_head {
 
 struct capture_thread {
 	int32_t tid;
-	int32_t ns_tid;	  /* in the process's own pid namespace: what pthread words hold */
+	int32_t ns_tid; /* in the process's own pid namespace: what pthread words hold */
 	char comm[16];
-	char state;	  /* R S D T ... just before the stop */
-	uint8_t stopped;  /* registers are from ptrace; else only sp, pc and the call are known */
+	char state;	 /* R S D T ... just before the stop */
+	uint8_t stopped; /* registers are from ptrace; else only sp, pc and the call are known */
 	uint8_t pad[6];
 	int64_t syscall_nr; /* -1: in user mode; restart_syscall is resolved where possible */
 	uint64_t arg[6];
-	uint64_t reg[27];   /* struct user_regs_struct of x86-64, in its order */
+	uint64_t reg[27]; /* struct user_regs_struct of x86-64, in its order */
 	uint64_t utime_ticks, stime_ticks;
 	uint64_t stack_addr; /* address of the first copied byte (sp, minus the red zone) */
 	uint64_t stack_off;  /* in this file */

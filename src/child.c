@@ -151,8 +151,7 @@ int child_find(const char *word, char *ret_path, size_t size)
 	for (const char *p = dirs ? dirs : "/usr/bin:/bin"; *p;) {
 		int n = (int)strcspn(p, ":");
 
-		if (n > 0 && snprintf(ret_path, size, "%.*s/%s", n, p, word) < (int)size &&
-		    access(ret_path, X_OK) == 0)
+		if (n > 0 && snprintf(ret_path, size, "%.*s/%s", n, p, word) < (int)size && access(ret_path, X_OK) == 0)
 			return 0;
 		p += n + (p[n] == ':');
 	}

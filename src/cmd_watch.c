@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -32,7 +33,7 @@ struct watch {
 	struct rules rules;
 	struct child command; /* started by us */
 	bool json, quiet, finishing, over;
-	uint64_t most;	 /* stop after so many captures, 0 never */
+	uint64_t most; /* stop after so many captures, 0 never */
 	uint64_t trapped, captured;
 	int signal_fd;
 	int signals;
@@ -49,7 +50,7 @@ static json_t *text_json(const char *text)
 
 static json_t *ms_json(uint64_t ns)
 {
-	return json_real((double)(ns / 1000) / 1e3);
+	return json_real(round((double)ns / 1e3) / 1e3);
 }
 
 static void print_json(json_t *json)
@@ -114,7 +115,8 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "status", json_integer(in->status));
 	json_object_set_new(json, "pid", json_integer(in->holder_pid));
 	json_object_set_new(json, "tid", json_integer(in->holder_tid));
-	json_object_set_new(json, "process", text_json(in->chain_count ? in->chain[in->chain_count - 1].process : NULL));
+	json_object_set_new(json, "process",
+			    text_json(in->chain_count ? in->chain[in->chain_count - 1].process : NULL));
 	json_object_set_new(json, "chain", chain_json(in));
 	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(in->limit_ns / NSEC_PER_MSEC)));
 	json_object_set_new(json, "elapsed_ms", ms_json(in->elapsed_ns));
@@ -177,8 +179,8 @@ static void totals_text(const struct engine_totals *t)
 		printf("  and %" PRIu64 " ns at each of %" PRIu64 " context switches and wake-ups of the host\n",
 		       t->sched_ns / t->sched_runs, t->sched_runs);
 	if (t->lost_ring || t->lost_map)
-		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n", t->lost_ring,
-		       t->lost_map);
+		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n",
+		       t->lost_ring, t->lost_map);
 	if (t->refused)
 		printf("  refused: new requests found no free slot or connection entry (see --slots)\n");
 	if (t->blind)
@@ -192,9 +194,9 @@ static void totals_text(const struct engine_totals *t)
 
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
-	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}", "event", "totals",
-			     "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped, "lost_events",
-			     (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
+	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+			     "event", "totals", "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped,
+			     "lost_events", (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
 			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
 			     "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
 			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
@@ -295,8 +297,9 @@ static int rules_of_options(const struct command_line *line, struct rules *rules
 			return r;
 	}
 	if (!rule->time_taken_ns && !rule->status_count)
-		return err_say(err, -EINVAL, "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
-					     "--status (try '--status 500-599') or --config");
+		return err_say(err, -EINVAL,
+			       "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
+			       "--status (try '--status 500-599') or --config");
 	rules->actions_enabled = true; /* whoever types a command means it */
 	return rule_check(rule, err);
 }
@@ -418,8 +421,8 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 			r = engine_add_process(watch->engine, targets.pid[i], err);
 	}
 	if (r == 0 && watch->json)
-		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)targets.count, "hooks",
-				     engine_hooks_name(watch->engine)));
+		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)targets.count,
+				     "hooks", engine_hooks_name(watch->engine)));
 	else if (r == 0)
 		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", targets.count,
 			 targets.count == 1 ? "" : "es", engine_hooks_name(watch->engine));
@@ -503,8 +506,10 @@ int cmd_watch(int argc, char **argv)
 		return r;
 	watch.json = option_given(&line, "json");
 	log_quiet(option_given(&line, "quiet"));
-	r = line.rest_count || line.command ? 0 : err_say(&err, -EINVAL, "which process? Give a PID, a NAME, ':PORT' or "
-									   "'-- CMD'");
+	r = line.rest_count || line.command ? 0
+					    : err_say(&err, -EINVAL,
+						      "which process? Give a PID, a NAME, ':PORT' or "
+						      "'-- CMD'");
 	if (r == 0)
 		r = make_rules(&line, &watch.rules, &err);
 	if (r == 0)

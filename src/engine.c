@@ -18,7 +18,7 @@
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
-#define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
+#define TRAPS_MAX 256		    /* trapped requests whose end is still awaited */
 
 /* How often a rule was used up by one life of a process. */
 struct use {
@@ -129,8 +129,7 @@ static void warm_up(void *arg, uint32_t events UNUSED)
 static void warm_up_later(struct engine *engine)
 {
 	if (!engine->warm_source && !engine->warm.job)
-		loop_add_timer(engine->loop, now_ns() + 50 * NSEC_PER_MSEC, 0, warm_up, engine,
-			       &engine->warm_source);
+		loop_add_timer(engine->loop, now_ns() + 50 * NSEC_PER_MSEC, 0, warm_up, engine, &engine->warm_source);
 }
 
 static void capture_next(struct engine *engine)
@@ -147,8 +146,8 @@ static void capture_next(struct engine *engine)
 		return;
 	/* A failing status is sent at the end anyway: what the process looks like just
 	 * behind it is worth having. A slow request must still be running. */
-	if (trap_request_over(next) && (next->incident->reason == REASON_TIME_TAKEN ||
-					now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
+	if (trap_request_over(next) &&
+	    (next->incident->reason == REASON_TIME_TAKEN || now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
 		trap_capture_skip(next, "the request ended before its turn to be captured came");
 		return;
 	}
@@ -243,7 +242,6 @@ static void settle_soon(void *arg)
 
 /* ---- records ---- */
 
-
 static void other_rules(struct engine *engine, struct trap *trap, const struct rule_input *input)
 {
 	for (size_t i = 0; i < engine->config.rules->count; i++) {
@@ -260,8 +258,8 @@ static void losses(struct engine *engine, struct incident *incident)
 
 	tracer_totals(engine->tracer, &totals);
 	incident->losses.ring_lost = totals.counters.lost_ring;
-	incident->losses.refused = totals.counters.refused + totals.counters.refused_conn +
-				   totals.counters.refused_queue;
+	incident->losses.refused =
+		totals.counters.refused + totals.counters.refused_conn + totals.counters.refused_queue;
 	incident->losses.blind_io = totals.counters.blind;
 }
 
@@ -344,7 +342,8 @@ static void on_fired(struct engine *engine, const struct record *record)
 		return;
 	}
 	if (!engine->finishing && tracer_slot(engine->tracer, record->slot, record->gen, &slot)) {
-		struct rule_input input = { .status = record->kind == RECORD_STATUS ? (int)record->value : slot.status };
+		struct rule_input input = { .status =
+						    record->kind == RECORD_STATUS ? (int)record->value : slot.status };
 
 		request_describe(&slot, &info);
 		input.method = info.method;
@@ -506,8 +505,11 @@ static bool wants_captures(const struct rules *rules)
 static int engine_open(struct engine *engine, struct err *err)
 {
 	static const enum tracer_hooks hooks[] = { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
-	struct tracer_config tc = { .hooks = hooks[engine->config.hooks], .slots = engine->config.slots,
-				    .want_status = want_status, .record = on_record, .arg = engine };
+	struct tracer_config tc = { .hooks = hooks[engine->config.hooks],
+				    .slots = engine->config.slots,
+				    .want_status = want_status,
+				    .record = on_record,
+				    .arg = engine };
 	uint64_t limits[LIMITS_MAX];
 	struct rlimit files;
 	int r;
@@ -537,9 +539,14 @@ static int engine_open(struct engine *engine, struct err *err)
 	r = loop_add_timer(engine->loop, now_ns() + SWEEP_NS, SWEEP_NS, on_sweep, engine, &engine->sweep_source);
 	if (r < 0)
 		return err_sys(err, r, "cannot set a timer");
-	engine->world = (struct trap_world){ .loop = engine->loop, .tracer = engine->tracer, .store = engine->store,
-					     .scribe = engine->scribe, .config = &engine->config, .warm = &engine->warm,
-					     .changed = settle_soon, .arg = engine };
+	engine->world = (struct trap_world){ .loop = engine->loop,
+					     .tracer = engine->tracer,
+					     .store = engine->store,
+					     .scribe = engine->scribe,
+					     .config = &engine->config,
+					     .warm = &engine->warm,
+					     .changed = settle_soon,
+					     .arg = engine };
 	if (wants_captures(engine->config.rules))
 		return pair_start(&engine->warm, err);
 	return 0;

@@ -12,18 +12,18 @@
 enum engine_hooks { HOOKS_AUTO, HOOKS_SOCK, HOOKS_SYSCALLS };
 
 struct engine_totals {
-	uint64_t requests, trapped, ended, inner; /* inner: requests between watched processes */
+	uint64_t requests, trapped, ended, inner;		/* inner: requests between watched processes */
 	uint64_t lost_ring, lost_map, refused, blind, head_cut; /* by cause */
-	uint64_t cpu_ns_per_request; /* of the BPF programs at the sockets */
-	uint64_t sched_ns, sched_runs; /* of those at the scheduler, for the whole host */
+	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
+	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;
 };
 
 struct engine_config {
-	const struct rules *rules;   /* the caller's, must outlive the engine */
-	const char *store_dir;	     /* NULL: default */
+	const struct rules *rules; /* the caller's, must outlive the engine */
+	const char *store_dir;	   /* NULL: default */
 	enum engine_hooks hooks;
-	unsigned int slots;	     /* requests in flight at most, 0: default */
+	unsigned int slots; /* requests in flight at most, 0: default */
 	uint64_t pause_budget_ns;
 	bool compress;
 	/* Called from the loop. 'path' is where the incident lies (or will). */

@@ -29,8 +29,8 @@ typedef int32_t s32;
 #define EVENT_LAYOUT 1
 
 #define SLOT_BYTES 8192
-#define SLOT_HEAD 2048	 /* bytes kept of a request's head, and of its reply's */
-#define SLOT_MARGIN 32	 /* so that a header's name can be compared at the very end */
+#define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
+#define SLOT_MARGIN 32 /* so that a header's name can be compared at the very end */
 #define SLOT_EVENTS 86
 #define SLOT_EVENTS_KEPT 22 /* the first ones stay, the rest is a ring */
 #define SLOT_NONE 0xffffffffu
@@ -42,14 +42,14 @@ typedef int32_t s32;
 enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
 
 enum slot_flag {
-	SLOT_FASTCGI = 1,	 /* else HTTP/1 */
-	SLOT_HEAD_CUT = 2,	 /* head longer than SLOT_HEAD: its framing is not known */
+	SLOT_FASTCGI = 1,  /* else HTTP/1 */
+	SLOT_HEAD_CUT = 2, /* head longer than SLOT_HEAD: its framing is not known */
 	SLOT_REPLY_CUT = 4,
-	SLOT_UNREADABLE = 8,	 /* bytes went by that could not be read */
+	SLOT_UNREADABLE = 8, /* bytes went by that could not be read */
 	SLOT_STATUS_FIRED = 16,
-	SLOT_END_INFERRED = 32,	 /* ended by the next request or by closing */
-	SLOT_ABORTED = 64,	 /* the connection ended before the reply did */
-	SLOT_INNER = 128,	 /* made by another request that is watched */
+	SLOT_END_INFERRED = 32, /* ended by the next request or by closing */
+	SLOT_ABORTED = 64,	/* the connection ended before the reply did */
+	SLOT_INNER = 128,	/* made by another request that is watched */
 };
 
 /* What the holder is doing now; 'acc' adds up what it did. */
@@ -57,7 +57,7 @@ enum segment { SEGMENT_CPU, SEGMENT_WAIT, SEGMENT_RUNNABLE, SEGMENT_AWAY };
 
 enum event_kind {
 	EVENT_NONE,
-	EVENT_RECV,	/* a = bytes, nr = call, dur 0 */
+	EVENT_RECV, /* a = bytes, nr = call, dur 0 */
 	EVENT_SEND,
 	EVENT_WAIT,	/* nr = call, or one of enum no_call; a = first argument */
 	EVENT_AWAY,	/* the thread served others, or nobody */
@@ -74,15 +74,15 @@ enum no_call {
 };
 
 struct slot_event {
-	u64 at_ns;	/* CLOCK_MONOTONIC, begin */
-	u64 dur_ns;	/* sum over count */
+	u64 at_ns;  /* CLOCK_MONOTONIC, begin */
+	u64 dur_ns; /* sum over count */
 	u64 a;
 	u32 tid;
 	u32 count;
-	u32 waker;	/* tid that ended the (last) wait */
+	u32 waker; /* tid that ended the (last) wait */
 	s16 nr;
 	u8 kind;
-	u8 state;	/* scheduler state of a wait: 1 interruptible, 2 disk */
+	u8 state; /* scheduler state of a wait: 1 interruptible, 2 disk */
 };
 
 /* The other end of a socket. family 0: not known. */
@@ -93,43 +93,43 @@ struct endpoint {
 };
 
 struct slot {
-	u64 gen;	/* grows with each request that uses the slot */
+	u64 gen; /* grows with each request that uses the slot */
 	u32 state;
 	u32 flags;
-	u64 conn;	/* the connection it came on, as an opaque number */
-	u64 begin_ns;	/* first byte read by the server */
-	u64 head_ns;	/* request head complete */
-	u64 reply_ns;	/* first byte of the reply handed to the kernel */
-	u64 last_ns;	/* last byte moved on its connection */
+	u64 conn;     /* the connection it came on, as an opaque number */
+	u64 begin_ns; /* first byte read by the server */
+	u64 head_ns;  /* request head complete */
+	u64 reply_ns; /* first byte of the reply handed to the kernel */
+	u64 last_ns;  /* last byte moved on its connection */
 	u64 end_ns;
 	u64 request_bytes, reply_bytes;
 	u64 parent_gen;
-	u64 child_gen;	/* the latest inner request made for it */
+	u64 child_gen;		     /* the latest inner request made for it */
 	u32 parent_slot, child_slot; /* SLOT_NONE: none */
-	u32 pid, tid;	/* who holds it: last thread that moved bytes for it */
-	s32 fd;		/* of its connection in pid, -1 unknown */
-	u32 up_pid;	/* who received the latest call to somebody else, 0 unknown */
-	s32 up_fd;	/* of that call, in pid; -1 none */
+	u32 pid, tid;		     /* who holds it: last thread that moved bytes for it */
+	s32 fd;			     /* of its connection in pid, -1 unknown */
+	u32 up_pid;		     /* who received the latest call to somebody else, 0 unknown */
+	s32 up_fd;		     /* of that call, in pid; -1 none */
 	u16 status;
-	u8 next_limit;	/* index of the limit that fires next */
-	u8 up_waiting;	/* that call is not answered yet */
+	u8 next_limit; /* index of the limit that fires next */
+	u8 up_waiting; /* that call is not answered yet */
 	u32 head_len, reply_len;
 	u32 head_scan, reply_scan; /* where the line not finished yet starts */
-	u64 out_left;	/* reply body still to come, by its framing */
-	u64 tail;	/* last eight bytes sent, newest lowest */
+	u64 out_left;		   /* reply body still to come, by its framing */
+	u64 tail;		   /* last eight bytes sent, newest lowest */
 	u8 out_phase;
-	u8 method;	/* index into the tracer's table; 'HEAD' and 'CONNECT' matter */
+	u8 method; /* index into the tracer's table; 'HEAD' and 'CONNECT' matter */
 	u8 seg_kind;
 	u8 pad;
 	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
 	u64 seg_since_ns;
-	u64 acc[4];	/* ns by enum segment */
-	u64 wait_a;	/* the wait that is going on, if seg_kind is SEGMENT_WAIT */
+	u64 acc[4]; /* ns by enum segment */
+	u64 wait_a; /* the wait that is going on, if seg_kind is SEGMENT_WAIT */
 	s16 wait_nr;
 	u8 wait_state;
 	u8 pad2;
 	u32 waker;
-	u64 last_a;	/* of the last wait of the program's own, for one that is restarted */
+	u64 last_a; /* of the last wait of the program's own, for one that is restarted */
 	s16 last_nr;
 	s16 pad3[3];
 	struct endpoint client; /* who sent the request */
@@ -145,7 +145,7 @@ _Static_assert(sizeof(struct slot_event) == 40, "slot_event layout");
 _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #endif
 
-struct ref { /* a slot, and which of its lives */
+struct ref {	 /* a slot, and which of its lives */
 	u64 gen; /* 0: none */
 	u32 slot;
 	u32 pad;
@@ -158,10 +158,10 @@ enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 struct conn {
 	u64 ino; /* of the socket: its address is used again, this is not */
 	u64 last_ns;
-	u64 in_left; /* request body bytes still to come */
-	u64 in_tail; /* last eight bytes received of a chunked body */
-	struct ref in;	  /* the request being received */
-	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
+	u64 in_left;		     /* request body bytes still to come */
+	u64 in_tail;		     /* last eight bytes received of a chunked body */
+	struct ref in;		     /* the request being received */
+	struct ref owner;	     /* ROLE_CLIENT: the request this call is made for */
 	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
 	u8 queue_head, queue_len;
 	u8 role, in_phase;
@@ -200,8 +200,8 @@ enum target_kind { TARGET_NAMED = 1, TARGET_FORKED = 2, TARGET_ADOPTED = 3 };
 
 /* Counters, one set per CPU, summed by user space. */
 struct counters {
-	u64 requests;	   /* outer ones whose method was recognised */
-	u64 inner;	   /* those made for another one */
+	u64 requests; /* outer ones whose method was recognised */
+	u64 inner;    /* those made for another one */
 	u64 ended;
 	u64 refused;	   /* no slot free */
 	u64 refused_conn;  /* connection table full */
@@ -209,8 +209,8 @@ struct counters {
 	u64 lost_ring;	   /* records that found the ring full */
 	u64 blind;	   /* socket calls whose bytes cannot be read */
 	u64 head_cut;
-	u64 bad_read;	   /* user memory that could not be read */
-	u64 slot_lost;	   /* a free slot that would not go back */
+	u64 bad_read;  /* user memory that could not be read */
+	u64 slot_lost; /* a free slot that would not go back */
 };
 
 #endif

@@ -14,7 +14,7 @@
 
 #include <sys/types.h>
 
-#define INCIDENT_SCHEMA 1 /* of incident.json; grows when a field changes its meaning */
+#define INCIDENT_SCHEMA 1  /* of incident.json; grows when a field changes its meaning */
 #define INCIDENT_ID_LEN 12 /* hex digits */
 
 enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED };
@@ -47,24 +47,24 @@ enum spend { SPEND_CPU, SPEND_RUNNABLE, SPEND_WAIT, SPEND_UNATTRIBUTED };
 
 struct spending {
 	enum spend kind;
-	char *call;	 /* SPEND_WAIT: system call, 'page fault'; else NULL */
-	char *object;	 /* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
-	uint64_t ns;	 /* total */
-	uint64_t count;	 /* how many waits this is the sum of */
-	bool open;	 /* still going on at the trigger */
+	char *call;	/* SPEND_WAIT: system call, 'page fault'; else NULL */
+	char *object;	/* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
+	uint64_t ns;	/* total */
+	uint64_t count; /* how many waits this is the sum of */
+	bool open;	/* still going on at the trigger */
 };
 
 /* One line of the request's trace. */
 struct trace_event {
-	uint64_t at_ns;	  /* after the request's first byte */
-	uint64_t dur_ns;  /* 0: a moment */
+	uint64_t at_ns;	 /* after the request's first byte */
+	uint64_t dur_ns; /* 0: a moment */
 	pid_t pid, tid;
-	char *kind;	  /* 'recv' 'send' 'wait' 'runnable' 'call' 'trigger' 'head' 'end' ... */
-	char *name;	  /* for people: 'futex', 'response head 200', 'php-fpm 4711' */
-	char *detail;	  /* may be NULL */
-	uint64_t bytes;	  /* of recv and send */
-	uint64_t count;	  /* merged equal events; 1 for a single one */
-	pid_t waker;	  /* tid that ended the wait, 0 unknown */
+	char *kind;	/* 'recv' 'send' 'wait' 'runnable' 'call' 'trigger' 'head' 'end' ... */
+	char *name;	/* for people: 'futex', 'response head 200', 'php-fpm 4711' */
+	char *detail;	/* may be NULL */
+	uint64_t bytes; /* of recv and send */
+	uint64_t count; /* merged equal events; 1 for a single one */
+	pid_t waker;	/* tid that ended the wait, 0 unknown */
 };
 
 struct frame {
@@ -79,25 +79,25 @@ struct frame {
 struct stack {
 	struct frame *frame; /* innermost first; script frames merged before the native tail */
 	size_t count;
-	char *unavailable;   /* why the walk failed or ended early; NULL if whole */
+	char *unavailable; /* why the walk failed or ended early; NULL if whole */
 };
 
 struct thread {
 	pid_t tid;
 	char *comm;
 	char state;
-	char *call;	 /* system call it is in, NULL in user mode */
-	char *waits_for; /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
+	char *call;	     /* system call it is in, NULL in user mode */
+	char *waits_for;     /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
 	pid_t waits_for_tid; /* owner of what it waits for, 0 none or unknown */
-	bool holder;	 /* the request's thread */
-	struct stack stack;	   /* native */
-	struct stack script;	   /* language frames; count 0 if none */
+	bool holder;	     /* the request's thread */
+	struct stack stack;  /* native */
+	struct stack script; /* language frames; count 0 if none */
 };
 
 /* A lock somebody waits for. */
 struct lock {
-	char *name;	/* 'mutex 0x7f..', 'flock /var/lib/php/sessions/sess_x' */
-	pid_t owner;	/* tid, 0 unknown */
+	char *name;  /* 'mutex 0x7f..', 'flock /var/lib/php/sessions/sess_x' */
+	pid_t owner; /* tid, 0 unknown */
 	char *owner_name;
 	pid_t *waiter;
 	size_t waiter_count;
@@ -122,14 +122,14 @@ struct omission {
 
 struct capture_facts {
 	enum capture_method method;
-	char *why_not_clone;   /* the refusal and its reason, NULL when cloned or not needed */
-	char *failed;	       /* nothing could be captured, and why; NULL otherwise */
+	char *why_not_clone;	   /* the refusal and its reason, NULL when cloned or not needed */
+	char *failed;		   /* nothing could be captured, and why; NULL otherwise */
 	uint64_t started_after_ns; /* from the trigger to the target's stop */
-	uint64_t pause_ns;     /* how long the target stood still, all stops together */
-	uint64_t wall_ns;      /* of the whole capture */
-	bool running_at_snapshot; /* the request had not ended when the threads stood still */
+	uint64_t pause_ns;	   /* how long the target stood still, all stops together */
+	uint64_t wall_ns;	   /* of the whole capture */
+	bool running_at_snapshot;  /* the request had not ended when the threads stood still */
 	bool core_complete;
-	char *core_file;       /* name inside the incident's folder: 'core.zst'; NULL no core */
+	char *core_file; /* name inside the incident's folder: 'core.zst'; NULL no core */
 	uint64_t core_bytes, core_bytes_on_disk;
 	struct omission *omitted;
 	size_t omitted_count;
@@ -140,9 +140,9 @@ const char *action_state_name(enum action_state state);
 
 struct action_facts {
 	enum action_state state;
-	char **argv; /* NULL-terminated, as run; NULL if not run */
+	char **argv;   /* NULL-terminated, as run; NULL if not run */
 	int exit_code; /* 128 + signal when killed */
-	char *output; /* stdout and stderr together */
+	char *output;  /* stdout and stderr together */
 	bool output_cut;
 	uint64_t took_ns;
 	char *why; /* for FAILED, LIMIT, DISABLED: in words */
@@ -176,12 +176,12 @@ struct incident {
 
 	char *rule;
 	enum reason reason;
-	char **also_matched; /* other rules that would have fired, NULL-terminated; NULL none */
-	uint64_t limit_ns;   /* time-taken of the rule, 0 none */
-	uint64_t elapsed_ns; /* at the trigger */
+	char **also_matched;	 /* other rules that would have fired, NULL-terminated; NULL none */
+	uint64_t limit_ns;	 /* time-taken of the rule, 0 none */
+	uint64_t elapsed_ns;	 /* at the trigger */
 	uint64_t fired_after_ns; /* from first byte to the moment user space had the trigger */
-	bool limit_reached;  /* the rule's limit: logged, not captured */
-	char *suppressed;    /* why not captured (limit, cool-down, another dump running); NULL */
+	bool limit_reached;	 /* the rule's limit: logged, not captured */
+	char *suppressed;	 /* why not captured (limit, cool-down, another dump running); NULL */
 
 	struct request_info request;
 	struct hop *chain; /* the last one is the holder */
@@ -190,9 +190,9 @@ struct incident {
 	struct process_facts process; /* of the holder */
 
 	bool ended;
-	int status; /* 0 none sent yet */
+	int status;		/* 0 none sent yet */
 	uint64_t time_taken_ns; /* when ended */
-	char *end_note; /* 'aborted by the client', 'still running when the watch ended' */
+	char *end_note;		/* 'aborted by the client', 'still running when the watch ended' */
 
 	struct spending *spending;
 	size_t spending_count;
@@ -201,10 +201,10 @@ struct incident {
 
 	struct capture_facts capture;
 	struct analysis analysis;
-	char *verdict;	    /* one sentence */
-	char **evidence;    /* lines behind it, NULL-terminated */
-	char *confidence;   /* 'high' 'medium' 'low' */
-	char *advice;	    /* one line, NULL none */
+	char *verdict;	  /* one sentence */
+	char **evidence;  /* lines behind it, NULL-terminated */
+	char *confidence; /* 'high' 'medium' 'low' */
+	char *advice;	  /* one line, NULL none */
 	struct action_facts action;
 	struct losses losses;
 };

@@ -16,11 +16,8 @@ static const struct hidden {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } hidden[] = {
-	{ "--worker", dump_worker_main },
-	{ "--analyst", analyst_main },
-	{ "--scribe", scribe_main },
-	{ DEMO_SERVER_VERB, demo_server_main },
-	{ DEMO_LOAD_VERB, demo_load_main },
+	{ "--worker", dump_worker_main },	{ "--analyst", analyst_main },	    { "--scribe", scribe_main },
+	{ DEMO_SERVER_VERB, demo_server_main }, { DEMO_LOAD_VERB, demo_load_main },
 };
 
 static int run_verb(int argc, char **argv)

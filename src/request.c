@@ -76,9 +76,9 @@ void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf,
 
 static const char *call_name(const struct wording *wording, long nr, char *buf, size_t size)
 {
-	const char *name = nr == NO_CALL_STOPPED ? "stopped for the capture" :
-			   nr < 0		 ? "page fault" :
-						   wording->call(nr);
+	const char *name = nr == NO_CALL_STOPPED ? "stopped for the capture"
+			   : nr < 0		 ? "page fault"
+						 : wording->call(nr);
 
 	if (name)
 		return name;
@@ -174,9 +174,14 @@ void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_
 			trace_add(slot, &slot->event[i], origin_ns, wording, incident);
 	}
 	if ((slot->seg_kind & 3) == SEGMENT_WAIT && !slot->end_ns && copied_ns > slot->seg_since_ns) {
-		struct slot_event going_on = { .at_ns = slot->seg_since_ns, .dur_ns = copied_ns - slot->seg_since_ns,
-					       .a = slot->wait_a, .tid = slot->tid, .count = 1, .nr = slot->wait_nr,
-					       .kind = EVENT_WAIT, .state = slot->wait_state };
+		struct slot_event going_on = { .at_ns = slot->seg_since_ns,
+					       .dur_ns = copied_ns - slot->seg_since_ns,
+					       .a = slot->wait_a,
+					       .tid = slot->tid,
+					       .count = 1,
+					       .nr = slot->wait_nr,
+					       .kind = EVENT_WAIT,
+					       .state = slot->wait_state };
 
 		trace_add(slot, &going_on, origin_ns, wording, incident);
 	}

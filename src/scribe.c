@@ -92,7 +92,7 @@ static void on_answer(void *arg, uint32_t events UNUSED)
 
 static int open_process(struct scribe *scribe, struct err *err)
 {
-	char *argv[] = { (char *)(uintptr_t)"reqtrap", (char *)(uintptr_t)"--scribe", scribe->store_dir, NULL };
+	char *argv[] = { (char *)(uintptr_t) "reqtrap", (char *)(uintptr_t) "--scribe", scribe->store_dir, NULL };
 	CLEAN(fd) int ours = -1;
 	CLEAN(fd) int theirs = -1;
 	int pair[2], r;
@@ -169,8 +169,9 @@ static int send_order(int fd, const struct order *order, const int fds[2])
 		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} control = { 0 };
 	struct iovec iov = { (void *)(uintptr_t)order, sizeof(*order) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
+	};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	c->cmsg_level = SOL_SOCKET;
@@ -243,8 +244,9 @@ static int take_order(int fd, struct order *order, int fds[2])
 		char bytes[CMSG_SPACE(2 * sizeof(int))];
 	} control;
 	struct iovec iov = { order, sizeof(*order) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
+	struct msghdr msg = {
+		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
+	};
 	struct cmsghdr *c;
 	ssize_t n;
 

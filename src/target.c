@@ -108,8 +108,8 @@ static int listening(unsigned int port, uint64_t **ret_inodes, size_t *ret_count
 			unsigned long long inode;
 			uint64_t *at;
 
-			if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*d %*d %llu",
-				   &local, &state, &inode) != 3)
+			if (sscanf(line, " %*d: %*[0-9A-Fa-f]:%x %*[0-9A-Fa-f]:%*x %x %*s %*s %*s %*d %*d %llu", &local,
+				   &state, &inode) != 3)
 				continue;
 			if (local != port || state != 0x0a)
 				continue;
@@ -173,8 +173,7 @@ static int find_port(struct targets *targets, const char *word, struct err *err)
 	if (!search.inode_count)
 		return err_say(err, -ESRCH, "nobody listens on port %lu", port);
 	if (!search.found)
-		return err_say(err, search.unreadable ? -EPERM : -ESRCH,
-			       "cannot see who listens on port %lu%s", port,
+		return err_say(err, search.unreadable ? -EPERM : -ESRCH, "cannot see who listens on port %lu%s", port,
 			       search.unreadable ? ": other users' processes need CAP_SYS_PTRACE (run as root)" : "");
 	return 0;
 }

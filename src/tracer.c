@@ -212,8 +212,9 @@ static void slot_abort(struct tracer *t, uint32_t index)
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
 		give_back(t, index);
 	} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {
-		struct record r = { .kind = RECORD_ENDED, .slot = index, .gen = s->gen, .at_ns = s->end_ns,
-				    .pid = s->pid };
+		struct record r = {
+			.kind = RECORD_ENDED, .slot = index, .gen = s->gen, .at_ns = s->end_ns, .pid = s->pid
+		};
 
 		t->config.record(t->config.arg, &r);
 	}
@@ -370,7 +371,8 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 		for (int i = 0; i < cpus; i++)
 			add_counters(&sum.counters, &per_cpu[i]);
 	}
-	bpf_object__for_each_program(prog, t->skel->obj) {
+	bpf_object__for_each_program(prog, t->skel->obj)
+	{
 		struct bpf_prog_info info = { 0 };
 		uint32_t len = sizeof(info);
 

@@ -15,10 +15,10 @@ enum tracer_hooks { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
 
 struct tracer_config {
 	enum tracer_hooks hooks;
-	unsigned int slots; /* requests in flight at most; 0: 2048 */
+	unsigned int slots;	/* requests in flight at most; 0: 2048 */
 	const uint64_t *limits; /* ascending, ns */
 	size_t limit_count;
-	bool (*want_status)(void *arg, int status); /* asked once per code when loading */
+	bool (*want_status)(void *arg, int status);		/* asked once per code when loading */
 	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
 	void *arg;
 };
@@ -50,10 +50,10 @@ void tracer_release(struct tracer *tracer, uint32_t index, uint64_t gen);
 void tracer_sweep(struct tracer *tracer, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg);
 
 struct tracer_totals {
-	struct counters counters; /* summed over the CPUs */
-	uint64_t request_ns;	 /* run time of the socket programs since they were attached */
+	struct counters counters;      /* summed over the CPUs */
+	uint64_t request_ns;	       /* run time of the socket programs since they were attached */
 	uint64_t sched_ns, sched_runs; /* of the scheduler's: every switch and wake-up of the host */
-	uint64_t missed; /* runs the kernel left out (recursion) */
+	uint64_t missed;	       /* runs the kernel left out (recursion) */
 	unsigned int in_flight;
 };
 

@@ -298,8 +298,7 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	request_describe(&trap->hop[0].copy, &trap->incident->request);
 	chain_words(trap);
 	client_words(trap);
-	request_spending(&trap->hop[0].copy, &holder->copy, record->at_ns, holder->copied_ns, &wording,
-			 trap->incident);
+	request_spending(&trap->hop[0].copy, &holder->copy, record->at_ns, holder->copied_ns, &wording, trap->incident);
 	trace_words(trap);
 	return trap;
 }
@@ -664,10 +663,17 @@ static void start_action(struct trap *trap)
 		snprintf(core, sizeof(core), "%s/%s", path, in->capture.core_file);
 	snprintf(report, sizeof(report), "%s/report.html", path);
 	r = action_expand(trap->rule->action,
-			  &(struct action_values){ .pid = in->holder_pid, .tid = in->holder_tid, .dump = core,
-						   .id = in->id, .rule = in->rule, .reason = reason_name(in->reason),
-						   .method = in->request.method, .url = in->request.url,
-						   .incident = path, .report = report, .status = in->status,
+			  &(struct action_values){ .pid = in->holder_pid,
+						   .tid = in->holder_tid,
+						   .dump = core,
+						   .id = in->id,
+						   .rule = in->rule,
+						   .reason = reason_name(in->reason),
+						   .method = in->request.method,
+						   .url = in->request.url,
+						   .incident = path,
+						   .report = report,
+						   .status = in->status,
 						   .elapsed_ms = ns_to_ms(in->elapsed_ns) },
 			  &argv, &err);
 	if (r == 0)

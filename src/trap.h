@@ -29,7 +29,7 @@ struct trap_world {
 	struct store *store;
 	struct scribe *scribe;
 	const struct engine_config *config;
-	struct pair *warm; /* taken by trap_capture when there */
+	struct pair *warm;	    /* taken by trap_capture when there */
 	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
 	void *arg;
 };
@@ -37,7 +37,7 @@ struct trap_world {
 struct hop_ref {
 	uint32_t slot;
 	uint64_t gen;
-	bool held;	 /* the slot is ours to release */
+	bool held; /* the slot is ours to release */
 	bool ended;
 	uint64_t copied_ns;
 	struct slot copy; /* as of the trigger, later as of the end */
@@ -69,8 +69,8 @@ struct trap {
 	struct source *job_source, *analyst_source;
 	struct action *action;
 	bool action_over;
-	bool writing; /* the scribe is at its pages */
-	bool dirty; /* the pages on disk are older than the facts */
+	bool writing;	     /* the scribe is at its pages */
+	bool dirty;	     /* the pages on disk are older than the facts */
 	struct names *names; /* what fds were when first asked */
 };
 

@@ -9,7 +9,7 @@
 
 /* The bytes of one socket call in the caller's memory. */
 struct source {
-	u64 base; /* the buffer, or the iovec array */
+	u64 base;      /* the buffer, or the iovec array */
 	u32 iov_count; /* 0: one buffer */
 	u32 readable;  /* 0: only the length is known (sendfile, io_uring) */
 	u64 len;       /* bytes that were moved */
@@ -133,18 +133,18 @@ static __always_inline bool tail_is_last_chunk(u64 tail)
 /* ---- heads ---- */
 
 struct scanned {
-	u32 line;     /* where to go on: the newline before the last line seen */
-	u32 end;      /* just behind the blank line, 0: not there yet */
-	u32 length;   /* where the value of Content-Length starts, 0 none */
-	u32 chunked;  /* a Transfer-Encoding was there */
+	u32 line;    /* where to go on: the newline before the last line seen */
+	u32 end;     /* just behind the blank line, 0: not there yet */
+	u32 length;  /* where the value of Content-Length starts, 0 none */
+	u32 chunked; /* a Transfer-Encoding was there */
 	u32 upgrade;
 	u32 pad;
 };
 
 #define SCAN_STEPS 420
 #define LOWER 0x2020202020202020ull
-#define WORD(a, b, c, d, e, f, g, h)                                                                                   \
-	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 |                \
+#define WORD(a, b, c, d, e, f, g, h)                                                                    \
+	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 | \
 	 (u64)(g) << 48 | (u64)(h) << 56)
 
 /* Finds line starts eight bytes at a time. One loop whose every step goes to the
@@ -239,9 +239,9 @@ static __always_inline u32 method_of(u64 w, u32 n)
 {
 	u64 known = n >= 8 ? ~0ull : (1ull << (n * 8)) - 1;
 
-#define METHOD(index, word, bytes)                                                                                     \
-	if (((w ^ (word)) & known & (bytes >= 8 ? ~0ull : (1ull << (bytes * 8 & 63)) - 1)) == 0)                       \
-		return 1 + (index)
+#define METHOD(index, word, bytes)                                                               \
+	if (((w ^ (word)) & known & (bytes >= 8 ? ~0ull : (1ull << (bytes * 8 & 63)) - 1)) == 0) \
+	return 1 + (index)
 	METHOD(0, WORD('G', 'E', 'T', ' ', 0, 0, 0, 0), 4);
 	METHOD(1, WORD('H', 'E', 'A', 'D', ' ', 0, 0, 0), 5);
 	METHOD(2, WORD('P', 'O', 'S', 'T', ' ', 0, 0, 0), 5);

@@ -64,7 +64,7 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
-	__type(key, u32); /* tgid */
+	__type(key, u32);   /* tgid */
 	__type(value, u32); /* enum target_kind */
 } targets SEC(".maps");
 
@@ -87,12 +87,12 @@ struct {
 	__type(value, struct counters);
 } counters SEC(".maps");
 
-#define COUNT(field)                                                                                                   \
-	do {                                                                                                           \
-		u32 zero_ = 0;                                                                                         \
-		struct counters *c_ = bpf_map_lookup_elem(&counters, &zero_);                                          \
-		if (c_)                                                                                                \
-			c_->field++;                                                                                   \
+#define COUNT(field)                                                          \
+	do {                                                                  \
+		u32 zero_ = 0;                                                \
+		struct counters *c_ = bpf_map_lookup_elem(&counters, &zero_); \
+		if (c_)                                                       \
+			c_->field++;                                          \
 	} while (0)
 
 #endif

@@ -114,8 +114,8 @@ static __always_inline void event(struct slot *s, u32 kind, s32 nr, u64 a, u64 a
 static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 {
 	u64 id = bpf_get_current_pid_tgid();
-	struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL,
-						BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct ref *mine =
+		bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 
 	if (mine && (mine->slot != index || mine->gen != s->gen)) {
 		struct slot *old = slot_of(mine);

@@ -690,8 +690,18 @@ static __always_inline int on_send(struct sock *sk, struct source *src)
 
 /* ---- hooks ---- */
 
-enum { NR_READ = 0, NR_WRITE = 1, NR_READV = 19, NR_WRITEV = 20, NR_SENDFILE = 40, NR_SENDTO = 44, NR_RECVFROM = 45,
-       NR_SENDMSG = 46, NR_RECVMSG = 47, NR_RESTART = 219 };
+enum {
+	NR_READ = 0,
+	NR_WRITE = 1,
+	NR_READV = 19,
+	NR_WRITEV = 20,
+	NR_SENDFILE = 40,
+	NR_SENDTO = 44,
+	NR_RECVFROM = 45,
+	NR_SENDMSG = 46,
+	NR_RECVMSG = 47,
+	NR_RESTART = 219
+};
 
 /* Where the bytes of the call in progress lie, by the user's registers. */
 static __always_inline void source_of_call(struct source *src, struct pt_regs *regs, s64 len)

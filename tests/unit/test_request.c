@@ -34,15 +34,23 @@ static struct slot *new_slot(void)
 	struct slot *s = calloc(1, sizeof(*s));
 
 	assert_non_null(s);
-	*s = (struct slot){ .gen = 1, .state = SLOT_HELD, .begin_ns = T0, .pid = 10, .tid = 11, .seg_since_ns = T0,
-			    .up_fd = -1, .child_slot = SLOT_NONE, .parent_slot = SLOT_NONE };
+	*s = (struct slot){ .gen = 1,
+			    .state = SLOT_HELD,
+			    .begin_ns = T0,
+			    .pid = 10,
+			    .tid = 11,
+			    .seg_since_ns = T0,
+			    .up_fd = -1,
+			    .child_slot = SLOT_NONE,
+			    .parent_slot = SLOT_NONE };
 	return s;
 }
 
 static void add_event(struct slot *s, u8 kind, s16 nr, u64 a, u64 at, u64 dur)
 {
-	s->event[s->event_count++] =
-		(struct slot_event){ .at_ns = at, .dur_ns = dur, .a = a, .tid = s->tid, .count = 1, .nr = nr, .kind = kind };
+	s->event[s->event_count++] = (struct slot_event){
+		.at_ns = at, .dur_ns = dur, .a = a, .tid = s->tid, .count = 1, .nr = nr, .kind = kind
+	};
 }
 
 static uint64_t sum(const struct incident *in)

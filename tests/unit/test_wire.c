@@ -9,7 +9,8 @@
 
 #include <cmocka.h>
 
-static const char get[] = "GET /cart?id=7 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent:\tcurl/8 \r\nX: host: no\r\n\r\n";
+static const char get[] =
+	"GET /cart?id=7 HTTP/1.1\r\nHost: shop.example\r\nUser-Agent:\tcurl/8 \r\nX: host: no\r\n\r\n";
 
 static void is_span(struct span span, const char *text)
 {
@@ -50,8 +51,9 @@ static void http_head_cut_anywhere(void **state UNUSED)
 
 static void http_head_of_others(void **state UNUSED)
 {
-	static const char *const not_http[] = { "", "\r\n", " GET / HTTP/1.1\r\n", "\x16\x03\x01\x02 x", "GET\r\n",
-						"G\x01T / HTTP/1.1\r\n" };
+	static const char *const not_http[] = {
+		"", "\r\n", " GET / HTTP/1.1\r\n", "\x16\x03\x01\x02 x", "GET\r\n", "G\x01T / HTTP/1.1\r\n"
+	};
 	static const char lf[] = "PROPFIND /dav HTTP/1.1\nHOST:a\n\nrest";
 	static const char nul[] = "GET /a\0b HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n";
 	struct http_head head;
@@ -169,8 +171,8 @@ static void fastcgi_head_cut_anywhere(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(http_head_whole),	 cmocka_unit_test(http_head_cut_anywhere),
-		cmocka_unit_test(http_head_of_others),	 cmocka_unit_test(fastcgi_head_whole),
+		cmocka_unit_test(http_head_whole),	     cmocka_unit_test(http_head_cut_anywhere),
+		cmocka_unit_test(http_head_of_others),	     cmocka_unit_test(fastcgi_head_whole),
 		cmocka_unit_test(fastcgi_head_cut_anywhere),
 	};
 
