@@ -17,7 +17,6 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
-#include <math.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -50,7 +49,9 @@ static json_t *text_json(const char *text)
 
 static json_t *ms_json(uint64_t ns)
 {
-	return json_real(round((double)ns / 1e3) / 1e3);
+	const uint64_t us = ns / NSEC_PER_USEC;
+
+	return json_real((double)us / 1e3);
 }
 
 static void print_json(json_t *json)
