@@ -22,7 +22,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/socket.h>
 
 #define SECONDS_DEFAULT 20
@@ -42,7 +41,7 @@ struct demo {
 	char store[PATH_MAX];
 	bool json;
 	bool finishing;
-	int signal;
+	bool interrupted;
 
 	/* by row of demo_kinds */
 	struct told {
@@ -258,18 +257,14 @@ static void on_time_over(void *arg, uint32_t events)
 	finish(arg);
 }
 
-static void on_signal(void *arg, uint32_t events)
+static void on_signal(void *arg, uint32_t signal)
 {
-	struct demo *demo = ((void **)arg)[0];
-	const int *fd = ((void **)arg)[1];
-	struct signalfd_siginfo info;
+	struct demo *demo = arg;
 
-	(void)events;
-	if (read(*fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
-	if (demo->signal)
+	(void)signal;
+	if (demo->interrupted)
 		loop_stop(demo->loop, 0);
-	demo->signal = (int)info.ssi_signo;
+	demo->interrupted = true;
 	finish(demo);
 }
 
@@ -459,12 +454,10 @@ static int choose_store(struct demo *demo, const char *given, struct err *err)
 int cmd_demo(int argc, char **argv)
 {
 	struct demo demo = { .server = { .pidfd = -1 }, .load = { .pidfd = -1 }, .server_fd = -1, .load_fd = -1 };
-	CLEAN(fd) int signal_fd = -1;
-	void *signal_arg[2] = { &demo, &signal_fd };
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	uint64_t seconds = SECONDS_DEFAULT;
 	struct err err = { .text = "" };
 	struct command_line line;
-	sigset_t set, before;
 	int code, r = verb_begin("demo", argc, argv, &line);
 
 	if (r != VERB_GO_ON)
@@ -485,14 +478,8 @@ int cmd_demo(int argc, char **argv)
 		demo.told_count = demo.told ? demo_kind_count : 0;
 		r = demo.told ? loop_new(&demo.loop, &err) : err_sys(&err, -ENOMEM, "cannot run the demo");
 	}
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
 	if (r == 0)
-		r = loop_add_fd(demo.loop, signal_fd, EPOLLIN, on_signal, signal_arg, NULL);
+		r = loop_add_signals(demo.loop, ends, ARRAY_LEN(ends), on_signal, &demo, &err);
 	if (r == 0)
 		r = run(&demo, seconds, &err);
 	if (r < 0)
@@ -501,6 +488,5 @@ int cmd_demo(int argc, char **argv)
 	demo_done(&demo);
 	if (!option_given(&line, "store"))
 		rmdir(demo.store); /* only if nothing lies there */
-	sigprocmask(SIG_SETMASK, &before, NULL);
 	return code;
 }

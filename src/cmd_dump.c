@@ -23,7 +23,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #define NATIVE_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
@@ -52,7 +51,7 @@ struct series {
 	uint64_t first_ns;
 	unsigned int done;
 	int signal; /* the one that ended it, 0 none */
-	bool timed_out;
+	bool timed_out, cancelled;
 };
 
 /* ---- the process meant ---- */
@@ -404,10 +403,10 @@ static void take_result(void *arg, uint32_t events)
 		if (s->timed_out)
 			log_error("the dump of process %d was given up after %llu s", s->proc.pid,
 				  (unsigned long long)(s->timeout_ns / NSEC_PER_SEC));
-		else if (!s->signal)
-			log_error("%s", err.text);
-		else
+		else if (s->cancelled)
 			log_note("the dump of process %d was cancelled: no file is left", s->proc.pid);
+		else
+			log_error("%s", err.text);
 		end_series(s, s->timed_out ? EXIT_NOTHING : exit_code_of(r));
 		return;
 	}
@@ -476,46 +475,47 @@ static void begin_dump(void *arg, uint32_t events)
 }
 
 /* Once: the dump under way is finished, the series ends. Twice: it is cancelled. */
-static void on_signal(void *arg, uint32_t events)
+static void on_signal(void *arg, uint32_t signal)
 {
-	struct signalfd_siginfo info;
-	struct series *s = ((void **)arg)[0];
-	const int *fd = ((void **)arg)[1];
+	struct series *s = arg;
 
-	(void)events;
-	if (read(*fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
 	if (s->job && s->signal) {
+		s->cancelled = true;
 		dump_cancel(s->job);
 		return;
 	}
-	s->signal = (int)info.ssi_signo;
+	s->signal = (int)signal;
 	if (!s->job)
 		end_series(s, EXIT_DONE);
 	else
 		log_note("finishing the dump under way; once more cancels it");
 }
 
+/* As a shell expects of a program that a signal ended. */
+static void die_of(int number)
+{
+	sigset_t set;
+
+	signal(number, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(number);
+}
+
 static int series_run(struct series *s)
 {
-	CLEAN(fd) int signal_fd = -1;
-	void *signal_arg[2] = { s, &signal_fd };
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	struct err err = { .text = "" };
-	sigset_t set, before;
-	int r;
+	int r = loop_new(&s->loop, &err);
 
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, &before);
-	signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	r = loop_new(&s->loop, &err);
+	if (r == 0)
+		r = loop_add_signals(s->loop, ends, ARRAY_LEN(ends), on_signal, s, &err);
 	if (r < 0) {
 		log_error("%s", err.text);
+		loop_free(s->loop);
 		return EXIT_REFUSED;
 	}
-	loop_add_fd(s->loop, signal_fd, EPOLLIN, on_signal, signal_arg, NULL);
 	s->first_ns = now_ns();
 	schedule_next(s);
 	r = loop_run(s->loop);
@@ -527,12 +527,8 @@ static int series_run(struct series *s)
 		unlinkat(s->dir_fd, s->part, 0);
 	}
 	loop_free(s->loop);
-	if (s->signal) { /* die of it, as a shell expects */
-		signal(s->signal, SIG_DFL);
-		raise(s->signal);
-		sigprocmask(SIG_SETMASK, &before, NULL);
-	}
-	sigprocmask(SIG_SETMASK, &before, NULL);
+	if (s->signal)
+		die_of(s->signal);
 	return r < 0 ? EXIT_REFUSED : r;
 }
 

@@ -6,7 +6,9 @@
 
 #include "ktime.h"
 
+#include <signal.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/timerfd.h>
 
 struct source {
@@ -14,7 +16,7 @@ struct source {
 	void (*fn)(void *arg, uint32_t events);
 	void *arg;
 	int fd;
-	bool timer; /* fd is a timerfd of ours */
+	enum { SOURCE_FD, SOURCE_TIMER, SOURCE_SIGNALS } kind; /* all but the first own their fd */
 	bool removed;
 };
 
@@ -44,7 +46,7 @@ int loop_new(struct loop **ret_loop, struct err *err)
 
 static void source_free(struct source *s)
 {
-	if (s->timer)
+	if (s->kind != SOURCE_FD)
 		close(s->fd);
 	free(s);
 }
@@ -63,15 +65,15 @@ void loop_free(struct loop *loop)
 	free(loop);
 }
 
-static int add(struct loop *loop, int fd, bool timer, uint32_t events, void (*fn)(void *arg, uint32_t events),
-	       void *arg, struct source **ret_source)
+static int add(struct loop *loop, int fd, int kind, uint32_t events, void (*fn)(void *arg, uint32_t events), void *arg,
+	       struct source **ret_source)
 {
 	struct source *s = calloc(1, sizeof(*s));
 	struct epoll_event ev = { .events = events, .data.ptr = s };
 
 	if (!s)
 		return -ENOMEM;
-	*s = (struct source){ .next = loop->sources, .fn = fn, .arg = arg, .fd = fd, .timer = timer };
+	*s = (struct source){ .next = loop->sources, .fn = fn, .arg = arg, .fd = fd, .kind = kind };
 	if (epoll_ctl(loop->epoll_fd, EPOLL_CTL_ADD, fd, &ev) < 0) {
 		int code = -errno;
 
@@ -87,7 +89,7 @@ static int add(struct loop *loop, int fd, bool timer, uint32_t events, void (*fn
 int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events), void *arg,
 		struct source **ret_source)
 {
-	return add(loop, fd, false, events, fn, arg, ret_source);
+	return add(loop, fd, SOURCE_FD, events, fn, arg, ret_source);
 }
 
 int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void (*fn)(void *arg, uint32_t events),
@@ -106,9 +108,35 @@ int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void 
 		it.it_value.tv_nsec = 1;
 	if (timerfd_settime(fd, TFD_TIMER_ABSTIME, &it, NULL) < 0)
 		return -errno;
-	r = add(loop, fd, true, EPOLLIN, fn, arg, ret_source);
+	r = add(loop, fd, SOURCE_TIMER, EPOLLIN, fn, arg, ret_source);
 	if (r < 0)
 		return r;
+	take_fd(&fd);
+	return 0;
+}
+
+/* What is ignored stays ignored: nohup, and jobs in the background of a script. */
+int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (*fn)(void *arg, uint32_t signal),
+		     void *arg, struct err *err)
+{
+	CLEAN(fd) int fd = -1;
+	sigset_t set;
+	int r;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < count; i++) {
+		struct sigaction now;
+
+		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
+			sigaddset(&set, signals[i]);
+	}
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot wait for signals");
+	r = add(loop, fd, SOURCE_SIGNALS, EPOLLIN, fn, arg, NULL);
+	if (r < 0)
+		return err_sys(err, r, "cannot wait for signals");
 	take_fd(&fd);
 	return 0;
 }
@@ -147,13 +175,18 @@ int loop_run(struct loop *loop)
 			return -errno;
 		for (int i = 0; i < n && !loop->stopped; i++) {
 			struct source *s = ev[i].data.ptr;
+			struct signalfd_siginfo info;
 			uint64_t ticks;
 
 			if (s->removed)
 				continue;
-			if (s->timer && read(s->fd, &ticks, sizeof(ticks)) < 0)
+			if (s->kind == SOURCE_TIMER && read(s->fd, &ticks, sizeof(ticks)) < 0)
 				continue;
-			s->fn(s->arg, s->timer ? 0 : ev[i].events);
+			if (s->kind == SOURCE_SIGNALS && read(s->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+				continue;
+			s->fn(s->arg, s->kind == SOURCE_FD	  ? ev[i].events
+				      : s->kind == SOURCE_SIGNALS ? info.ssi_signo
+								  : 0);
 		}
 		sweep(loop);
 	}

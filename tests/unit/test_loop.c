@@ -5,6 +5,7 @@
 
 #include <fcntl.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -130,6 +131,32 @@ static void removal_inside_a_callback(void **state UNUSED)
 	}
 }
 
+static void on_signal(void *arg, uint32_t signal)
+{
+	assert_ptr_equal(arg, &scene);
+	scene.calls[0]++;
+	loop_stop(scene.loop, (int)signal);
+}
+
+/* A signal that was ignored when we came (nohup) is still ignored. */
+static void signals(void **state UNUSED)
+{
+	static const int wanted[] = { SIGUSR1, SIGUSR2 };
+	sigset_t set;
+
+	signal(SIGUSR2, SIG_IGN);
+	assert_int_equal(loop_add_signals(scene.loop, wanted, ARRAY_LEN(wanted), on_signal, &scene, NULL), 0);
+	assert_int_equal(loop_add_timer(scene.loop, now_ns() + 5000 * NSEC_PER_MSEC, 0, on_late, NULL, NULL), 0);
+	raise(SIGUSR2);
+	raise(SIGUSR1);
+	assert_int_equal(loop_run(scene.loop), SIGUSR1);
+	assert_int_equal(scene.calls[0], 1);
+	signal(SIGUSR2, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, SIGUSR1);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -137,6 +164,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(timers, begin, end),
 		cmocka_unit_test_setup_teardown(a_single_timer_fires_once, begin, end),
 		cmocka_unit_test_setup_teardown(removal_inside_a_callback, begin, end),
+		cmocka_unit_test_setup_teardown(signals, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
