@@ -126,7 +126,7 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "capture", capture_json(in, path));
 	json_object_set_new(json, "suppressed", text_json(in->suppressed));
 	json_object_set_new(json, "verdict", text_json(in->verdict));
-	json_object_set_new(json, "incident", text_json(path));
+	json_object_set_new(json, "incident", text_json(*path ? path : NULL));
 	print_json(json);
 }
 

@@ -740,6 +740,6 @@ void trap_store(struct trap *trap)
 bool trap_done(const struct trap *trap)
 {
 	if (trap->stage == TRAP_GONE)
-		return !trap->writing;
+		return !trap->writing && trap->hop[0].ended;
 	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty && !trap->writing;
 }
