@@ -14,7 +14,6 @@
 	"'-- CMD ARGS' (start it). Workers that it forks later belong to it.\n"
 
 const struct verb verbs[] = {
-#ifdef HAVE_CMD_WATCH
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
 	  PROCESS_DETAILS "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
 			  "is one line; its page, trace and core lie in a folder of their own.\n"
@@ -23,8 +22,6 @@ const struct verb verbs[] = {
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,full -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
-#endif
-#ifdef HAVE_CMD_DUMP
 	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP,
 	  cmd_dump,
 	  "PATH is a file or a directory. gdb, lldb and eu-stack read the core\n"
@@ -35,12 +32,8 @@ const struct verb verbs[] = {
 	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump, NULL,
 	  "  reqtrap procdump -ma 4711\n"
 	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
-#endif
-#ifdef HAVE_CMD_STACKS
 	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
 	  cmd_stacks, NULL, "  reqtrap stacks 4711\n  reqtrap stacks php-fpm --json\n" },
-#endif
-#ifdef HAVE_CMD_SHOW
 	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
 	  "  reqtrap list\n  reqtrap list --json\n" },
 	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
@@ -49,23 +42,16 @@ const struct verb verbs[] = {
 	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
 	{ "open", "ID", "Open an incident's core in gdb.", VERB_OPEN, cmd_open, ID_DETAILS, "  reqtrap open last\n" },
 	{ "rm", "ID...", "Remove incidents with all their files.", VERB_RM, cmd_rm, ID_DETAILS, "  reqtrap rm 7f3a\n" },
-#endif
-#ifdef HAVE_CMD_RULES
 	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
 	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
 	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST,
 	  cmd_test, "Exit code: 0 a rule would fire, 1 none.\n",
 	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
 	  "  reqtrap test shop.conf POST /pay --status 503\n" },
-#endif
-#ifdef HAVE_CMD_DOCTOR
 	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor,
 	  NULL, "  reqtrap doctor\n" },
-#endif
-#ifdef HAVE_CMD_DEMO
 	{ "demo", "", "Trap a slow request in a small server of its own, under load.", VERB_DEMO, cmd_demo, NULL,
 	  "  reqtrap demo\n" },
-#endif
 	{ "completion", "bash", "Print the shell's completion script.", VERB_COMPLETION, cmd_completion, NULL,
 	  "  reqtrap completion bash > /etc/bash_completion.d/reqtrap\n" },
 	{ "help", "[VERB]", "Explain a verb, or list them.", VERB_HELP, cmd_help, NULL,
