@@ -556,11 +556,14 @@ static void cut_walks(struct job *job, struct walk *walks)
 static int name_stacks(struct job *job, struct walk *walks)
 {
 	struct stack *stacks = calloc(job->cap.count + 1, sizeof(*stacks));
+	size_t late = 0;
 	int r = stacks ? 0 : -ENOMEM;
 
 	cut_walks(job, walks);
 	if (r == 0)
-		r = symbols_name(job->images, walks, job->cap.count, stacks);
+		r = symbols_name(job->images, walks, job->cap.count, stacks, &late);
+	if (late)
+		note(job, "looking up source lines took too long: %zu addresses are without one", late);
 	for (size_t i = 0; i < job->cap.count && r == 0; i++)
 		job->analysis.thread[i].stack = stacks[i];
 	free(stacks);

@@ -6,6 +6,7 @@
 #include "symbol.h"
 
 #include "demangle.h"
+#include "ktime.h"
 
 #include <elfutils/libdwfl.h>
 #include <gelf.h>
@@ -218,9 +219,11 @@ static int put_names(const struct images *images, const struct walk *walk, struc
 	return 0;
 }
 
-int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks)
+int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks,
+		 size_t *ret_late)
 {
-	size_t total = 0, n;
+	size_t total = 0, n, late = 0;
+	uint64_t until_ns;
 	struct place *places;
 	int r = 0;
 
@@ -239,13 +242,16 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
 		if (used)
 			name_by_symbols(image, places, n);
 	}
+	until_ns = now_ns() + LINES_NS;
 	for (size_t k = 0; k < n; k++) {
 		struct place *p = &places[k];
 
 		if (!p->function)
 			name_without_symbol(images, p);
-		if (p->image)
+		if (p->image && now_ns() < until_ns)
 			name_by_line(p->image, p);
+		else if (p->image)
+			late++;
 	}
 	for (size_t i = 0; i < count && r == 0; i++) {
 		ret_stacks[i] = (struct stack){ 0 };
@@ -256,6 +262,8 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
 		free(places[k].file);
 	}
 	free(places);
+	if (r == 0)
+		*ret_late = late;
 	return r;
 }
 

@@ -8,10 +8,14 @@
 #include "incident.h"
 #include "stack.h"
 
+#define LINES_NS 2000000000ull /* debug information can be gigabytes */
+
 /* Fills ret_stacks[i] from walks[i]: 'execute_ex', 'fn_21a4f0' (start of an unnamed
  * function, from the unwind table), 'libfoo.so+0x1234' (offset in the file),
- * '[jit]', '[anon]'. */
-int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks);
+ * '[jit]', '[anon]'. Lines are looked for LINES_NS long; ret_late counts the addresses
+ * that were not looked up by then. */
+int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks,
+		 size_t *ret_late);
 
 /* Address in the target of an exported object or function; false if it has none.
  * The value is the file's claim: hostile. */

@@ -64,8 +64,9 @@ static void name_one(struct world *w, uint64_t addr, struct stack *ret)
 {
 	struct walk_frame frame = { .pc = addr, .exact = true };
 	struct walk walk = { .frame = &frame, .count = 1 };
+	size_t late;
 
-	assert_int_equal(symbols_name(w->images, &walk, 1, ret), 0);
+	assert_int_equal(symbols_name(w->images, &walk, 1, ret, &late), 0);
 	assert_int_equal(ret->count, 1);
 	assert_non_null(ret->frame[0].function);
 }
@@ -117,6 +118,7 @@ static void test_many(void **state UNUSED)
 	struct walk_frame frames[64];
 	struct walk walks[64];
 	struct stack stacks[64], one;
+	size_t late;
 	struct world w;
 
 	begin(&w);
@@ -127,7 +129,8 @@ static void test_many(void **state UNUSED)
 		frames[i] = (struct walk_frame){ .pc = m->start + (m->end - m->start) / 64 * i, .exact = i % 2 };
 		walks[i] = (struct walk){ .frame = &frames[i], .count = 1 };
 	}
-	assert_int_equal(symbols_name(w.images, walks, ARRAY_LEN(walks), stacks), 0);
+	assert_int_equal(symbols_name(w.images, walks, ARRAY_LEN(walks), stacks, &late), 0);
+	assert_int_equal(late, 0);
 	for (size_t i = 0; i < ARRAY_LEN(walks); i++) {
 		name_one(&w, walk_lookup(&frames[i]), &one);
 		assert_string_equal(stacks[i].frame[0].function, one.frame[0].function);
