@@ -315,6 +315,25 @@ dump_is_under_way() {
 	[[ -n $(children "$BIG") ]]
 }
 
+@test "dump: a pause longer than allowed is refused before it happens" {
+	start_big
+	dump --snapshot stop --pause-budget 1ms "$BIG" a.core
+	kill "$BIG"
+	refused 3 "more than the 1 ms allowed"
+}
+
+@test "dump under nohup outlives the terminal" {
+	start_big
+	nohup env "$REQTRAP" dump -n 2 --every 500ms "$BIG" a.core.zst >"$BATS_TEST_TMPDIR/out" 2>&1 3>&- &
+	local dumper=$! code=0
+	wait_for 10 dump_is_under_way
+	kill -HUP "$dumper"
+	wait "$dumper" || code=$?
+	kill "$BIG"
+	is "$code" 0 "exit code"
+	is "$(files | tr '\n' ' ')" "a-1.core.zst a.core.zst " "files"
+}
+
 @test "dump: Ctrl-C finishes the dump under way and ends the series" {
 	start_big
 	env --default-signal=INT "$REQTRAP" dump -n 5 --every 10ms "$BIG" a.core.zst >/dev/null 2>"$BATS_TEST_TMPDIR/err" 3>&- &

@@ -220,6 +220,15 @@ END
 	is "$(events '.event == "trapped"' | jq -r .url | tr '\n' ' ')" "/slow?ms=500 /slow?ms=501 " "trapped"
 }
 
+@test "requests are told in the order in which they were trapped" {
+	watch_start auto --status 200 --limit 100 --capture trace "$PYTHON"
+	client "$PYTHON_PORT" get /1 /2 /3 /4 /5 /6 /7 /8 /9 >/dev/null
+	wait_events 9 '.event == "ended"'
+	watch_stop
+	watch_clean
+	is "$(events '.event == "trapped"' | jq -r .url | tr '\n' ' ')" "/1 /2 /3 /4 /5 /6 /7 /8 /9 " "order"
+}
+
 @test "for people: a line for each trapped request, totals and what it cost" {
 	local code=0
 	STORE=$BATS_TEST_TMPDIR/store WATCH_OUT=$BATS_TEST_TMPDIR/out WATCH_ERR=$BATS_TEST_TMPDIR/err
