@@ -141,10 +141,20 @@ static bool test_file_lock(const struct view *v)
 
 static void tell_file_lock(const struct view *v, struct buf *out)
 {
+	const char *waits_for = v->agrees ? v->t->waits_for : NULL;
+	const char *by = waits_for ? strstr(waits_for, WAITS_LOCKED_BY) : NULL;
+	CLEAN(free) char *object = NULL;
+
+	/* The trace has the file, the snapshot its holder as well. */
+	if (v->object == waits_for && by)
+		object = strndup(waits_for, (size_t)(by - waits_for));
 	put_subject(out, v);
 	buf_addf(out, " waited for the lock (%s) on ", v->call);
-	put_object(out, v->object ? v->object : "a file");
-	buf_adds(out, ", which another process holds");
+	put_object(out, object ? object : v->object ? v->object : "a file");
+	if (by)
+		buf_addf(out, ", which process %s holds,", by + strlen(WAITS_LOCKED_BY));
+	else
+		buf_adds(out, ", which another process holds,");
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -417,7 +427,7 @@ const struct cause causes[] = {
 	{ test_child, tell_child, "high", PROOF_BOTH,
 	  "Look at what the child process does; run it outside the request if it may be slow." },
 	{ test_file_lock, tell_file_lock, "high", PROOF_BOTH,
-	  "Find the holder in /proc/locks; let it give the lock back before slow work." },
+	  "Let the holder give the lock back before slow work; PHP sessions: session_write_close()." },
 	{ test_queue, tell_queue, "high", PROOF_TRACE,
 	  "Every worker was busy: more workers, or look at what the others were doing." },
 	{ test_called, tell_called, "high", PROOF_BOTH,

@@ -36,6 +36,7 @@ const char *syscall_name(long nr)
 
 #define PARENTS_ASKED 64 /* threads whose children are looked at for the end of a pipe */
 #define CHILDREN_ASKED 64
+#define LOCKS_MAX (16u << 20) /* bytes of /proc/locks */
 
 enum timeout_type { NO_TIMEOUT, TIMESPEC, TIMESPEC_UNTIL, TIMEVAL, MILLISECONDS };
 
@@ -109,7 +110,8 @@ enum wait_kind wait_kind_of(const char *call)
 		if (!strcmp(syscall_name(wait_rows[i].nr), call))
 			return wait_rows[i].kind;
 	}
-	return WAIT_NONE;
+	/* the one wait that fcntl has is for a lock */
+	return call && !strcmp(call, "fcntl") ? WAIT_FILE_LOCK : WAIT_NONE;
 }
 
 /* A struct timespec or timeval is two signed 64-bit words here. */
@@ -519,6 +521,48 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 	return 0;
 }
 
+pid_t file_lock_holder(pid_t waiter)
+{
+	CLEAN(free) char *text = NULL;
+	long id = -1, line_id, pid;
+	char mark[4];
+
+	if (proc_file(AT_FDCWD, "/proc/locks", LOCKS_MAX, &text, NULL) < 0)
+		return 0;
+	/* '4: FLOCK  ADVISORY  WRITE 20214 fe:00:12 0 EOF', and '4: -> FLOCK ...' of those
+	 * who wait for it, below. */
+	for (int pass = 0; pass < 2; pass++) {
+		for (const char *p = text; p; p = strchr(p, '\n'), p = p ? p + 1 : NULL) {
+			bool waits = sscanf(p, "%ld: %3s", &line_id, mark) == 2 && !strcmp(mark, "->");
+
+			if (sscanf(p, waits ? "%ld: -> %*s %*s %*s %ld" : "%ld: %*s %*s %*s %ld", &line_id, &pid) != 2)
+				continue;
+			if (pass == 0 && waits && pid == waiter)
+				id = line_id;
+			if (pass == 1 && !waits && line_id == id && pid > 0)
+				return (pid_t)pid;
+		}
+	}
+	return 0;
+}
+
+static void add_lock_holder(struct thread *t, int proc_dir_fd)
+{
+	CLEAN(free) char *text = NULL;
+	char name[64];
+	pid_t holder;
+
+	if (wait_kind_of(t->call) != WAIT_FILE_LOCK)
+		return;
+	if (proc_file(proc_dir_fd, "stat", 4096, &text, NULL) < 0)
+		return;
+	holder = file_lock_holder(atoi(text));
+	if (!holder)
+		return;
+	proc_name(holder, name, sizeof(name));
+	text_setf(&t->waits_for, "%s" WAITS_LOCKED_BY "%d \"%s\"", t->waits_for, holder, name);
+}
+
 /* 'fd 7' or 'fds 3 9', and nothing after it: what wait_describe wrote, or an analyst
  * that is not to be trusted. */
 static size_t listed_fds(const char *text, int *fds, size_t max)
@@ -554,6 +598,8 @@ void waits_name_fds(struct analysis *analysis, int proc_dir_fd)
 		}
 		if (count)
 			text_setf(&t->waits_for, "%s (%s)", t->waits_for, names.data);
+		if (count == 1)
+			add_lock_holder(t, proc_dir_fd);
 		buf_done(&names);
 	}
 }

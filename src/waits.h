@@ -54,8 +54,15 @@ long wait_restarted(const struct memory *mem, long nr, uint64_t pc);
  * nothing, costs microseconds. An fd number can be reused: the answer is about now. */
 int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size);
 
+/* The process that holds the file lock (flock, fcntl) that another waits for; 0: it waits
+ * for none, or the holder is not known (open file description locks). */
+pid_t file_lock_holder(pid_t waiter);
+
+#define WAITS_LOCKED_BY " locked by "
+
 /* Adds what each fd is to the 'fd N' in the threads' waits_for: 'fd 7 (tcp ...)',
- * 'fds 3 4 (pipe, eventfd)'.
+ * 'fds 3 4 (pipe, eventfd)',
+ * 'fd 9 (file /x) locked by 4712 "php-fpm"'.
  * For privileged callers, while the process still stands where the analysis saw it. */
 void waits_name_fds(struct analysis *analysis, int proc_dir_fd);
 

@@ -232,8 +232,15 @@ static void test_disk_child_and_file_lock(void **state UNUSED)
 	i = php_incident("flock", "session_start");
 	spend(i, SPEND_WAIT, "flock", "file /var/lib/php/sessions/sess_1", 450 * MS);
 	check(i,
-	      "PHP worker 4711 waited for the lock (flock) on file /var/lib/php/sessions/sess_1, which another process holds "
+	      "PHP worker 4711 waited for the lock (flock) on file /var/lib/php/sessions/sess_1, which another process holds, "
 	      "in session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
+	i = php_incident("flock", "session_start");
+	text_set(&i->analysis.thread[0].waits_for, "fd 7 (file /s/sess_1) locked by 20214 \"php-fpm8.2\"");
+	spend(i, SPEND_WAIT, "flock", NULL, 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the lock (flock) on file /s/sess_1, which process 20214 \"php-fpm8.2\" holds, in "
+	      "session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
 	      "high");
 }
 

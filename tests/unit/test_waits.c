@@ -7,12 +7,14 @@
 #include <linux/futex.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -153,6 +155,7 @@ static void test_others(void **state UNUSED)
 	check(-1, ARGS(0), WAIT_NONE, -1, 0, "");
 	assert_int_equal(wait_kind_of("poll"), WAIT_POLL);
 	assert_int_equal(wait_kind_of("page fault"), WAIT_NONE);
+	assert_int_equal(wait_kind_of("fcntl"), WAIT_FILE_LOCK);
 	assert_int_equal(wait_kind_of(NULL), WAIT_NONE);
 }
 
@@ -317,13 +320,66 @@ static void test_naming_fds_of_threads(void **state UNUSED)
 	close(dir_fd);
 }
 
+static bool in_flock(pid_t pid)
+{
+	char path[64], text[64] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	f = fopen(path, "r");
+	if (f && !fgets(text, sizeof(text), f))
+		text[0] = '\0';
+	if (f)
+		fclose(f);
+	return atoi(text) == SYS_flock;
+}
+
+/* A child of ours waits for a lock that this test holds. */
+static void test_file_lock_holder(void **state UNUSED)
+{
+	char path[] = "/tmp/test_waits.XXXXXX", dir[64], want[128];
+	int fd = mkstemp(path), dir_fd;
+	struct analysis a = { 0 };
+	pid_t pid;
+
+	assert_int_equal(flock(fd, LOCK_EX), 0);
+	pid = fork();
+	if (pid == 0) {
+		int own = open(path, O_RDWR);
+
+		dup2(own, 50);
+		_exit(flock(50, LOCK_EX));
+	}
+	while (!in_flock(pid))
+		sched_yield();
+	assert_int_equal(file_lock_holder(pid), getpid());
+	assert_int_equal(file_lock_holder(getpid()), 0);
+	snprintf(dir, sizeof(dir), "/proc/%d", pid);
+	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	list_add(&a.thread, &a.thread_count, sizeof(*a.thread));
+	text_set(&a.thread[0].call, "flock");
+	text_set(&a.thread[0].waits_for, "fd 50");
+	waits_name_fds(&a, dir_fd);
+	snprintf(want, sizeof(want), "fd 50 (file %s) locked by %d \"test_waits\"", path, getpid());
+	assert_string_equal(a.thread[0].waits_for, want);
+	waits_name_fds(&a, dir_fd);
+	assert_string_equal(a.thread[0].waits_for, want);
+	analysis_done(&a);
+	close(dir_fd);
+	flock(fd, LOCK_UN);
+	waitpid(pid, NULL, 0);
+	unlink(path);
+	close(fd);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_numbers),	 cmocka_unit_test(test_header),
-		cmocka_unit_test(test_sleeps),	 cmocka_unit_test(test_fds),
-		cmocka_unit_test(test_others),	 cmocka_unit_test(test_restarted),
-		cmocka_unit_test(test_live_fds), cmocka_unit_test(test_naming_fds_of_threads),
+		cmocka_unit_test(test_numbers),		 cmocka_unit_test(test_header),
+		cmocka_unit_test(test_sleeps),		 cmocka_unit_test(test_fds),
+		cmocka_unit_test(test_others),		 cmocka_unit_test(test_restarted),
+		cmocka_unit_test(test_live_fds),	 cmocka_unit_test(test_naming_fds_of_threads),
+		cmocka_unit_test(test_file_lock_holder),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
