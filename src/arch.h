@@ -71,6 +71,10 @@ int arch_site_find(const struct proc_maps *maps, const struct memory *mem, struc
 		   const char **ret_missing);
 bool arch_site_holds(const struct arch_site *site, const struct memory *mem); /* still the same bytes */
 
+/* Is the low end of the main stack ('bytes': all ARCH_SITE_BYTES of it) free of anything
+ * but zeros and the frames that an earlier call, whose maker died, may have left? */
+bool arch_site_unused(const struct arch_site *site, const uint8_t *bytes);
+
 /* The frames of one injected call, as written into the target. */
 struct arch_frames {
 	uint64_t start, parent, child;

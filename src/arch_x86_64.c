@@ -363,6 +363,23 @@ bool arch_site_holds(const struct arch_site *site, const struct memory *mem)
 	return false;
 }
 
+bool arch_site_unused(const struct arch_site *site, const uint8_t *bytes)
+{
+	struct frame frame;
+	size_t at = 0;
+
+	while (at < ARCH_SITE_BYTES && !bytes[at])
+		at++;
+	at &= ~(size_t)7;
+	if (at >= ARCH_SITE_BYTES)
+		return true;
+	if (at + sizeof(frame) > ARCH_SITE_BYTES)
+		return false;
+	memcpy(&frame, bytes + at, sizeof(frame));
+	/* A frame that the kernel made has other flags: nobody else writes these. */
+	return frame.return_address == site->sigreturn && frame.ss_flags == ALTSTACK_KEEP && !frame.uc_link;
+}
+
 /* The part of the regset that holds something: what the thread's own signal frames hold. */
 static size_t xstate_used(const struct arch_state *state)
 {

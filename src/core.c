@@ -116,7 +116,7 @@ void core_add_process(struct core *core, const struct core_process *process, con
 
 void core_add_text(struct core *core, const char *text, size_t len)
 {
-	add_note(core, "REQTRAP", 1, text, len);
+	add_note(core, "REQTRAP", CORE_NOTE_TEXT, text, len);
 }
 
 int core_add_segment(struct core *core, const struct core_segment *segment)

@@ -13,6 +13,8 @@
 
 #include <sys/procfs.h>
 
+#define CORE_NOTE_TEXT 0x52540001u /* type of our own note: no number that others use */
+
 /* Where a segment's bytes come from. */
 struct core_source {
 	struct memory memory;

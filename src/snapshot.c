@@ -180,7 +180,7 @@ int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const s
 
 /* Is the low end of the main stack unused? Below the stack pointer of a thread that
  * runs on it, it is. A thread that runs elsewhere (a coroutine) may come back to
- * frames anywhere on it: then only memory that was never written to will do. */
+ * frames anywhere on it: then only memory that nobody but us ever wrote to will do. */
 static int check_stack(const struct snapshot *snapshot, const struct freeze_thread *thread, char *why, size_t size)
 {
 	static uint8_t site[ARCH_SITE_BYTES];
@@ -194,10 +194,8 @@ static int check_stack(const struct snapshot *snapshot, const struct freeze_thre
 	}
 	if (pread(snapshot->target_mem_fd, site, sizeof(site), (off_t)s->stack_low) != (ssize_t)sizeof(site))
 		return refuse(why, size, "its main stack cannot be read");
-	for (size_t i = 0; i < sizeof(site); i++) {
-		if (site[i])
-			return refuse(why, size, "its main thread runs on another stack, and the main stack is in use");
-	}
+	if (!arch_site_unused(s, site))
+		return refuse(why, size, "its main thread runs on another stack, and the main stack is in use");
 	return 0;
 }
 
