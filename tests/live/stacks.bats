@@ -160,6 +160,30 @@ each_one deep.php:9
 	is "$(state_of "$STARTED")" "$before" "the process afterwards"
 }
 
+@test "stacks: a PHP script that waits for a file lock, and who holds it" {
+	cat >"$LIVE/lock.php" <<-'PHP'
+		<?php
+		function take($path) {
+		    $f = fopen($path, 'c');
+		    flock($f, LOCK_EX);
+		    return $f;
+		}
+		$f = take($argv[1]);
+		fwrite(STDERR, "held\n");
+		usleep(100000000);
+	PHP
+	start holder php8.2 "$LIVE/lock.php" "$LIVE/the-lock"
+	local holder=$STARTED verdict
+	wait_for 10 grep -q held "$LIVE/log.holder"
+	start waiter php8.2 "$LIVE/lock.php" "$LIVE/the-lock"
+	wait_for 10 grep -q '^73 ' "/proc/$STARTED/syscall" # flock
+	verdict=$(stacks_json "$STARTED" | jq -r .verdict)
+	has "$verdict" "waited for the lock (flock) on file $LIVE/the-lock, which process $holder \"php8.2\" holds" verdict
+	has "$verdict" "in flock() called by take() at $LIVE/lock.php:4" verdict
+	end_process "$STARTED"
+	end_process "$holder"
+}
+
 @test "stacks: every process of a name, a line each" {
 	local out
 	out=$("$REQTRAP" stacks --json "$NGINX" "$(children "$NGINX" | head -n 1)")
