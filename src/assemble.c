@@ -94,7 +94,7 @@ static const struct freeze_thread *first_thread(const struct assembly *a)
 	return first;
 }
 
-static void add_notes(struct assembly *a)
+void assemble_notes(struct assembly *a, const char *text, size_t len)
 {
 	CLEAN(free) char *auxv = NULL;
 	struct core_process process;
@@ -108,7 +108,7 @@ static void add_notes(struct assembly *a)
 	if (first)
 		add_thread(a, &process, first);
 	core_add_process(&a->core, &process, auxv, auxv_len, &a->all);
-	core_add_text(&a->core, a->note, strlen(a->note) + 1);
+	core_add_text(&a->core, text, len);
 	for (size_t i = 0; i < a->freeze->count; i++) {
 		const struct freeze_thread *thread = &a->freeze->thread[i];
 
@@ -263,8 +263,6 @@ int assemble(struct assembly *a, struct err *err)
 	a->every = (struct core_source){ .memory = memory_of_fd(&a->mem_fd) };
 	a->present = (struct core_source){ .memory = a->every.memory, .pages = pages_of_cache(&a->pages) };
 	r = join_maps(a);
-	if (r == 0)
-		add_notes(a);
 	for (size_t i = 0; i < a->all.count && r == 0; i++)
 		r = add_map(a, &a->all.map[i]);
 	return r < 0 ? err_sys(err, r, "cannot put the core of process %d together", a->proc->pid) : 0;

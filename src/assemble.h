@@ -19,7 +19,6 @@ struct assembly {
 	int mem_fd, pagemap_fd; /* the frozen memory */
 	unsigned int filter;	/* coredump_filter */
 	pid_t holder_tid;
-	const char *note; /* text of our own note */
 	void (*omit)(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost);
 	void *omit_arg;
 
@@ -33,8 +32,11 @@ struct assembly {
 	struct proc_maps all; /* frozen, and what a clone lacks; names borrowed */
 };
 
-/* 0 with assembly->core ready; pointers given must outlive it. */
+/* The segments, and what is left out. Pointers given must outlive the assembly. */
 int assemble(struct assembly *assembly, struct err *err);
+
+/* Then the notes; text: our own one. assembly->core is ready then. */
+void assemble_notes(struct assembly *assembly, const char *text, size_t len);
 void assembly_done(struct assembly *assembly);
 
 unsigned int assemble_filter(int proc_dir_fd); /* /proc/PID/coredump_filter */

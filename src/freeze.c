@@ -9,6 +9,7 @@
 #include "ktime.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -16,6 +17,7 @@
 #include <sys/wait.h>
 
 #define UNINTERRUPTIBLE_NS (10 * NSEC_PER_MSEC) /* a thread in state D gets this long to stop */
+#define BOOST 10				/* SCHED_FIFO priority */
 #define STOPS_MAX 64				/* stops seen during one injected call */
 
 void freeze_init(struct freeze *freeze, const struct proc *proc)
@@ -255,11 +257,37 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 	return r;
 }
 
+void freeze_boost(bool on)
+{
+	struct sched_param param = { .sched_priority = on ? BOOST : 0 };
+
+	/* Only ourselves: a thread of the target would keep it if we died. Where it is
+	 * not permitted there is no more to it than a longer pause on a busy machine. */
+	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
+}
+
+/* We may be stopped ourselves, or hang: then the kernel ends us and lets the target go. */
+static void watchdog(uint64_t after_ns)
+{
+	static timer_t timer;
+	static bool made;
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
+	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(after_ns / NSEC_PER_SEC),
+						 .tv_nsec = (long)(after_ns % NSEC_PER_SEC) } };
+
+	if (!made && after_ns)
+		made = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
+	if (made)
+		timer_settime(timer, 0, &when, NULL);
+}
+
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err)
 {
 	size_t new = 0, stopped = 0;
 	int r;
 
+	watchdog(freeze->longest_ns);
+	freeze_boost(true);
 	freeze->stop_ns = now_ns();
 	for (size_t i = 0; i < freeze->count; i++) {
 		if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
@@ -294,6 +322,8 @@ void freeze_thaw(struct freeze *freeze)
 		freeze->thread[i].stopped = false;
 	}
 	freeze->thaw_ns = now_ns();
+	watchdog(0);
+	freeze_boost(false);
 }
 
 void freeze_late(struct freeze *freeze)

@@ -25,6 +25,7 @@ struct freeze {
 	struct freeze_thread *thread; /* owned; grows with the process */
 	size_t count, cap;
 	size_t running;			     /* threads that did not stop */
+	uint64_t longest_ns;		     /* set by the caller: a longer stop kills us, which lets all go; 0 none */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
 };
 
@@ -41,6 +42,10 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 
 /* Lets all go on; calls cut short by the stop start again. */
 void freeze_thaw(struct freeze *freeze);
+
+/* From freeze_stop to freeze_thaw we run before all others, where we may: the pause is
+ * short on a busy machine, too. Ends that, for work that takes longer. */
+void freeze_boost(bool on);
 
 /* After the thaw: lets go of threads that stopped too late. Call it now and then. */
 void freeze_late(struct freeze *freeze);

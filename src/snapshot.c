@@ -291,6 +291,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	int r, again = 1;
 
 	freeze_init(&freeze, snapshot->proc);
+	freeze.longest_ns = 2 * REAP_WAIT_NS;
 	r = freeze_seize(&freeze, snapshot->tid, &err);
 	if (r == 0)
 		r = freeze_stop(&freeze, snapshot->tid, REAP_WAIT_NS, &err);

@@ -15,7 +15,6 @@
 #include "worker.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -26,7 +25,6 @@
 #define STOP_WAIT_NS (100 * NSEC_PER_MSEC) /* for threads to stop, where no budget says less */
 #define WATCHDOG_NS NSEC_PER_SEC
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
-#define BOOST 10
 
 struct worker {
 	struct dump_order order;
@@ -49,8 +47,6 @@ struct worker {
 	uint64_t write_ns;	       /* the writing began */
 	uint64_t lost_start, lost_end; /* unreadable pages not told yet */
 	const char *lost_why;
-	timer_t watchdog;
-	bool watched;
 };
 
 /* --- what is told --- */
@@ -134,7 +130,8 @@ static int check_target(struct worker *w, struct err *err)
 			       w->status.tracer, name);
 	}
 	if (w->status.state == 'Z')
-		return err_say(err, -EOPNOTSUPP, "cannot dump process %d: its main thread has ended, others go on", pid);
+		return err_say(err, -EOPNOTSUPP, "cannot dump process %d: its main thread has ended, others go on",
+			       pid);
 	exe = openat(w->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (exe < 0 && errno == ENOENT)
 		return err_say(err, -EINVAL, "process %d is a part of the kernel: it has no memory to dump", pid);
@@ -223,32 +220,10 @@ static int plan_core(struct worker *w, struct err *err)
 
 /* --- the stop --- */
 
-static void watch_over(struct worker *w, uint64_t after_ns)
-{
-	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(after_ns / NSEC_PER_SEC),
-						 .tv_nsec = (long)(after_ns % NSEC_PER_SEC) } };
-
-	if (!w->watched && after_ns)
-		w->watched = timer_create(CLOCK_MONOTONIC, &event, &w->watchdog) == 0;
-	if (w->watched)
-		timer_settime(w->watchdog, 0, &when, NULL);
-}
-
-static void boost(bool on)
-{
-	struct sched_param param = { .sched_priority = on ? BOOST : 0 };
-
-	/* Not permitted: the pause is longer on a busy machine, no more. */
-	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
-}
-
 static void let_go(struct worker *w)
 {
 	freeze_thaw(&w->freeze);
 	w->result.pause_ns += w->freeze.thaw_ns - w->freeze.stop_ns;
-	boost(false);
-	watch_over(w, 0);
 }
 
 static uint64_t longest_stop(const struct worker *w)
@@ -296,8 +271,7 @@ static int stop(struct worker *w, struct err *err)
 	struct dump_result *result = &w->result;
 	int r;
 
-	watch_over(w, longest_stop(w));
-	boost(true);
+	w->freeze.longest_ns = longest_stop(w);
 	r = freeze_stop(&w->freeze, 0, wait_ns, err);
 	result->stop_ns = w->freeze.stop_ns;
 	if (r < 0)
@@ -372,21 +346,32 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	left_ns = total > done_bytes ? (now - w->write_ns) * (total - done_bytes) / done_bytes : 0;
 	if (left_ns <= TARGET_GONE_NS)
 		return 0;
-	return err_say(err, -ESRCH, "process %d ended while its core was written", w->order.pid);
+	return err_say(err, -ECANCELED, "process %d ended while its core was written", w->order.pid);
 }
 
-static void make_note(const struct worker *w, char *buf, size_t size)
+/* What the core says of itself. Pages that turn out to be unreadable come too late for it. */
+static void make_note(const struct worker *w, struct buf *note)
 {
-	snprintf(buf, size, "%s%smethod: %s\npause_ns: %llu\nthreads: %u\nthreads not stopped: %u\n%s%s%s",
-		 w->order.comment, w->order.comment[0] ? "\n" : "", w->result.method == METHOD_CLONE ? "clone" : "stop",
-		 (unsigned long long)w->result.pause_ns, w->result.threads, w->result.threads_not_stopped,
-		 w->result.why_not_clone[0] ? "no clone: " : "", w->result.why_not_clone,
-		 w->result.why_not_clone[0] ? "\n" : "");
+	const struct dump_result *result = &w->result;
+
+	buf_init(note, 4 * sizeof(w->order.comment) + sizeof(*result) + 1024);
+	if (w->order.comment[0]) {
+		buf_add_escaped(note, w->order.comment, strlen(w->order.comment));
+		buf_adds(note, "\n");
+	}
+	buf_addf(note, "method: %s\n", result->method == METHOD_CLONE ? "clone" : "stop");
+	if (result->method == METHOD_CLONE)
+		buf_addf(note, "pause_ns: %llu\n", (unsigned long long)result->pause_ns);
+	if (result->why_not_clone[0])
+		buf_addf(note, "no clone: %s\n", result->why_not_clone);
+	buf_addf(note, "threads: %u, not stopped: %u\n", result->threads, result->threads_not_stopped);
+	buf_addf(note, "unchanged pages of files, left in the files: %llu bytes\n",
+		 (unsigned long long)result->in_files_bytes);
+	buf_addf(note, "omitted: %u\n%s", result->omitted_count + result->omitted_more, result->omitted);
 }
 
 static int write_core(struct worker *w, struct err *err)
 {
-	char note[sizeof(w->order.comment) + 1024];
 	struct core_watch watch = { .unread = unread, .go_on = go_on, .arg = w };
 	struct assembly a = {
 		.proc = &w->proc,
@@ -397,18 +382,23 @@ static int write_core(struct worker *w, struct err *err)
 		.cloned = w->result.method == METHOD_CLONE,
 		.filter = assemble_filter(w->proc.dir_fd),
 		.holder_tid = w->order.holder_tid,
-		.note = note,
 		.omit = omit,
 		.omit_arg = w,
 	};
+	struct buf note;
 	int dir, r;
 
 	w->write_ns = now_ns();
 	w->result.complete = 1;
-	make_note(w, note, sizeof(note));
 	frozen_fds(w, &a.mem_fd, &a.pagemap_fd, &dir);
 	r = assemble(&a, err);
 	w->result.in_files_bytes = a.in_files_bytes;
+	make_note(w, &note);
+	if (r == 0 && !note.data)
+		r = err_sys(err, -ENOMEM, "cannot put the core of process %d together", w->order.pid);
+	if (r == 0)
+		assemble_notes(&a, note.data, note.len + 1);
+	buf_done(&note);
 	if (r == 0)
 		r = core_write(&a.core, w->sink, &watch, err);
 	flush_unread(w);
@@ -442,12 +432,10 @@ static void tidy(struct worker *w)
 
 	if (!w->snapshot.child)
 		return;
-	watch_over(w, 40 * NSEC_PER_SEC);
 	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0)
 		tell(WORKER_REAPED, 0);
 	else if (alive)
 		snprintf(w->result.error, sizeof(w->result.error), "%s", err.text);
-	watch_over(w, 0);
 }
 
 /* With a clone: the process goes on at once, all is read from the copy. */
@@ -488,8 +476,10 @@ static int in_stop(struct worker *w, struct err *err)
 	if (r == 0)
 		analyst_r = brief_analyst(w, err);
 	if (r == 0 && w->sink) {
-		int core_r = write_core(w, &w->core_err);
+		int core_r;
 
+		freeze_boost(false); /* this takes long: not before all others */
+		core_r = write_core(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
 	}

@@ -2,10 +2,11 @@
 /* Kills a dump worker at every Nth of its system-call stops and looks what became of
  * the process it was dumping:
  *
- *   killpoints REQTRAP VICTIM MODE STEP [flood]
+ *   killpoints REQTRAP VICTIM MODE STEP [flood|hang]
  *
  * The worker is traced by us; between two stops of it nothing is simulated: SIGKILL is
  * what it gets. Prints one line per failure and one of totals; exits 1 on any harm.
+ * 'hang': the worker is not killed but stopped (SIGSTOP), until its victim goes on.
  * Not harm, but counted: a dead child left in the victim (at most one a kill), and a
  * call ended by EINTR when the kill fell between INTERRUPT and the repair. */
 #include "../../src/dump.h"
@@ -23,10 +24,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
+#define BUDGET_NS 1000000000u
 #define VICTIM_REUSE 40 /* kills, then a new one: its dead children pile up */
 
 static struct {
-	unsigned int points, harmed, zombies, eintr, finished;
+	unsigned int points, harmed, zombies, eintr, finished, hangs;
 } totals;
 
 struct victim {
@@ -39,7 +41,7 @@ struct victim {
 
 static char dir[] = "/tmp/killpoints.XXXXXX";
 static const char *program, *victim_path, *mode;
-static bool flood;
+static bool flood, hang;
 
 static void die(const char *what)
 {
@@ -217,7 +219,9 @@ static const char *health(struct victim *v, unsigned int dead_before)
 
 static pid_t worker_start(const struct victim *v, int *ret_fd)
 {
-	struct dump_order order = { .pid = v->pid, .kinds = DUMP_FULL, .pause_budget_ns = 2000000000u };
+	struct dump_order order = { .pid = v->pid,
+				    .kinds = DUMP_FULL, /* under load a stop takes longer */
+				    .pause_budget_ns = BUDGET_NS };
 	int pair[2], dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	pid_t pid;
 
@@ -244,6 +248,26 @@ static pid_t worker_start(const struct victim *v, int *ret_fd)
 	waitpid(pid, NULL, __WALL);
 	ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD);
 	return pid;
+}
+
+/* Leaves the worker stopped until the victim goes on; its budget and a second is given. */
+static void hang_worker(struct victim *v, pid_t worker)
+{
+	uint64_t start, tick, end;
+
+	kill(worker, SIGSTOP);
+	ptrace(PTRACE_DETACH, worker, NULL, (long)SIGSTOP);
+	start = now_ns();
+	tick = v->counts->tick[0];
+	end = start + BUDGET_NS + 1500000000u;
+	while (now_ns() < end && v->counts->tick[0] <= tick + 1)
+		nap();
+	if (v->counts->tick[0] <= tick + 1) {
+		printf("the victim hangs with its worker\n");
+		totals.harmed++;
+	}
+	if (now_ns() - start > 300000000u)
+		totals.hangs++;
 }
 
 /* Runs a worker up to its 'stop'-th system-call stop after it has its order, and kills
@@ -275,6 +299,8 @@ static int run_worker(struct victim *v, unsigned int stop, unsigned int *ret_sto
 			continue;
 		}
 		if (++seen == stop) {
+			if (hang)
+				hang_worker(v, pid);
 			kill(pid, SIGKILL);
 			waitpid(pid, NULL, __WALL);
 			close(fd);
@@ -306,13 +332,14 @@ int main(int argc, char **argv)
 	char core[64];
 
 	if (!step) {
-		fprintf(stderr, "usage: killpoints REQTRAP VICTIM epoll|spin|alt STEP [flood]\n");
+		fprintf(stderr, "usage: killpoints REQTRAP VICTIM epoll|spin|alt STEP [flood|hang]\n");
 		return 2;
 	}
 	program = argv[1];
 	victim_path = argv[2];
 	mode = argv[3];
 	flood = argc > 5 && !strcmp(argv[5], "flood");
+	hang = argc > 5 && !strcmp(argv[5], "hang");
 	if (!mkdtemp(dir))
 		die(dir);
 	snprintf(core, sizeof(core), "%s/core", dir);
@@ -348,8 +375,11 @@ int main(int argc, char **argv)
 			break;
 	}
 	victim_end(&v);
-	printf("mode %s%s: %u kill points of %u stops, harm %u, zombies %u, EINTR %u\n", mode, flood ? " flood" : "",
-	       totals.points, stops, totals.harmed, totals.zombies, totals.eintr);
+	printf("mode %s%s: %u kill points of %u stops, harm %u, zombies %u, EINTR %u, ended by the watchdog %u\n", mode,
+	       flood  ? " flood"
+	       : hang ? " hang"
+		      : "",
+	       totals.points, stops, totals.harmed, totals.zombies, totals.eintr, totals.hangs);
 	snprintf(core, sizeof(core), "%s/counts", dir);
 	unlink(core);
 	if (rmdir(dir) < 0)

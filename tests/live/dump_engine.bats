@@ -109,7 +109,13 @@ byte() { # ADDRESS: of the core
 }
 
 @test "the worker killed at its calls: an alternate signal stack stays" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" alt 23 flood
+	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" alt 23
+	echo "# ${lines[-1]}" >&3
+	is "$status" 0 "$output"
+}
+
+@test "the worker stopped at its calls: a watchdog lets the process go" {
+	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" epoll 71 hang
 	echo "# ${lines[-1]}" >&3
 	is "$status" 0 "$output"
 }
@@ -136,6 +142,56 @@ byte() { # ADDRESS: of the core
 	is "$(word 8)" 0 "wrong registers"
 	is "$(word 9)" 0 "SIGCHLD"
 	is "$(children "$VICTIM")" "" "children"
+}
+
+# A dump of something large in the background: DUMP, with the copy (COPY) in sight.
+long_dump() {
+	local counts=$BATS_TEST_TMPDIR/counts
+	truncate -s 4096 "$counts"
+	"$LIVE/d_server" "$counts" epoll 500 3>&- >/dev/null </dev/null &
+	VICTIM=$!
+	remember "$VICTIM"
+	is_ready() { [[ $(od -An -t u8 -N 8 "$counts" | tr -d ' ') == 1 ]]; }
+	wait_for 20 is_ready
+	"$REQTRAP" dump --json --compress zstd --pause-budget 2s -o "$CORE" "$VICTIM" >"$OUT.json" 2>"$OUT.err" 3>&- </dev/null &
+	DUMP=$!
+	remember "$DUMP"
+	copied() { COPY=$(children "$VICTIM" | awk '{ print $1 }') && [[ -n $COPY ]]; }
+	wait_for 10 copied || fail "there is no copy: $(cat "$OUT.err")"
+}
+
+dump_ends() { # EXIT-CODE PART-OF-TEXT
+	status=0
+	wait "$DUMP" || status=$?
+	is "$status" "$1" "exit code ($(cat "$OUT.err"))"
+	has "$(cat "$OUT.err")" "$2" "errors"
+	one_line "$(cat "$OUT.err")" "errors"
+	is "$(ls -A "$OUT")" "" "files"
+}
+
+@test "a worker that is killed says what it leaves behind" {
+	long_dump
+	kill -KILL "$(children "$DUMP" | awk '{ print $1 }')"
+	dump_ends 3 "the dump worker was killed (signal 9)"
+	has "$(cat "$OUT.err")" "process $VICTIM keeps a dead child, process $COPY, until it ends" "errors"
+	is "$(awk '/^State/ { print $2 }' "/proc/$COPY/status")" Z "the copy"
+	is "$(state)" S "state"
+}
+
+@test "a process that ends while its copy is written takes its ports with it" {
+	long_dump
+	kill -KILL "$VICTIM"
+	wait "$VICTIM" 2>/dev/null || :
+	wait_for 1 gone "$COPY" || fail "the copy lives on"
+	dump_ends 3 "ended while its core was written"
+}
+
+@test "a copy that is killed for want of memory costs the core only" {
+	long_dump
+	is "$(cat "/proc/$COPY/oom_score_adj")" 1000 "the copy goes first"
+	kill -KILL "$COPY"
+	dump_ends 3 "was killed while it was written"
+	unharmed
 }
 
 # ---- truth ----
