@@ -405,6 +405,8 @@ static void on_sweep(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_sweep(engine->tracer, slot_owned, engine);
+	for (struct trap *t = engine->traps; t; t = t->next)
+		trap_check(t);
 }
 
 static void on_ring(void *arg, uint32_t events UNUSED)

@@ -20,6 +20,8 @@
 #include <sys/epoll.h>
 #include <sys/utsname.h>
 
+#define ANALYST_LATE_NS (20 * NSEC_PER_SEC) /* after the worker is through */
+
 /* ---- names of things, asked once ---- */
 
 struct name_row {
@@ -435,6 +437,7 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	if (dump_finish(trap->job, false, &result) == -EAGAIN)
 		return;
 	trap->job = NULL;
+	trap->job_done_ns = now_ns();
 	loop_remove(trap->world->loop, trap->job_source);
 	trap->job_source = NULL;
 	capture->method = result.method;
@@ -480,6 +483,12 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 	if (dir_fd >= 0)
 		waits_name_fds(&in->analysis, dir_fd);
 	capture_settle(trap);
+}
+
+void trap_check(struct trap *trap)
+{
+	if (trap->analyst && !trap->job && now_ns() - trap->job_done_ns > ANALYST_LATE_NS)
+		analyst_cancel(trap->analyst, "it took too long");
 }
 
 static int entry_begin(struct trap *trap)

@@ -67,6 +67,7 @@ struct trap {
 	struct dump_job *job;
 	struct analyst *analyst;
 	struct source *job_source, *analyst_source;
+	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
 	bool action_over;
 	bool writing;	     /* the scribe is at its pages */
@@ -83,6 +84,9 @@ void trap_free(struct trap *trap); /* releases its slots, drops what is under wa
 /* Starts worker and analyst. What fails is told in the facts, and the stage goes on. */
 void trap_capture(struct trap *trap);
 void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was asked for */
+
+/* Gives up an analyst that takes too long; to be called now and then. */
+void trap_check(struct trap *trap);
 
 /* A RECORD_ENDED for one of its slots: true if it was. */
 bool trap_ended(struct trap *trap, const struct record *record);
