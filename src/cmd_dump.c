@@ -583,10 +583,6 @@ static int read_options(struct series *s, const struct command_line *line, const
 	s->every_ns = PROCDUMP_EVERY_NS;
 	s->json = option_given(line, "json");
 	log_quiet(option_given(line, "quiet"));
-	if (option_given(line, "stacks"))
-		return err_say(err, -EOPNOTSUPP,
-			       "'--stacks' writes no dump: 'reqtrap stacks %s' prints every thread's stack",
-			       line->rest[0]);
 	if (line->command)
 		return err_say(err, -EOPNOTSUPP, "'-- %s': a dump needs a process that runs already", line->command[0]);
 	if ((value = option_value(line, "count")))
@@ -600,6 +596,27 @@ static int read_options(struct series *s, const struct command_line *line, const
 		s->snapshot = !strcmp(snapshot, "clone") ? SNAPSHOT_CLONE : SNAPSHOT_STOP;
 	choose_compression(s, option_value(line, "compress"), path);
 	return r;
+}
+
+/* No file: what the verb 'stacks' prints. */
+static int print_stacks(const struct command_line *line)
+{
+	char *argv[4] = { (char *)(uintptr_t) "stacks", line->rest[0], NULL, NULL };
+	int argc = 2;
+
+	for (size_t i = 0; i < line->use_count; i++) {
+		const char *name = line->use[i].row->name;
+
+		if (!strcmp(name, "json") && argc == 2)
+			argv[argc++] = (char *)(uintptr_t) "--json";
+		else if (strcmp(name, "stacks") != 0 && strcmp(name, "quiet") != 0 && strcmp(name, "json") != 0)
+			return log_error("--stacks prints and writes no dump: it does not go with --%s", name),
+			       EXIT_MISTAKE;
+	}
+	if (line->rest_count > 1)
+		return log_error("--stacks prints and writes no dump: send it to '%s' with '>'", line->rest[1]),
+		       EXIT_MISTAKE;
+	return cmd_stacks(argc, argv);
 }
 
 int cmd_dump(int argc, char **argv)
@@ -624,6 +641,8 @@ int cmd_dump(int argc, char **argv)
 		log_error("%s", err.text);
 		return EXIT_MISTAKE;
 	}
+	if (option_given(&line, "stacks"))
+		return print_stacks(&line);
 	return series_open_and_run(&s, line.rest[0], path);
 }
 

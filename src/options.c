@@ -15,7 +15,7 @@
 #define ROW_CODE 256 /* getopt_long's return value for row 0; below are its own and letters */
 #define HELP_CODE 255
 
-#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM | VERB_DEMO)
+#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM)
 #define JSON_VERBS                                                                                           \
 	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK | \
 	 VERB_TEST | VERB_DOCTOR | VERB_DEMO)
@@ -49,7 +49,7 @@ const struct option_row option_rows[] = {
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, false, "requests in flight that are traced at most" },
 
 	{ "full", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "write all memory (the default)" },
-	{ "stacks", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "print the stacks too" },
+	{ "stacks", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "print the stacks instead, as 'stacks' does" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_DUMP, false, "take N dumps (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "time between two dumps (default 10s)" },
 	{ "snapshot", 0, TYPE_CHOICE, "HOW", "auto|clone|stop", VERB_DUMP, false,
@@ -69,6 +69,8 @@ const struct option_row option_rows[] = {
 	  "of the page (default text)" },
 	{ "output", 'o', TYPE_TEXT, "FILE", NULL, VERB_REPORT, false, "write to FILE, not to the terminal" },
 
+	{ "store", 'o', TYPE_TEXT, "DIR", NULL, VERB_DEMO, false,
+	  "where incidents lie (default a new folder in /tmp)" },
 	{ "store", 'o', TYPE_TEXT, "DIR", NULL, STORE_VERBS & ~(uint32_t)VERB_REPORT, false,
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
 	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT, false,

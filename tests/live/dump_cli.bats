@@ -178,6 +178,19 @@ refused() { # EXIT-CODE PART-OF-TEXT
 	core_is_good a.core
 }
 
+@test "dump --stacks prints them and writes nothing" {
+	dump --stacks "$PYTHON"
+	is "$status" 0 "exit code ($errors)"
+	has "$output" "poll" "stacks"
+	dump --stacks --json "$PYTHON"
+	is "$status" 0 "exit code ($errors)"
+	jq -e . <<<"$output" >/dev/null || fail "no JSON: $output"
+	dump --stacks "$PYTHON" a.core
+	refused 2 "a.core"
+	dump --stacks -n 2 "$PYTHON"
+	refused 2 "--count"
+}
+
 @test "dump by name: one process is taken, several are listed" {
 	cp "$(command -v sleep)" "$BATS_TEST_TMPDIR/napper$$"
 	start napper "$BATS_TEST_TMPDIR/napper$$" 60
