@@ -76,7 +76,8 @@ struct wire {
 
 static void put(struct wire *w, const void *data, size_t len)
 {
-	memcpy(w->data + w->len, data, len);
+	if (len)
+		memcpy(w->data + w->len, data, len);
 	w->len += len;
 }
 
