@@ -199,8 +199,8 @@ static void traps_sweep(struct engine *engine)
 static bool captures_under_way(const struct engine *engine)
 {
 	for (const struct trap *t = engine->traps; t; t = t->next) {
-		if (t->stage == TRAP_GONE ? t->writing :
-					    t->stage != TRAP_STORED || !t->action_over || t->dirty || t->writing)
+		if (t->stage == TRAP_GONE ? t->writing
+					  : t->stage != TRAP_STORED || !t->action_over || t->dirty || t->writing)
 			return true;
 	}
 	return false;

@@ -25,7 +25,7 @@ struct pages_cache {
 	int fd; /* /proc/PID/pagemap, the caller's */
 	enum pages_kind kind;
 	uint64_t from, to; /* what the regions tell of */
-	uint64_t asked; /* last */
+	uint64_t asked;	   /* last */
 	size_t count, at;
 	struct {
 		uint64_t start, end, categories;
