@@ -136,9 +136,9 @@ static int join_maps(struct assembly *a)
 		}
 		map[n] = *next;
 		if (old) {
-			map[n].dontdump = old->dontdump;
-			map[n].wipeonfork = old->wipeonfork;
-			map[n].huge = old->huge;
+			map[n].dontdump |= old->dontdump;
+			map[n].wipeonfork |= old->wipeonfork;
+			map[n].huge |= old->huge;
 		}
 		n++;
 	}
@@ -204,6 +204,7 @@ static int add_dense(struct assembly *a, const struct proc_map *map, uint64_t da
 static int add_elsewhere(struct assembly *a, const struct proc_map *map)
 {
 	const struct core_source *source;
+	uint64_t start, end;
 	bool live = true;
 
 	source = side_source(a->side, map, &live);
@@ -215,6 +216,10 @@ static int add_elsewhere(struct assembly *a, const struct proc_map *map)
 				? "not in the snapshot (MADV_DONTFORK or MADV_WIPEONFORK): read from the live process later"
 				: "shared memory: read from the live process later",
 			false);
+	if (pages_next(&source->pages, PAGES_ANY, map->start, map->end, &start, &end) < 0) {
+		a->omit(a->omit_arg, map->start, map->end, map->name, "gone from the live process", true);
+		return add_dense(a, map, map->start);
+	}
 	return add_sparse(a, map, source);
 }
 

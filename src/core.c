@@ -254,8 +254,7 @@ static int copy_run(struct writer *w, const struct core_source *source, uint64_t
 		size_t want = (size_t)MIN(end - start, (uint64_t)CHUNK_BYTES);
 		ssize_t n = source->memory.read(source->memory.arg, start, w->chunk, want);
 
-		if (n < 0 && n != -EFAULT && n != -EIO)
-			return err_sys(w->err, (int)n, "cannot read the memory of the process");
+		/* That all of it is gone is for go_on to notice. */
 		n = n < 0 ? 0 : n & ~(ssize_t)(PAGE_BYTES - 1);
 		if (n == 0) { /* this page cannot be read: zeros stand for it, and it is told */
 			w->watch->unread(w->watch->arg, start, start + PAGE_BYTES,
@@ -285,9 +284,11 @@ static int copy_segment(struct writer *w, const struct core_segment *seg)
 				? pages_next(&seg->source->pages, PAGES_ANY, at, seg->data_end, &start, &end)
 				: 1;
 
-		if (r < 0)
+		if (r < 0 && !seg->source->unreadable)
 			return err_sys(w->err, r, "cannot read the page tables of the process");
-		if (r == 0)
+		if (r < 0)
+			w->watch->unread(w->watch->arg, at, seg->data_end, seg->source->unreadable);
+		if (r <= 0)
 			start = end = seg->data_end;
 		w->zeros += start - at;
 		r = copy_run(w, seg->source, start, end);

@@ -76,8 +76,7 @@ struct core_watch {
 	void *arg;
 };
 
-/* -ENOMEM when notes did not fit; whatever the sink or go_on returns; -ESRCH when the
- * memory of a source is gone as a whole. */
+/* -ENOMEM when notes did not fit; else whatever the sink or go_on returns. */
 int core_write(const struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err);
 
 #endif

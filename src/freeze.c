@@ -281,6 +281,12 @@ static void watchdog(uint64_t after_ns)
 		timer_settime(timer, 0, &when, NULL);
 }
 
+void freeze_longest(struct freeze *freeze, uint64_t longest_ns)
+{
+	freeze->longest_ns = longest_ns;
+	watchdog(longest_ns);
+}
+
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err)
 {
 	size_t new = 0, stopped = 0;

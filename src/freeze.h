@@ -43,6 +43,9 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 /* Lets all go on; calls cut short by the stop start again. */
 void freeze_thaw(struct freeze *freeze);
 
+/* Another limit for a stop that has begun; counted from now. */
+void freeze_longest(struct freeze *freeze, uint64_t longest_ns);
+
 /* From freeze_stop to freeze_thaw we run before all others, where we may: the pause is
  * short on a busy machine, too. Ends that, for work that takes longer. */
 void freeze_boost(bool on);

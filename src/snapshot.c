@@ -42,24 +42,27 @@ static uint64_t field_kb(const char *text, const char *key)
 	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
 }
 
-int snapshot_cost(const struct proc *proc, size_t map_count, struct snapshot_cost *ret_cost, struct err *err)
+int snapshot_cost(const struct proc *proc, size_t map_count, uint64_t enough_ns, struct snapshot_cost *ret_cost,
+		  struct err *err)
 {
 	CLEAN(free) char *rollup = NULL;
 	struct proc_status status;
-	uint64_t huge, small;
+	uint64_t base_ns, small, huge;
 	int r = proc_status_read(proc->dir_fd, "status", &status);
 
 	if (r < 0)
 		return err_say(err, -ESRCH, "process %d has ended", proc->pid);
-	if (proc_file(proc->dir_fd, "smaps_rollup", 65536, &rollup, NULL) < 0)
-		rollup = NULL;
-	huge = MIN(field_kb(rollup, "AnonHugePages:"), status.rss_anon_bytes);
-	small = status.rss_anon_bytes - huge + status.swap_bytes;
-	ret_cost->bytes = status.rss_anon_bytes + status.swap_bytes;
-	ret_cost->clone_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS +
-			     small / PAGE_BYTES * CLONE_NS_PER_PAGE + huge / HUGE_BYTES * CLONE_NS_PER_HUGE;
-	ret_cost->stop_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS +
-			    (ret_cost->bytes + status.rss_shmem_bytes) / PAGE_BYTES * WRITE_NS_PER_PAGE;
+	base_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS;
+	small = status.rss_anon_bytes + status.swap_bytes;
+	ret_cost->bytes = small;
+	ret_cost->stop_ns = base_ns + (small + status.rss_shmem_bytes) / PAGE_BYTES * WRITE_NS_PER_PAGE;
+	ret_cost->clone_ns = base_ns + small / PAGE_BYTES * CLONE_NS_PER_PAGE;
+	if (!enough_ns || ret_cost->clone_ns <= enough_ns ||
+	    proc_file(proc->dir_fd, "smaps_rollup", 65536, &rollup, NULL) < 0)
+		return 0;
+	huge = MIN(field_kb(rollup, "AnonHugePages:"), small);
+	ret_cost->clone_ns =
+		base_ns + (small - huge) / PAGE_BYTES * CLONE_NS_PER_PAGE + huge / HUGE_BYTES * CLONE_NS_PER_HUGE;
 	return 0;
 }
 

@@ -24,8 +24,10 @@ struct snapshot_cost {
 	uint64_t bytes;	   /* private memory to be written */
 };
 
-/* Reads /proc only. 'maps' may be NULL: then memory is counted without huge pages. */
-int snapshot_cost(const struct proc *proc, size_t map_count, struct snapshot_cost *ret_cost, struct err *err);
+/* Reads /proc only. Huge pages, which take milliseconds to count, are counted only if
+ * the estimate is above enough_ns without them (0: never). */
+int snapshot_cost(const struct proc *proc, size_t map_count, uint64_t enough_ns, struct snapshot_cost *ret_cost,
+		  struct err *err);
 
 /* Finds where a clone could be made. Stops nothing. 0, or -EOPNOTSUPP with the reason
  * in 'why' (one line for the user). snapshot_close must follow in any case. */

@@ -20,6 +20,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+/* smaps costs 35 ms a GiB: above this it is not read before the stop, but afterwards. */
+#define FLAGS_FIRST_BYTES (128ull << 20)
 #define STOP_BASE_NS (300 * NSEC_PER_USEC) /* stop and go, without a copy */
 #define STOP_THREAD_NS (20 * NSEC_PER_USEC)
 #define STOP_WAIT_NS (100 * NSEC_PER_MSEC) /* for threads to stop, where no budget says less */
@@ -35,6 +37,7 @@ struct worker {
 	struct proc_maps before, frozen;
 	char *before_text, *frozen_text;
 	size_t before_len, frozen_len;
+	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
 	struct freeze freeze;
 	struct snapshot snapshot;
 	struct snapshot_cost cost;
@@ -146,8 +149,11 @@ static int check_target(struct worker *w, struct err *err)
 static int read_maps(struct worker *w, struct err *err)
 {
 	bool full = w->order.kinds & DUMP_FULL;
-	int r = proc_maps_read(w->proc.dir_fd, full, &w->before, err);
+	int r;
 
+	w->flags_known = full && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
+					 FLAGS_FIRST_BYTES;
+	r = proc_maps_read(w->proc.dir_fd, w->flags_known, &w->before, err);
 	if (r == 0 && w->before.count == 0)
 		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	if (r == 0 && w->analyst_fd >= 0 &&
@@ -168,7 +174,7 @@ static int over_budget(struct worker *w, uint64_t cost_ns, const char *what, con
 static int choose_method(struct worker *w, struct err *err)
 {
 	struct dump_result *result = &w->result;
-	int r = snapshot_cost(&w->proc, w->before.count, &w->cost, err);
+	int r = snapshot_cost(&w->proc, w->before.count, w->order.pause_budget_ns, &w->cost, err);
 
 	if (r < 0)
 		return r;
@@ -253,9 +259,11 @@ static int make_copy(struct worker *w, struct err *err)
 		return 0;
 	}
 	if (r == -ETIMEDOUT)
-		return err_say(err, r, "cannot copy process %d: %s", w->order.pid, result->why_not_clone);
+		return err_say(err, r, "cannot copy process %d: %s; it may keep a dead child until it ends",
+			       w->order.pid, result->why_not_clone);
 	tell(WORKER_NONE, 0);
 	w->clone = false;
+	freeze_longest(&w->freeze, longest_stop(w));
 	if (w->order.snapshot == SNAPSHOT_CLONE)
 		no_core(w, err_say(&w->core_err, -EOPNOTSUPP, "process %d cannot be copied while it runs: %s",
 				   w->order.pid, result->why_not_clone));
@@ -296,14 +304,35 @@ static int frozen_fds(const struct worker *w, int *ret_mem, int *ret_pagemap, in
 	return *ret_mem;
 }
 
+/* What the process has, had before the stop, and its copy lacks, was kept out of it. */
+static void find_dontfork(struct worker *w)
+{
+	struct proc_maps live = { 0 };
+
+	if (proc_maps_read(w->proc.dir_fd, false, &live, NULL) < 0)
+		return;
+	for (size_t i = 0; i < w->before.count; i++) {
+		struct proc_map *map = &w->before.map[i];
+		const struct proc_map *now = proc_maps_find(&live, map->start);
+
+		map->dontfork = now && now->start == map->start && now->end == map->end &&
+				!proc_maps_find(&w->frozen, map->start);
+	}
+	proc_maps_free(&live);
+}
+
 static int read_frozen_maps(struct worker *w, struct err *err)
 {
 	int mem, pagemap, dir, r;
 
 	frozen_fds(w, &mem, &pagemap, &dir);
 	r = proc_file(dir, "maps", 256u << 20, &w->frozen_text, &w->frozen_len);
-	if (r == 0)
+	if (r == 0 && w->sink && !w->flags_known)
+		r = proc_maps_read(dir, true, &w->frozen, NULL);
+	else if (r == 0)
 		r = proc_maps_parse(w->frozen_text, w->frozen_len, &w->frozen);
+	if (r == 0 && w->sink && !w->flags_known && w->result.method == METHOD_CLONE)
+		find_dontfork(w);
 	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
 }
 

@@ -278,6 +278,20 @@ dump_ends() { # EXIT-CODE PART-OF-TEXT
 	has "$(jq -r '.omitted[].why' <<<"$output")" "read from the live process later" "the big shared range"
 }
 
+@test "the same in a large process, where flags are read after the stop" {
+	odd ranges 200
+	dump --pause-budget 1s
+	dumped clone
+	unharmed
+	same_memory
+	local row
+	for row in private:0x11 shared:0x22 dontfork:0x33 wipeonfork:0x44 none:0x66 big:0x77; do
+		is "$(byte "0x$(said "${row%%:*}")")" "${row##*:}" "${row%%:*}"
+	done
+	is "$(byte "0x$(said dontdump)")" 0x00 "DONTDUMP"
+	is "$(jq -r '[.omitted[] | select(.why | test("DONTFORK"))] | length' <<<"$output")" 2 "what is read later is told"
+}
+
 @test "coredump_filter is honoured, and told" {
 	odd ranges
 	echo 0x30 >"/proc/$VICTIM/coredump_filter"

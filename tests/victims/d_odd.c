@@ -140,11 +140,13 @@ static void maps(int n)
 }
 
 /* Every kind of memory that a clone treats in its own way, each with its own bytes. */
-static void ranges(int n)
+static void ranges(int mib)
 {
 	uint8_t *p;
 
-	(void)n;
+	if (mib)
+		memset(map((size_t)mib << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS), 0x5a,
+		       (size_t)mib << 20);
 	p = map(4 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS);
 	memset(p, 0x11, 2 * PAGE);
 	say("private", p);
