@@ -424,3 +424,22 @@ dump_ends() { # EXIT-CODE PART-OF-TEXT
 	is "$(jq .threads <<<"$output")" 1001 "threads"
 	is "$(eu-readelf -n "$CORE" | grep -c ' PRSTATUS')" 1001 "threads in the core"
 }
+
+@test "threads and processes that come and go while it is dumped" {
+	local kind i
+	for kind in 0 1; do
+		odd storm "$kind"
+		for ((i = 0; i < 8; i++)); do
+			dump
+			dumped clone
+			rm "$CORE"
+		done
+		is "$(state)" S "state"
+		settled() { [[ $(cat /proc/"$VICTIM"/task/*/status 2>/dev/null | awk '/^TracerPid/ && $2 != 0' | wc -l) == 0 ]]; }
+		wait_for 2 settled || fail "a thread is left traced"
+		stopped_child() { [[ $(children "$VICTIM" | wc -l) -gt 6 ]]; }
+		! stopped_child || fail "children pile up: $(children "$VICTIM")"
+		end_victim
+	done
+	VICTIM=
+}

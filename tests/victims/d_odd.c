@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -218,6 +219,41 @@ static void deep(int n)
 	room[0] = 0;
 }
 
+static void *short_life(void *arg)
+{
+	return arg;
+}
+
+/* Threads that come and go as fast as they can; and processes, with N. */
+static void *storm_of(void *arg)
+{
+	while (!over) {
+		pthread_t thread;
+
+		if (pthread_create(&thread, NULL, short_life, NULL) == 0)
+			pthread_join(thread, NULL);
+		if (*(int *)arg) {
+			pid_t pid = fork();
+
+			if (pid == 0)
+				_exit(0);
+			while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+				;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = 200000 }, NULL);
+	}
+	return NULL;
+}
+
+static void storm(int with_forks)
+{
+	pthread_t thread;
+
+	for (int i = 0; i < 4; i++)
+		pthread_create(&thread, NULL, storm_of, &with_forks);
+	wait_for_ever();
+}
+
 static void leader_gone(int n)
 {
 	pthread_t thread;
@@ -238,7 +274,7 @@ int main(int argc, char **argv)
 		{ "threads", threads },		{ "vfork", with_vfork },    { "seccomp", with_seccomp },
 		{ "nproc", no_more_processes }, { "maps", maps },	    { "ranges", ranges },
 		{ "sparse", sparse },		{ "coroutine", coroutine }, { "deep", deep },
-		{ "leader", leader_gone },
+		{ "leader", leader_gone },	{ "storm", storm },
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(kinds) / sizeof(*kinds); i++) {
