@@ -75,37 +75,65 @@ static uint64_t number_file(int dir_fd, const char *path)
 	return strtoull(text, NULL, 10);
 }
 
-/* What the target's memory cgroups still allow: the least along its path (cgroup v2). */
+/* Where memory control groups say what they allow, in both versions of them. */
+static const struct cgroup_kind {
+	const char *line; /* begins the path in /proc/PID/cgroup, at or after the line's begin */
+	const char *root, *max, *current, *reclaimable;
+} cgroup_kinds[] = {
+	{ "0::", "/sys/fs/cgroup", "memory.max", "memory.current", "\ninactive_file " },
+	{ ":memory:", "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes",
+	  "\ntotal_inactive_file " },
+};
+
+static uint64_t group_file(const struct cgroup_kind *kind, const char *group, const char *file)
+{
+	char path[4096 + 128];
+
+	snprintf(path, sizeof(path), "%s%s/%s", kind->root, group, file);
+	return number_file(AT_FDCWD, path);
+}
+
+/* One group: its limit less what is in use and cannot be had back at once. */
+static uint64_t group_headroom(const struct cgroup_kind *kind, const char *group)
+{
+	uint64_t max = group_file(kind, group, kind->max), current = group_file(kind, group, kind->current);
+	CLEAN(free) char *stat = NULL;
+	char path[4096 + 128];
+	const char *p;
+
+	if (max == UINT64_MAX || current == UINT64_MAX)
+		return UINT64_MAX;
+	snprintf(path, sizeof(path), "%s%s/memory.stat", kind->root, group);
+	if (proc_file(AT_FDCWD, path, 65536, &stat, NULL) == 0 && (p = strstr(stat, kind->reclaimable)))
+		current -= MIN(current, strtoull(p + strlen(kind->reclaimable), NULL, 10));
+	return max > current ? max - current : 0;
+}
+
+/* The least that the target's group and those above it still allow. */
 static uint64_t cgroup_headroom(int dir_fd)
 {
 	CLEAN(free) char *text = NULL;
 	uint64_t least = UINT64_MAX;
-	char path[4096 + 64];
-	char *line, *end;
+	char *line, *save = NULL;
 
 	if (proc_file(dir_fd, "cgroup", 65536, &text, NULL) < 0)
 		return least;
-	line = strncmp(text, "0::", 3) ? strstr(text, "\n0::") : text;
-	if (!line)
-		return least;
-	line += *line == '\n' ? 4 : 3;
-	line[strcspn(line, "\n")] = '\0';
-	if (strstr(line, ".."))
-		return least;
-	for (;;) {
-		uint64_t max, current;
+	for (line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		for (size_t i = 0; i < ARRAY_LEN(cgroup_kinds); i++) {
+			char *group = strstr(line, cgroup_kinds[i].line), *slash;
 
-		snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.max", line);
-		max = number_file(AT_FDCWD, path);
-		snprintf(path, sizeof(path), "/sys/fs/cgroup%s/memory.current", line);
-		current = number_file(AT_FDCWD, path);
-		if (max != UINT64_MAX && current != UINT64_MAX)
-			least = MIN(least, max > current ? max - current : 0);
-		end = strrchr(line, '/');
-		if (!end || end == line)
-			return least;
-		*end = '\0';
+			if (!group || (i == 0 && group != line))
+				continue;
+			group += strlen(cgroup_kinds[i].line);
+			if (strstr(group, "..") || strlen(group) > 4096)
+				continue;
+			while ((slash = strrchr(group, '/')) && slash[1]) {
+				least = MIN(least, group_headroom(&cgroup_kinds[i], group));
+				*(slash == group ? slash + 1 : slash) = '\0';
+			}
+		}
 	}
+	return least;
 }
 
 /* The copy costs page tables now, and a page for each page the server writes to while
