@@ -290,22 +290,35 @@ static bool skip_value(struct scan *s, const char *name)
 }
 
 struct seen {
-	char name[120];
+	char name[80];
+	size_t title_at, title_len; /* in the text */
 	unsigned int line;
 };
 
-/* Remembers it; complains when it is there already. */
-static bool is_double(struct scan *s, struct seen *seen, size_t *count, const char *name, unsigned int line)
+/* Remembers it; complains when it is there already. 'title' NULL: a key. */
+static bool is_double(struct scan *s, struct seen *seen, size_t *count, const char *name, const struct token *title,
+		      unsigned int line)
 {
+	size_t quote = title && title->type == TOKEN_STRING;
+	size_t at = title ? title->start + quote : 0, len = title ? title->end - title->start - 2 * quote : 0;
+
 	for (size_t i = 0; i < *count; i++) {
-		if (strcmp(seen[i].name, name) != 0)
+		if (strcmp(seen[i].name, name) != 0 || seen[i].title_len != len ||
+		    memcmp(s->text + seen[i].title_at, s->text + at, len) != 0)
 			continue;
-		complain(s, line, "%s is given twice (first in line %u)", name, seen[i].line);
+		complain(s, line,
+			 title ? "'%s \"%.*s\"' is given twice (first in line %u)"
+			       : "'%s%.*s' is given twice (first in line %u)",
+			 name, (int)MIN(len, 100u), s->text + at, seen[i].line);
 		return true;
 	}
 	if (*count < KEYS_MAX) {
-		snprintf(seen[*count].name, sizeof(seen->name), "%s", name);
-		seen[(*count)++].line = line;
+		struct seen *one = &seen[(*count)++];
+
+		snprintf(one->name, sizeof(one->name), "%s", name);
+		one->title_at = at;
+		one->title_len = len;
+		one->line = line;
 	}
 	return false;
 }
@@ -320,12 +333,10 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 {
 	const struct config_section *section = find_section(in, name);
 	bool titled = is_text(&next), told = false;
-	char title[80] = "", label[120];
+	struct token title = next;
 
-	if (titled) {
-		token_text(s, &next, title, sizeof(title));
+	if (titled)
 		next = take(s);
-	}
 	if (!is_sign(&next, '{') || depth == DEPTH_MAX)
 		return false;
 	if (in && !section) {
@@ -337,8 +348,7 @@ static bool scan_subsection(struct scan *s, const struct config_section *top, co
 			 name);
 		told = true;
 	} else if (section) {
-		snprintf(label, sizeof(label), titled ? "'%s \"%s\"'" : "'%s'", name, title);
-		told = is_double(s, seen, seen_count, label, name_token->line);
+		told = is_double(s, seen, seen_count, name, titled ? &title : NULL, name_token->line);
 	}
 	if (section && !told)
 		s->calls->section(s->calls->arg, name_token->line, section);
@@ -359,7 +369,7 @@ static bool scan_section(struct scan *s, const struct config_section *top, const
 
 	for (;;) {
 		struct token t = take(s), next;
-		char name[100], label[120];
+		char name[80];
 		bool told = false;
 
 		if (t.type == TOKEN_END && depth > 0) {
@@ -383,8 +393,7 @@ static bool scan_section(struct scan *s, const struct config_section *top, const
 			complain_unknown(s, top, in, &t, name, false);
 			told = true;
 		} else if (in && !next.append) {
-			snprintf(label, sizeof(label), "'%s'", name);
-			told = is_double(s, seen, &seen_count, label, t.line);
+			told = is_double(s, seen, &seen_count, name, NULL, t.line);
 		}
 		if (told)
 			blank(s, t.start, s->at);
