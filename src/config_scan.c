@@ -44,18 +44,21 @@ static void complain(struct scan *s, unsigned int line, const char *fmt, ...)
 	s->calls->problem(s->calls->arg, line, text);
 }
 
-static void complain_broken(struct scan *s, unsigned int line, const char *text)
-{
-	s->broken = true;
-	complain(s, line, "%s", text);
-}
-
 static void blank(struct scan *s, size_t start, size_t end)
 {
 	for (size_t i = start; i < end; i++) {
 		if (s->text[i] != '\n')
 			s->text[i] = ' ';
 	}
+}
+
+/* Nothing makes sense from 'at' on: libconfuse, which would print pieces of it to
+ * standard output, does not get to see it. */
+static void complain_broken(struct scan *s, unsigned int line, size_t at, const char *text)
+{
+	s->broken = true;
+	complain(s, line, "%s", text);
+	blank(s, at, s->len);
 }
 
 /* Blanks and comments. False: a comment that never ends. */
@@ -76,7 +79,7 @@ static bool skip_space(struct scan *s)
 			const char *end = memmem(p + 2, left - 2, "*/", 2);
 
 			if (!end) {
-				complain_broken(s, opened,
+				complain_broken(s, opened, s->at,
 						"a comment begins here and never ends (a path with '*' needs "
 						"quotes: \"/*\")");
 				return false;
@@ -131,7 +134,7 @@ static struct token take_string(struct scan *s)
 		if (s->text[s->at] == '\\' && s->at + 1 < s->len && s->text[s->at + 1] != '\n')
 			s->at++;
 	}
-	complain_broken(s, s->line, "a quote is opened here and not closed in this line");
+	complain_broken(s, s->line, t.start, "a quote is opened here and not closed in this line");
 	t.type = TOKEN_BROKEN;
 	return t;
 }
@@ -373,7 +376,7 @@ static bool scan_section(struct scan *s, const struct config_section *top, const
 		bool told = false;
 
 		if (t.type == TOKEN_END && depth > 0) {
-			complain_broken(s, opened, "a section begins here and is never closed: '}' is missing");
+			complain_broken(s, opened, s->len, "a section begins here and is never closed: '}' is missing");
 			return false;
 		}
 		if (t.type == TOKEN_END || (is_sign(&t, '}') && depth > 0))
