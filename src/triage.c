@@ -28,20 +28,25 @@ static bool same_pid_namespace(int dir_fd)
 	       ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev;
 }
 
-int triage_look(const struct proc *proc, const struct freeze *freeze, struct triage *ret_triage)
+int triage_look(const struct proc *proc, struct triage *ret_triage)
 {
 	bool same = same_pid_namespace(proc->dir_fd);
-	struct triage triage = { .thread = calloc(freeze->count, sizeof(*triage.thread)), .count = freeze->count };
+	CLEAN(free) pid_t *tids = NULL;
+	struct triage triage = { 0 };
+	int r = proc_threads(proc->dir_fd, &tids, &triage.count);
 
+	if (r < 0)
+		return r;
+	triage.thread = calloc(triage.count, sizeof(*triage.thread));
 	if (!triage.thread)
 		return -ENOMEM;
-	for (size_t i = 0; i < freeze->count; i++) {
+	for (size_t i = 0; i < triage.count; i++) {
 		struct triage_thread *t = &triage.thread[i];
 		struct proc_stat stat = { .state = '?' };
 		struct proc_status status;
 		char path[64];
 
-		t->tid = t->ns_tid = freeze->thread[i].tid;
+		t->tid = t->ns_tid = tids[i];
 		snprintf(path, sizeof(path), "task/%d/stat", t->tid);
 		proc_stat_read(proc->dir_fd, path, &stat);
 		t->state = stat.state;

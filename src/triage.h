@@ -18,8 +18,9 @@ struct triage {
 	size_t count;
 };
 
-/* Before the stop: what a stopped thread no longer shows (state, wchan, call). */
-int triage_look(const struct proc *proc, const struct freeze *freeze, struct triage *ret_triage);
+/* Before the stop, and before anything is attached to: what a stopped thread no longer
+ * shows (state, wchan). */
+int triage_look(const struct proc *proc, struct triage *ret_triage);
 void triage_free(struct triage *triage);
 
 /* mem: the stopped process, or a frozen copy. Returns a new memfd, the caller's. */

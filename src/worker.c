@@ -546,13 +546,15 @@ static int dump(struct worker *w, struct err *err)
 	}
 	if (r == 0 && w->side.mem_fd < 0 && side_open(&w->side, w->proc.dir_fd) < 0)
 		r = err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);
-	if (r == 0)
-		r = freeze_seize(&w->freeze, 0, err);
 	if (r == 0 && w->analyst_fd >= 0) {
 		/* Its failure, or its being slow, costs the analysis only. */
 		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text, w->before_len);
-		r = triage_look(&w->proc, &w->freeze, &w->triage);
+		if (triage_look(&w->proc, &w->triage) < 0)
+			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	}
+	/* Right before the stop: a thread attached to stands still at each signal it gets. */
+	if (r == 0)
+		r = freeze_seize(&w->freeze, 0, err);
 	if (r < 0)
 		return r;
 	r = stop(w, err);
