@@ -16,7 +16,10 @@
 enum dump_kind { DUMP_STACKS = 1, DUMP_FULL = 2 }; /* bits; DUMP_MINI comes with issue 3 */
 enum dump_snapshot { SNAPSHOT_AUTO, SNAPSHOT_CLONE, SNAPSHOT_STOP };
 
-/* What to do; sent to the worker over its socket as it stands. */
+/* What to do; sent to the worker over its socket as it stands.
+ * A core whose estimated pause is above pause_budget_ns (0: no limit), or that cannot be
+ * made in the way asked for, is refused in words before any stop: -EBUSY, -EOPNOTSUPP.
+ * With DUMP_STACKS the stacks are taken even then. */
 struct dump_order {
 	pid_t pid;
 	uint64_t start_ticks; /* of the process meant; 0: whatever has the pid */

@@ -353,6 +353,12 @@ static int brief_analyst(struct worker *w, struct err *err)
 	return r;
 }
 
+static int copy_died(const struct worker *w, struct err *err)
+{
+	return err_say(err, -ECANCELED, "the copy of process %d was killed while it was written (out of memory?)",
+		       w->order.pid);
+}
+
 static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 {
 	struct worker *w = arg;
@@ -367,8 +373,7 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 		return 0;
 	}
 	if (!snapshot_alive(&w->snapshot))
-		return err_say(err, -ECANCELED,
-			       "the copy of process %d was killed while it was written (out of memory?)", w->order.pid);
+		return copy_died(w, err);
 	if (!done_bytes || proc_alive(&w->proc))
 		return 0;
 	/* The copy holds the dead server's port and locks: its successor waits for them. */
@@ -478,14 +483,14 @@ static int after_clone(struct worker *w, struct err *err)
 	if (r == 0)
 		r = read_frozen_maps(w, err);
 	if (r < 0)
-		return r;
+		return snapshot_alive(&w->snapshot) ? r : copy_died(w, err);
 	go_ns = now_ns();
 	r = brief_analyst(w, err);
 	if (r < 0)
 		briefing_failed(w->analyst_fd, w->order.pid, err->text);
 	r = write_core(w, &w->core_err);
 	if (r < 0)
-		no_core(w, r);
+		no_core(w, snapshot_alive(&w->snapshot) ? r : copy_died(w, &w->core_err));
 	if (!proc_alive(&w->proc))
 		go_ns = 0; /* its successor waits for what the copy holds */
 	briefing_wait(w->analyst_fd, go_ns + (go_ns ? ANALYST_COPY_NS : 0));
