@@ -149,3 +149,61 @@ many_through_a_proxy() { # HOOKS
 	is "$(fact '.analysis.thread[0].call')" clock_nanosleep "call of the holder"
 	times_add_up
 }
+
+# Connections that were there before the watch: at rest, and in the middle of a request.
+older_connections() { # HOOKS
+	mkfifo "$BATS_TEST_TMPDIR/rest"
+	client "$PYTHON_PORT" idle 3 '/slow?ms=700' <"$BATS_TEST_TMPDIR/rest" >"$BATS_TEST_TMPDIR/idle" 3>&- &
+	local idler=$! slow
+	exec 7>"$BATS_TEST_TMPDIR/rest"
+	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/idle"
+	client "$PYTHON_PORT" get '/slow?ms=4000' '/slow?ms=701' >/dev/null 3>&- 7>&- &
+	slow=$!
+	wait_for 10 sleeps_in "$PYTHON" clock_nanosleep
+	watch_start "$1" --time-taken 400ms --limit 100 --capture trace "$PYTHON" 7>&-
+	exec 7>&-
+	wait "$idler"
+	wait "$slow"
+	wait_events 4 '.event == "ended"'
+	watch_stop
+	watch_clean
+	# The one under way was not seen to begin; all that began later were.
+	total requests 4
+	total trapped 4
+	is "$(events '.event == "trapped"' | jq -r .url | sort | tr '\n' ' ')" \
+		"/slow?ms=700 /slow?ms=700 /slow?ms=700 /slow?ms=701 " "trapped"
+}
+
+sleeps_in() { # PID CALL: one of its threads
+	local nr
+	case $2 in clock_nanosleep) nr=230 ;; esac
+	grep -qs "^$nr " "/proc/$1/task"/*/syscall
+}
+
+@test "connections older than the watch: what begins on them later is seen (sock)" {
+	older_connections sock
+}
+
+@test "connections older than the watch: what begins on them later is seen (syscalls)" {
+	older_connections syscalls
+}
+
+@test "a server that is killed while it holds a trapped request: told once, kept, the watch ends" {
+	local port server
+	port=$(free_port)
+	start_on_port mortal "$port" python3 "$LIVE_TESTS/servers/server.py" "$port"
+	server=$STARTED
+	watch_start auto --time-taken 300ms --capture trace,stacks,full "$server"
+	client "$port" status '/slow?ms=20000' >/dev/null 2>&1 3>&- &
+	local asker=$!
+	wait_events 1 '.event == "trapped"'
+	kill -KILL "$server"
+	watch_wait
+	wait "$asker" || :
+	is "$WATCH_STATUS" 0 "exit code"
+	total trapped 1
+	incident_of 0
+	no_half_incident
+	[[ $(fact '.analysis.thread | length') -gt 0 ]] || fail "the incident has no stacks"
+	zstd -qt "$INCIDENT/core.zst"
+}
