@@ -17,6 +17,7 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -24,6 +25,7 @@
 #include <sys/stat.h>
 
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC)
+#define COMMAND_END_MS 5000 /* for '-- CMD' to end after SIGTERM */
 #define FINISH_NS (30 * NSEC_PER_SEC)
 
 struct watch {
@@ -486,7 +488,13 @@ static void tear_down(struct watch *watch)
 	engine_free(watch->engine);
 	/* What we started ends with us; what we only watched runs on. */
 	if (watch->command.pid > 0) {
+		struct pollfd pfd[2] = { { .fd = watch->command.pidfd, .events = POLLIN },
+					 { .fd = watch->signal_fd, .events = POLLIN } };
+
+		/* It gets a while, or until the next Ctrl-C. */
 		kill(watch->command.pid, SIGTERM);
+		if (watch->signals > 1 || poll(pfd, 2, COMMAND_END_MS) <= 0 || !pfd[0].revents)
+			child_kill(&watch->command);
 		child_reap(&watch->command, true);
 	}
 	if (watch->signal_fd >= 0)

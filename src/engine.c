@@ -71,7 +71,10 @@ static struct use *use_of(struct engine *engine, const struct rule *rule, pid_t 
 		if (use->rule == rule && use->pid == pid && use->start_ticks == start_ticks)
 			return use;
 	}
-	use = list_add(&engine->uses, &engine->use_count, sizeof(*use));
+	for (use = engine->uses; use < engine->uses + engine->use_count && use->rule; use++)
+		;
+	if (use == engine->uses + engine->use_count)
+		use = list_add(&engine->uses, &engine->use_count, sizeof(*use));
 	if (use)
 		*use = (struct use){ .rule = rule, .pid = pid, .start_ticks = start_ticks, .window_ns = now_ns() };
 	return use;
@@ -112,6 +115,29 @@ static const char *limit_check(struct engine *engine, struct trap *trap, char *b
 	return NULL;
 }
 
+/* It was not used after all. */
+static void limit_refund(struct engine *engine, const struct trap *trap)
+{
+	for (size_t i = 0; i < engine->use_count; i++) {
+		struct use *use = &engine->uses[i];
+
+		if (use->rule == trap->rule && use->pid == trap->incident->holder_pid && use->count)
+			use->count--;
+	}
+}
+
+static void capture_forgo(struct engine *engine, struct trap *trap, const char *why)
+{
+	limit_refund(engine, trap);
+	engine->totals.suppressed++;
+	if (trap->wants_action) {
+		trap->wants_action = false;
+		trap->incident->action.state = ACTION_LIMIT;
+		text_set(&trap->incident->action.why, why);
+	}
+	trap_capture_skip(trap, why);
+}
+
 /* ---- traps ---- */
 
 static void warm_up(void *arg, uint32_t events UNUSED)
@@ -148,7 +174,7 @@ static void capture_next(struct engine *engine)
 	 * behind it is worth having. A slow request must still be running. */
 	if (trap_request_over(next) &&
 	    (next->incident->reason == REASON_TIME_TAKEN || now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
-		trap_capture_skip(next, "the request ended before its turn to be captured came");
+		capture_forgo(engine, next, "the request ended before its turn to be captured came");
 		return;
 	}
 	trap_capture(next);
@@ -342,7 +368,9 @@ static void on_fired(struct engine *engine, const struct record *record)
 		inner_release(engine, record);
 		return;
 	}
-	if (!engine->finishing && tracer_slot(engine->tracer, record->slot, record->gen, &slot)) {
+	if (!engine->finishing &&
+	    (record->kind == RECORD_STATUS || tracer_alive(engine->tracer, record->slot, record->gen)) &&
+	    tracer_slot(engine->tracer, record->slot, record->gen, &slot)) {
 		struct rule_input input = { .status =
 						    record->kind == RECORD_STATUS ? (int)record->value : slot.status };
 
@@ -353,8 +381,10 @@ static void on_fired(struct engine *engine, const struct record *record)
 		input.elapsed_ns = record->at_ns > slot.begin_ns ? record->at_ns - slot.begin_ns : 0;
 		rule = rules_match(engine->config.rules, &input, &why);
 		if (rule && engine->trap_count >= TRAPS_MAX) {
+			engine->totals.suppressed++;
+			engine->totals.trapped++;
 			engine->config.failed(engine->config.arg, "too many trapped requests are still running: one "
-								  "more is not followed");
+								  "more is counted, not followed");
 			rule = NULL;
 		}
 		if (rule)
@@ -371,6 +401,15 @@ static void on_fired(struct engine *engine, const struct record *record)
 }
 
 static int watch_pid(struct engine *engine, pid_t pid, bool adopted, struct err *err);
+
+static bool is_adopted(const struct engine *engine, pid_t pid)
+{
+	for (const struct watched *w = engine->watched; w; w = w->next) {
+		if (w->proc.pid == pid)
+			return w->adopted;
+	}
+	return false;
+}
 
 static void on_record(void *arg, const struct record *record)
 {
@@ -392,7 +431,9 @@ static void on_record(void *arg, const struct record *record)
 		break;
 	case RECORD_FORK:
 	case RECORD_ADOPTED:
-		if (watch_pid(engine, (pid_t)record->pid, record->kind == RECORD_ADOPTED, NULL) < 0)
+		/* value: the parent of a fork; what an adopted process forks is adopted too */
+		if (watch_pid(engine, (pid_t)record->pid,
+			      record->kind == RECORD_ADOPTED || is_adopted(engine, (pid_t)record->value), NULL) < 0)
 			tracer_forget(engine->tracer, (pid_t)record->pid);
 		break;
 	default:
@@ -433,6 +474,10 @@ static void on_process_end(void *arg, uint32_t events UNUSED)
 
 	tracer_poll(engine->tracer); /* a fork just before the end still counts */
 	tracer_forget(engine->tracer, gone->proc.pid);
+	for (size_t i = engine->use_count; i-- > 0;) {
+		if (engine->uses[i].pid == gone->proc.pid)
+			engine->uses[i].rule = NULL; /* free for another */
+	}
 	for (struct watched **at = &engine->watched; *at;) {
 		if (*at == gone) {
 			*at = gone->next;
@@ -606,7 +651,7 @@ void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(voi
 		}
 		/* What waits for its turn is not begun any more. */
 		if (t->stage == TRAP_QUEUED)
-			trap_capture_skip(t, "the watch ended before its turn");
+			capture_forgo(engine, t, "the watch ended before its turn");
 	}
 	loop_add_timer(engine->loop, deadline_ns, 2 * NSEC_PER_SEC, give_up, engine, &engine->deadline_source);
 	settle_soon(engine);
@@ -622,7 +667,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->requests = t.counters.requests;
 	ret_totals->inner = t.counters.inner;
 	ret_totals->lost_ring = t.counters.lost_ring;
-	ret_totals->lost_map = t.counters.slot_lost + t.missed;
+	ret_totals->lost_map = t.counters.slot_lost + t.counters.lost_link + t.missed;
 	ret_totals->refused = t.counters.refused + t.counters.refused_conn + t.counters.refused_queue;
 	ret_totals->blind = t.counters.blind + t.counters.bad_read;
 	ret_totals->head_cut = t.counters.head_cut;

@@ -26,7 +26,7 @@ typedef int16_t s16;
 typedef int32_t s32;
 #endif
 
-#define EVENT_LAYOUT 1
+#define EVENT_LAYOUT 2
 
 #define SLOT_BYTES 8192
 #define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
@@ -37,7 +37,9 @@ typedef int32_t s32;
 
 #define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
-#define QUEUE_MAX 8   /* pipelined requests of one connection */
+#define SLOTS_MOST 65536
+#define CLOCKS 256  /* timers; slot i hangs on timer i % CLOCKS */
+#define QUEUE_MAX 8 /* pipelined requests of one connection */
 
 enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
 
@@ -45,8 +47,7 @@ enum slot_flag {
 	SLOT_FASTCGI = 1,  /* else HTTP/1 */
 	SLOT_HEAD_CUT = 2, /* head longer than SLOT_HEAD: its framing is not known */
 	SLOT_REPLY_CUT = 4,
-	SLOT_UNREADABLE = 8, /* bytes went by that could not be read */
-	SLOT_STATUS_FIRED = 16,
+	SLOT_UNREADABLE = 8,	/* bytes went by that could not be read */
 	SLOT_END_INFERRED = 32, /* ended by the next request or by closing */
 	SLOT_ABORTED = 64,	/* the connection ended before the reply did */
 	SLOT_INNER = 128,	/* made by another request that is watched */
@@ -104,12 +105,15 @@ struct slot {
 	u64 end_ns;
 	u64 request_bytes, reply_bytes;
 	u64 parent_gen;
-	u64 child_gen;		     /* the latest inner request made for it */
-	u32 parent_slot, child_slot; /* SLOT_NONE: none */
-	u32 pid, tid;		     /* who holds it: last thread that moved bytes for it */
-	s32 fd;			     /* of its connection in pid, -1 unknown */
-	u32 up_pid;		     /* who received the latest call to somebody else, 0 unknown */
-	s32 up_fd;		     /* of that call, in pid; -1 none */
+	u64 ino;		  /* of its connection's socket */
+	u32 parent_slot;	  /* SLOT_NONE: none */
+	u32 child_pid, child_tid; /* who answered its latest call, once that is over */
+	u16 child_status;
+	u16 fired_status; /* user space was asked about this one already */
+	u32 pid, tid;	  /* who holds it: last thread that moved bytes for it */
+	s32 fd;		  /* of its connection in pid, -1 unknown */
+	u32 up_pid;	  /* who received the latest call to somebody else, 0 unknown */
+	s32 up_fd;	  /* of that call, in pid; -1 none */
 	u16 status;
 	u8 next_limit; /* index of the limit that fires next */
 	u8 up_waiting; /* that call is not answered yet */
@@ -153,6 +157,11 @@ struct ref {	 /* a slot, and which of its lives */
 
 enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 
+struct tuple { /* a TCP connection between two sockets of this host, as its caller sees it */
+	u32 src[4], dst[4];
+	u16 sport, dport; /* host order */
+};
+
 /* A connection of a watched process, keyed by its socket's address in the kernel.
  * User space only looks for those whose socket is gone (tracer_sweep). */
 struct conn {
@@ -168,7 +177,9 @@ struct conn {
 	u8 answered; /* ROLE_CLIENT: bytes came back since the last send */
 	u8 family;
 	u8 owner_pending; /* ROLE_CLIENT: owner was taken at connect, not used yet */
-	u8 pad;
+	u8 linked;	  /* ROLE_CLIENT: 'tuple' is in the map of tuples */
+	struct tuple tuple;
+	u32 pad;
 };
 
 union slot_value { /* the map's value: a whole number of pages for the mapping */
@@ -198,6 +209,11 @@ struct record {
 /* Why a process is looked at. */
 enum target_kind { TARGET_NAMED = 1, TARGET_FORKED = 2, TARGET_ADOPTED = 3 };
 
+/* What user space asks the program that makes the timers. */
+struct clock_order {
+	u32 key;
+};
+
 /* Counters, one set per CPU, summed by user space. */
 struct counters {
 	u64 requests; /* outer ones whose method was recognised */
@@ -210,6 +226,7 @@ struct counters {
 	u64 blind;	   /* socket calls whose bytes cannot be read */
 	u64 head_cut;
 	u64 bad_read;  /* user memory that could not be read */
+	u64 lost_link; /* calls between processes that could not be noted */
 	u64 slot_lost; /* a free slot that would not go back */
 };
 

@@ -325,6 +325,7 @@ void request_spending(const struct slot *outer, const struct slot *holder, uint6
 		      const struct wording *wording, struct incident *incident)
 {
 	struct slot s = *holder;
+	struct spending *cpu;
 	uint64_t whole = until_ns > outer->begin_ns ? until_ns - outer->begin_ns : 0, sum = 0, open_ns, before;
 
 	if (outer != holder && s.begin_ns > outer->begin_ns) {
@@ -334,7 +335,11 @@ void request_spending(const struct slot *outer, const struct slot *holder, uint6
 	}
 	close_segment(&s, until_ns, copied_ns, &open_ns);
 	if (s.acc[SEGMENT_CPU])
-		spend(incident, SPEND_CPU, NULL, NULL, s.acc[SEGMENT_CPU], 1)->open = s.seg_kind == SEGMENT_CPU;
+		cpu = spend(incident, SPEND_CPU, NULL, NULL, s.acc[SEGMENT_CPU], 1);
+	else
+		cpu = NULL;
+	if (cpu)
+		cpu->open = s.seg_kind == SEGMENT_CPU && open_ns;
 	if (s.acc[SEGMENT_RUNNABLE])
 		spend(incident, SPEND_RUNNABLE, NULL, NULL, s.acc[SEGMENT_RUNNABLE], 1);
 	spend_waits(&s, open_ns, wording, incident);

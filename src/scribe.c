@@ -48,6 +48,9 @@ struct scribe {
 
 /* ---- the asking side ---- */
 
+/* More than this on its way is more than a socket's buffer is sure to take. */
+#define ORDERS_MAX 16
+
 static void answered(struct scribe *scribe, uint64_t number, int code, const char *text)
 {
 	for (struct waiting **at = &scribe->waiting; *at; at = &(*at)->next) {
@@ -187,8 +190,13 @@ int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct 
 	struct order order = { .number = ++scribe->number };
 	struct waiting **at = &scribe->waiting, *w;
 	CLEAN(fd) int json_fd = -1;
+	unsigned int under_way = 0;
 	int r = scribe->fd < 0 ? open_process(scribe, err) : 0;
 
+	for (w = scribe->waiting; w; w = w->next)
+		under_way++;
+	if (r == 0 && under_way >= ORDERS_MAX && done)
+		return err_sys(err, -EAGAIN, "the pages of other incidents are still being written");
 	if (r == 0)
 		r = json_memfd(incident, &json_fd, err);
 	if (r < 0)

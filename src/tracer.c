@@ -10,13 +10,17 @@
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
+#include <fcntl.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 
 #define SLOTS_DEFAULT 2048
-#define SLOTS_MOST 65536
+#define CLOCK_TRIES 4000
+#define BRING 24
 #define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
 #define CONN_DOUBT_NS (5 * NSEC_PER_SEC) /* one with a request in flight is looked at */
 
@@ -31,10 +35,31 @@ struct tracer {
 };
 
 static __thread char first_words[256]; /* what libbpf said first, for the error's text */
+static __thread char refusal[256];     /* the verifier's last word, when it was that */
+
+/* It stands right above the line 'processed N insns'. */
+static void keep_refusal(const char *fmt, va_list ap)
+{
+	CLEAN(free) char *text = NULL;
+	char *end, *line;
+
+	if (vasprintf(&text, fmt, ap) < 0) {
+		text = NULL;
+		return;
+	}
+	end = strstr(text, "\nprocessed ");
+	if (!end)
+		return;
+	*end = '\0';
+	line = strrchr(text, '\n');
+	snprintf(refusal, sizeof(refusal), "%s", line ? line + 1 : text);
+}
 
 static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 {
-	if (level == LIBBPF_WARN && !first_words[0])
+	if (level == LIBBPF_WARN && strstr(fmt, "PROG LOAD LOG"))
+		keep_refusal(fmt, ap);
+	else if (level == LIBBPF_WARN && !first_words[0])
 		vsnprintf(first_words, sizeof(first_words), fmt, ap);
 	return 0;
 }
@@ -54,6 +79,11 @@ bool tracer_kernel_has(const char *tracepoint)
 static int explain(int code, struct err *err)
 {
 	first_words[strcspn(first_words, "\n")] = '\0';
+	/* The verifier says 'not permitted' too, but no capability mends that. */
+	if (refusal[0])
+		return err_say(err, -ENOTSUP,
+			       "this kernel refuses a BPF program (%s: %s): a fault of reqtrap, please report it",
+			       first_words, refusal);
 	if (code == -EPERM || code == -EACCES)
 		return err_say(err, -EPERM,
 			       "cannot load the BPF programs: not permitted. Run as root, or grant "
@@ -97,6 +127,52 @@ static int map_slots(struct tracer *t, struct err *err)
 	return 0;
 }
 
+/* The kernel makes a timer out of what the slab of this CPU has at hand (it may not
+ * wait there), and a slab that is used up is only replaced by somebody who may wait.
+ * Pipes, timerfds and sockets are of the like sizes: making some brings in new slabs. */
+static void bring_slabs(void)
+{
+	int fds[BRING][6];
+
+	memset(fds, 0xff, sizeof(fds));
+	for (int i = 0; i < BRING; i++) {
+		if (pipe2(fds[i], O_CLOEXEC) < 0 || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds[i] + 2) < 0)
+			break;
+		fds[i][4] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+		fds[i][5] = eventfd(0, EFD_CLOEXEC);
+	}
+	for (int i = 0; i < BRING; i++) {
+		for (int k = 0; k < 6; k++) {
+			if (fds[i][k] >= 0)
+				close(fds[i][k]);
+		}
+	}
+}
+
+static int make_clocks(struct tracer *t, struct err *err)
+{
+	int fd = bpf_program__fd(t->skel->progs.clock_make);
+
+	for (uint32_t key = 0; key < CLOCKS && t->config.limit_count; key++) {
+		struct clock_order order = { .key = key };
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
+		int tries = 0;
+
+		do {
+			if (tries)
+				bring_slabs();
+			if (tries > 10)
+				usleep(500);
+			if (bpf_prog_test_run_opts(fd, &opts) < 0)
+				return err_sys(err, -errno, "cannot make the kernel's timers");
+		} while (opts.retval && ++tries < CLOCK_TRIES);
+		if (opts.retval)
+			return err_say(err, -ENOMEM, "the kernel has no memory for timers (number %u of %d, step %u)",
+				       key, CLOCKS, opts.retval);
+	}
+	return 0;
+}
+
 static int on_record(void *arg, void *data, size_t size)
 {
 	struct tracer *t = arg;
@@ -120,10 +196,10 @@ static int load(struct tracer *t, struct err *err)
 	if (r < 0)
 		return r;
 	bpf_map__set_max_entries(skel->maps.slots, t->slot_count);
-	bpf_map__set_max_entries(skel->maps.clocks, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.free_slots, t->slot_count);
 	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
 		skel->bss->limits[i] = t->config.limits[i];
+	skel->rodata->slot_count = t->slot_count;
 	skel->bss->limit_count = (uint32_t)t->config.limit_count;
 	for (int status = 100; status < 1000 && t->config.want_status; status++) {
 		if (t->config.want_status(t->config.arg, status))
@@ -133,6 +209,8 @@ static int load(struct tracer *t, struct err *err)
 	if (r < 0)
 		return explain(r, err);
 	r = map_slots(t, err);
+	if (r == 0)
+		r = make_clocks(t, err);
 	if (r < 0)
 		return r;
 	t->ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), on_record, t, NULL);
@@ -163,7 +241,7 @@ int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, 
 	t->stats_fd = -1;
 	t->slot_count = config->slots ? config->slots : SLOTS_DEFAULT;
 	libbpf_set_print(quiet);
-	first_words[0] = '\0';
+	first_words[0] = refusal[0] = '\0';
 	/* Kernels before 5.11 count maps against this; where it is refused it is not needed. */
 	setrlimit(RLIMIT_MEMLOCK, &unlimited);
 	t->skel = requests_bpf__open();
@@ -203,10 +281,12 @@ static void give_back(struct tracer *t, uint32_t index)
 	bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_slots), NULL, &index, BPF_ANY);
 }
 
-static void slot_abort(struct tracer *t, uint32_t index)
+static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
 {
 	struct slot *s = &t->slots[index].slot;
 
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen)
+		return;
 	s->flags |= SLOT_ABORTED;
 	s->end_ns = now_ns();
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
@@ -232,7 +312,7 @@ void tracer_forget(struct tracer *t, pid_t pid)
 
 		if (s->pid != (uint32_t)pid || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 			continue;
-		slot_abort(t, i);
+		slot_abort(t, i, s->gen);
 	}
 }
 
@@ -268,8 +348,38 @@ static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
 		return idle > CONN_IDLE_NS;
 	if (s->fd < 0 || socket_open(s, conn->ino))
 		return false;
-	slot_abort(t, oldest->slot);
+	slot_abort(t, oldest->slot, oldest->gen);
 	return true;
+}
+
+bool tracer_alive(struct tracer *t, uint32_t index, uint64_t gen)
+{
+	struct slot *s;
+
+	if (index >= t->slot_count)
+		return false;
+	s = &t->slots[index].slot;
+	if (s->gen != gen || s->client.family != AF_UNIX || s->fd < 0 || socket_open(s, s->ino))
+		return true;
+	slot_abort(t, index, gen);
+	return false;
+}
+
+bool tracer_child(struct tracer *t, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen)
+{
+	uint64_t oldest = UINT64_MAX;
+
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		const struct slot *s = &t->slots[i].slot;
+
+		if (s->parent_slot != index || s->parent_gen != gen || s->begin_ns >= oldest ||
+		    (s->state != SLOT_OPEN && s->state != SLOT_HELD))
+			continue;
+		oldest = s->begin_ns;
+		*ret_index = i;
+		*ret_gen = s->gen;
+	}
+	return oldest != UINT64_MAX;
 }
 
 void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg)
@@ -288,7 +398,7 @@ void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
-		if (s->state == SLOT_ENDED && now - s->end_ns > CONN_DOUBT_NS && !owned(arg, i, s->gen))
+		if (s->state == SLOT_ENDED && s->end_ns + CONN_DOUBT_NS < now && !owned(arg, i, s->gen))
 			tracer_release(t, i, s->gen);
 	}
 }

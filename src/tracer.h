@@ -39,6 +39,13 @@ void tracer_poll(struct tracer *tracer);    /* calls record() for each; does not
 /* Copies a slot as it is now. False when it is no longer this request. */
 bool tracer_slot(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
 
+/* The oldest open request that was made for this one. False: none. */
+bool tracer_child(struct tracer *tracer, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen);
+
+/* False when the request came on a unix socket that its process has closed meanwhile,
+ * which nothing tells: it is ended then. Looks into /proc. */
+bool tracer_alive(struct tracer *tracer, uint32_t index, uint64_t gen);
+
 /* Keeps an open slot past its end (RECORD_ENDED will follow). False: it is over. */
 bool tracer_hold(struct tracer *tracer, uint32_t index, uint64_t gen);
 /* The opposite; gives the slot back if the request ended meanwhile. */

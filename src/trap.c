@@ -120,25 +120,48 @@ static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen, bool held)
 	return true;
 }
 
-/* From the outer request down to who holds it now: each call it has made that is
- * still being answered, on this host. */
+/* From the outer request down to who holds it now: the oldest call that is still being
+ * answered on this host, and so on. A status that just fired names its sender. */
 static void follow_chain(struct trap *trap, const struct record *record)
 {
-	for (;;) {
-		struct hop_ref *last = &trap->hop[trap->hop_count - 1];
-		uint32_t slot = last->copy.child_slot;
-		uint64_t gen = last->copy.child_gen;
-		bool fired = record->inner_gen && record->inner_slot == slot && record->inner_gen == gen;
+	struct tracer *tracer = trap->world->tracer;
 
-		if (slot == SLOT_NONE || !gen || trap->hop_count == TRAP_HOPS)
-			return;
-		if (!fired && !tracer_hold(trap->world->tracer, slot, gen))
+	while (trap->hop_count < TRAP_HOPS) {
+		const struct hop_ref *last = &trap->hop[trap->hop_count - 1];
+		bool fired = record->inner_gen && trap->hop_count == 1;
+		uint32_t slot = record->inner_slot;
+		uint64_t gen = record->inner_gen;
+
+		if (!fired &&
+		    (!tracer_child(tracer, last->slot, last->gen, &slot, &gen) || !tracer_hold(tracer, slot, gen)))
 			return;
 		if (!hop_add(trap, slot, gen, true)) {
-			tracer_release(trap->world->tracer, slot, gen);
+			tracer_release(tracer, slot, gen);
 			return;
 		}
 	}
+}
+
+/* A failing status that a proxy only passes on: the process that made it has just
+ * handed it over and is the one to look at. */
+static void answered_by(struct trap *trap)
+{
+	const struct slot *last = &trap->hop[trap->hop_count - 1].copy;
+	struct incident *in = trap->incident;
+	struct hop *hop;
+	char text[256];
+
+	if (in->reason != REASON_STATUS_CODE || !last->child_pid || last->child_status != in->status)
+		return;
+	request_endpoint(&last->up, last->up_path, text, sizeof(text));
+	text_set(&in->chain[in->chain_count - 1].via, text);
+	hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
+	if (!hop)
+		return;
+	hop->pid = (pid_t)last->child_pid;
+	hop->tid = (pid_t)last->child_tid;
+	proc_name(hop->pid, text, sizeof(text));
+	text_set(&hop->process, text);
 }
 
 static void chain_words(struct trap *trap)
@@ -161,6 +184,7 @@ static void chain_words(struct trap *trap)
 			text_set(&hop->via, text);
 		}
 	}
+	answered_by(trap);
 	in->holder_pid = in->chain[in->chain_count - 1].pid;
 	in->holder_tid = in->chain[in->chain_count - 1].tid;
 }
@@ -348,9 +372,12 @@ void trap_free(struct trap *trap)
 		if (trap->hop[i].held)
 			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
 	}
-	if (trap->action)
+	if (trap->action) {
 		action_abort(trap->action);
-	scribe_forget(trap->world->scribe, trap);
+		scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
+	}
+	if (trap->world->scribe)
+		scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);
 	loop_remove(trap->world->loop, trap->analyst_source);
 	pair = (struct pair){ trap->job, trap->analyst };
@@ -476,6 +503,8 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 	trap->analyst = NULL;
 	loop_remove(trap->world->loop, trap->analyst_source);
 	trap->analyst_source = NULL;
+	if (in->analysis.failed && in->capture.failed && !strcmp(in->capture.failed, strerror(EPIPE)))
+		text_set(&in->capture.failed, in->analysis.failed);
 	if (in->analysis.language)
 		text_set(&in->process.language, in->analysis.language);
 	snprintf(path, sizeof(path), "/proc/%d", in->holder_pid);
@@ -565,6 +594,16 @@ void trap_capture(struct trap *trap)
 	}
 	if (r == 0)
 		r = order_capture(trap, &err);
+	if (r == -EPIPE || r == -ECONNRESET) {
+		/* The one kept warm has died meanwhile. */
+		pair = (struct pair){ trap->job, trap->analyst };
+		pair_drop(&pair);
+		r = pair_start(&pair, &err);
+		trap->job = pair.job;
+		trap->analyst = pair.analyst;
+		if (r == 0)
+			r = order_capture(trap, &err);
+	}
 	if (r == 0)
 		r = loop_add_fd(world->loop, dump_fd(trap->job), EPOLLIN, on_dump, trap, &trap->job_source);
 	if (r == 0)
@@ -734,16 +773,18 @@ static void on_written(void *arg, int code, const char *text)
 void trap_store(struct trap *trap)
 {
 	struct err err;
+	int r;
 
 	if (trap->writing || (!trap->entry && entry_begin(trap) < 0))
 		return;
-	trap->dirty = false;
 	verdict_make(trap->incident);
 	trap->writing = true;
-	if (scribe_write(trap->world->scribe, trap->entry, trap->incident, on_written, trap, &err) < 0) {
-		trap->writing = false;
+	r = scribe_write(trap->world->scribe, trap->entry, trap->incident, on_written, trap, &err);
+	trap->writing = r == 0;
+	/* -EAGAIN: the scribe has its hands full; it is asked again when it has answered. */
+	trap->dirty = r == -EAGAIN;
+	if (r < 0 && r != -EAGAIN)
 		store_failed(trap, err.text);
-	}
 }
 
 bool trap_done(const struct trap *trap)

@@ -82,24 +82,36 @@ __noinline u32 take_head(struct slot *s, const struct source *src, u64 skip, u32
 	return got;
 }
 
+#define TAIL_IOVECS 24
+
 /* The last eight bytes that the call moved, shifted into a tail kept so far: the
  * newest byte is the lowest. Only for chunked bodies and FastCGI. */
 __noinline u64 take_tail(const struct source *src, u64 tail)
 {
+	struct user_iovec whole;
+	u32 first = 0;
 	u64 left;
 
 	if (!src || !src->readable)
 		return 0;
-	left = src->len;
-	for (int i = 0; i < 24; i++) {
-		struct user_iovec v = { src->base, src->len };
-		u64 raw = 0;
+	/* Read once: read in each round, the compiler lets the loop's end fall through to its
+	 * head, and older verifiers (6.1) take only a jump for the way back. */
+	whole.base = src->base;
+	left = whole.len = src->len;
+	if (src->iov_count > TAIL_IOVECS) {
+		/* Too many to add up: the last ones are taken as if all were moved. */
+		first = src->iov_count - TAIL_IOVECS;
+		left = ~0ull;
+	}
+	for (int i = 0; i < TAIL_IOVECS; i++) {
+		struct user_iovec v = whole;
+		u64 raw = 0, at = first + i;
 		u32 n;
 
 		if (src->iov_count) {
-			if ((u32)i >= src->iov_count)
+			if (at >= src->iov_count)
 				break;
-			if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + i * sizeof(v))))
+			if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + at * sizeof(v))))
 				return 0;
 		} else if (i) {
 			break;

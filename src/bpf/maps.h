@@ -6,6 +6,7 @@
 
 /* Set by user space before load (const) or at any time (the rest). */
 const volatile u32 layout = EVENT_LAYOUT;
+const volatile u32 slot_count = 2048;
 const volatile bool follow = true; /* look at who answers the calls of watched requests */
 u64 limits[LIMITS_MAX];
 u32 limit_count;
@@ -15,15 +16,9 @@ u32 client_conns;      /* how many calls to others were ever seen: 0 spares stra
 enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
 enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
 
-struct tuple { /* a TCP connection between two sockets of this host */
-	u32 src[4], dst[4];
-	u16 sport, dport; /* host order */
-};
-
 struct clock {
 	struct bpf_timer timer;
-	u32 armed;
-	u32 ready;
+	u64 due_ns; /* when it rings; 0: it does not */
 };
 
 struct {
@@ -42,7 +37,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2048);
+	__uint(max_entries, CLOCKS);
 	__type(key, u32);
 	__type(value, struct clock);
 } clocks SEC(".maps");

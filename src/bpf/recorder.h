@@ -60,7 +60,12 @@ static __always_inline void segment_to(struct slot *s, u32 kind, u64 now)
 
 static __always_inline u32 event_place(u32 n)
 {
-	return n < SLOT_EVENTS_KEPT ? n : SLOT_EVENTS_KEPT + (n - SLOT_EVENTS_KEPT) % (SLOT_EVENTS - SLOT_EVENTS_KEPT);
+	if (n >= SLOT_EVENTS_KEPT)
+		n = SLOT_EVENTS_KEPT + (n - SLOT_EVENTS_KEPT) % (SLOT_EVENTS - SLOT_EVENTS_KEPT);
+	/* The compiler knows the bound and would drop the callers' test of it, which
+	 * the verifier of older kernels needs. */
+	asm volatile("" : "+r"(n));
+	return n;
 }
 
 /* Equal neighbours are merged: thousands of small reads are one line. */
@@ -139,57 +144,111 @@ static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 
 /* ---- begin and end ---- */
 
-static int on_clock(void *map, u32 *key, struct clock *c)
+/* When the slot wants to be looked at next, 0: not at all. With 'fire' what is due
+ * fires first. An inner request fires for itself only when nobody waits for it any
+ * more: its outer one has the limit. */
+__noinline u64 slot_due(u32 index, u64 now, u32 fire)
 {
-	struct slot *s = slot_at(*key);
-	struct ref ref = { .slot = *key };
-	u64 now, due;
+	struct ref ref = { .slot = index }, parent;
+	struct slot *s = slot_at(index);
+	u64 limit;
 	u32 i;
 
-	__sync_lock_test_and_set(&c->armed, 0);
-	if (!s || (s->state != SLOT_OPEN && s->state != SLOT_HELD) || (s->flags & SLOT_INNER))
+	if (!s || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 		return 0;
 	i = s->next_limit;
 	if (i >= limit_count || i >= LIMITS_MAX)
 		return 0;
-	now = bpf_ktime_get_ns();
-	due = s->begin_ns + limits[i & (LIMITS_MAX - 1)];
-	if (now >= due && !s->method && !(s->flags & SLOT_FASTCGI)) {
-		/* A few bytes that may become a request are none yet. */
-		due = now + limits[i & (LIMITS_MAX - 1)];
-	} else if (now >= due) {
-		ref.gen = s->gen;
-		s->next_limit = i + 1;
-		event(s, EVENT_LIMIT, -1, limits[i & (LIMITS_MAX - 1)], now, 0);
-		if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
-			send_record(RECORD_LIMIT, &ref, limits[i & (LIMITS_MAX - 1)], NULL, s->pid);
-		i++;
-		if (i >= limit_count || i >= LIMITS_MAX)
-			return 0;
-		due = s->begin_ns + limits[i & (LIMITS_MAX - 1)];
+	limit = limits[i & (LIMITS_MAX - 1)];
+	if (now < s->begin_ns + limit)
+		return s->begin_ns + limit;
+	parent.slot = s->parent_slot;
+	parent.gen = s->parent_gen;
+	/* A few bytes that may become a request are none yet; a reply that has begun and
+	 * whose end cannot be known may be over. */
+	if (slot_of(&parent) || (!s->method && !(s->flags & SLOT_FASTCGI)) || s->out_phase == OUT_UNKNOWN)
+		return now + limit;
+	if (!fire)
+		return now;
+	ref.gen = s->gen;
+	s->next_limit = i + 1;
+	event(s, EVENT_LIMIT, -1, limit, now, 0);
+	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
+		send_record(RECORD_LIMIT, &ref, limit, NULL, s->pid);
+	i++;
+	return i < limit_count && i < LIMITS_MAX ? s->begin_ns + limits[i & (LIMITS_MAX - 1)] : 0;
+}
+
+/* The earliest of all slots that hang on this timer. */
+static __always_inline u64 clock_next(u32 key, u64 now, u32 fire)
+{
+	u64 next = 0, due;
+
+	for (u32 k = 0; k < SLOTS_MOST / CLOCKS; k++) {
+		u32 index = key + k * CLOCKS;
+
+		if (index >= slot_count)
+			break;
+		due = slot_due(index, now, fire);
+		if (due && (!next || due < next))
+			next = due;
 	}
-	/* A younger request has taken the slot, or the next limit is still to come. */
-	c->armed = 1;
-	bpf_timer_start(&c->timer, due > now ? due - now : 1, 0);
+	return next;
+}
+
+/* Slots share timers, and a timer is set only when it is not set or set too late: under
+ * load that is one timer operation per limit, not per request. Nothing is lost between
+ * a request that begins and a callback that looks: both write first what the other
+ * reads (the slot, 'due_ns'), by exchanges that are full barriers, and the callback
+ * looks once more after it has set the timer. */
+static int on_clock(void *map, u32 *key, struct clock *c)
+{
+	u64 now = bpf_ktime_get_ns(), next;
+
+	__sync_lock_test_and_set(&c->due_ns, 0);
+	next = clock_next(*key, now, 1);
+	if (!next)
+		return 0;
+	__sync_lock_test_and_set(&c->due_ns, next);
+	bpf_timer_start(&c->timer, next > now ? next - now : 1, 0);
+	now = bpf_ktime_get_ns();
+	if (clock_next(*key, now, 0) < next) {
+		__sync_lock_test_and_set(&c->due_ns, now);
+		bpf_timer_start(&c->timer, 1, 0);
+	}
 	return 0;
 }
 
-/* One timer operation per limit and slot, not per request: a timer that is already
- * on its way finds out by itself that the slot has a younger request. The full
- * barrier of the swap orders our begin_ns before the look at 'armed'. */
-static __always_inline void clock_arm(u32 index)
+static __always_inline void clock_arm(u32 index, u64 now)
 {
-	struct clock *c = bpf_map_lookup_elem(&clocks, &index);
+	u32 key = index % CLOCKS;
+	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
+	u64 due = now + limits[0], set;
 
 	if (!c || !limit_count)
 		return;
-	if (!c->ready) {
-		bpf_timer_init(&c->timer, &clocks, 1 /* CLOCK_MONOTONIC */);
-		bpf_timer_set_callback(&c->timer, on_clock);
-		c->ready = 1;
-	}
-	if (__sync_val_compare_and_swap(&c->armed, 0, 1) == 0)
-		bpf_timer_start(&c->timer, limits[0], 0);
+	set = __sync_fetch_and_add(&c->due_ns, 0);
+	if (set && set <= due)
+		return;
+	__sync_lock_test_and_set(&c->due_ns, due);
+	bpf_timer_start(&c->timer, limits[0], 0);
+}
+
+/* Making a timer takes memory that the kernel may not have at hand in the midst of
+ * traffic, so user space has them made one by one before anything is attached. */
+SEC("syscall")
+int clock_make(struct clock_order *order)
+{
+	u32 key = order->key;
+	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
+	long r;
+
+	if (!c)
+		return 1;
+	r = bpf_timer_init(&c->timer, &clocks, 1 /* CLOCK_MONOTONIC */);
+	if (r && r != -16 /* EBUSY: it is there */)
+		return 2;
+	return bpf_timer_set_callback(&c->timer, on_clock) ? 3 : 0;
 }
 
 static __always_inline void endpoint_of(u64 sock, struct endpoint *at)
@@ -221,7 +280,7 @@ static __always_inline void unix_path_of(u64 sock, u8 *path)
 __noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref *parent)
 {
 	u64 now = bpf_ktime_get_ns();
-	struct slot *s, *p;
+	struct slot *s;
 	u32 index;
 
 	if (!conn || !parent)
@@ -244,8 +303,9 @@ __noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref
 	s->head_ns = s->reply_ns = s->end_ns = 0;
 	s->last_ns = now;
 	s->request_bytes = s->reply_bytes = 0;
-	s->child_gen = 0;
-	s->child_slot = SLOT_NONE;
+	s->child_pid = s->child_tid = 0;
+	s->child_status = s->fired_status = 0;
+	s->ino = conn->ino;
 	s->parent_gen = parent->gen;
 	s->parent_slot = parent->slot;
 	s->pid = s->tid = 0;
@@ -267,12 +327,8 @@ __noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref
 	s->waker = 0;
 	endpoint_of(sk, &s->client);
 	s->up.family = 0;
-	p = slot_of(parent);
-	if (p) {
+	if (slot_of(parent))
 		s->flags |= SLOT_INNER;
-		p->child_slot = index;
-		p->child_gen = s->gen;
-	}
 	conn->in.slot = index;
 	conn->in.gen = s->gen;
 	conn->queue[(conn->queue_head + conn->queue_len) & (QUEUE_MAX - 1)] = conn->in;
@@ -289,12 +345,20 @@ static __always_inline void slot_give_back(u32 index)
 
 __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted)
 {
-	struct ref ref = { .slot = index, .gen = gen };
-	struct slot *s = slot_of(&ref);
+	struct ref ref = { .slot = index, .gen = gen }, parent;
+	struct slot *s = slot_of(&ref), *p;
 	u64 now = bpf_ktime_get_ns();
 
 	if (!s)
 		return 0;
+	parent.slot = s->parent_slot;
+	parent.gen = s->parent_gen;
+	p = slot_of(&parent);
+	if (p) {
+		p->child_pid = s->pid;
+		p->child_tid = s->tid;
+		p->child_status = s->status;
+	}
 	s->flags |= flags;
 	/* An end that was only inferred is when the last byte went by. */
 	s->end_ns = flags & SLOT_END_INFERRED ? s->last_ns : now;
@@ -307,6 +371,8 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted)
 	}
 	if (__sync_val_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED) == SLOT_HELD)
 		send_record(RECORD_ENDED, &ref, 0, NULL, s->pid);
+	else if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN)
+		slot_give_back(index); /* user space let go of it between the two */
 	return 0;
 }
 
@@ -317,8 +383,13 @@ static __always_inline void conn_pop(struct conn *conn, u32 flags)
 
 	if (!conn->queue_len)
 		return;
-	if (conn->in.gen == oldest->gen && conn->in.slot == oldest->slot)
+	if (conn->in.gen == oldest->gen && conn->in.slot == oldest->slot) {
 		conn->in.gen = 0;
+		/* The rest of a refused upload is counted off; without a length it is
+		 * whatever does not look like a request. */
+		if (conn->in_phase != IN_LENGTH)
+			conn->in_phase = IN_IDLE;
+	}
 	slot_end(oldest->slot, oldest->gen, flags, 1);
 	oldest->gen = 0;
 	conn->queue_head = (conn->queue_head + 1) & (QUEUE_MAX - 1);

@@ -34,6 +34,18 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 /* ---- requests coming in ---- */
 
+/* The last chunk, with or without trailers. These come in the write that begins with
+ * it: '0\r\nName: value\r\n\r\n'. */
+static __always_inline bool chunks_ended(const struct source *src, u64 tail)
+{
+	u32 n;
+
+	if (tail_is_last_chunk(tail))
+		return true;
+	return (tail & 0xffffffffull) == 0x0d0a0d0aull &&
+	       (peek(src, 0, &n) & 0xffffff) == ('0' | '\r' << 8 | '\n' << 16);
+}
+
 /* The head is complete at scanned.end: what body follows? */
 static __always_inline void request_framed(struct conn *conn, struct slot *s, const struct scanned *sc, u64 now)
 {
@@ -48,6 +60,17 @@ static __always_inline void request_framed(struct conn *conn, struct slot *s, co
 		if (conn->in_left)
 			conn->in_phase = IN_LENGTH;
 	}
+}
+
+/* A new request comes while the end of the last reply has not been seen (a head too
+ * long to look through, trailers): the client knows that it was over. */
+static __always_inline void reply_given_up(struct conn *conn)
+{
+	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
+
+	if (s && s->reply_ns && (s->out_phase == OUT_UNKNOWN || s->out_phase == OUT_CHUNKED))
+		conn_pop(conn, SLOT_END_INFERRED);
 }
 
 /* Feeds what a read brought, from 'skip' on. Returns how many bytes it used. */
@@ -83,7 +106,7 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 		}
 		if (conn->in_phase == IN_CHUNKED) {
 			conn->in_tail = take_tail(src, conn->in_tail);
-			if (tail_is_last_chunk(conn->in_tail))
+			if (chunks_ended(src, conn->in_tail))
 				conn->in_phase = IN_IDLE;
 		}
 		return avail;
@@ -92,12 +115,15 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 		u64 w = peek(src, skip, &n);
 		bool fastcgi = is_fastcgi_begin(w, n);
 
+		if (n && ((w & 0xff) == '\r' || (w & 0xff) == '\n'))
+			return 1; /* an empty line before a request is none */
 		if (!fastcgi && (n == 0 || !method_of(w, n)))
 			return avail; /* not a request: what it is we do not know */
+		conn->role = ROLE_SERVER;
+		reply_given_up(conn);
 		index = slot_begin(conn, src->sk, fastcgi ? SLOT_FASTCGI : 0, parent);
 		if (index == SLOT_NONE)
 			return avail;
-		conn->role = ROLE_SERVER;
 		conn->in_phase = fastcgi ? IN_FASTCGI : IN_HEAD;
 		s = slot_at(index);
 		if (!s)
@@ -106,8 +132,7 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 		bind_thread(s, index, now);
 		if (s->flags & SLOT_INNER)
 			COUNT(inner);
-		else
-			clock_arm(index);
+		clock_arm(index, now);
 		if (fastcgi) {
 			if (!(s->flags & SLOT_INNER))
 				COUNT(requests);
@@ -240,6 +265,8 @@ static __noinline struct conn *conn_of(struct sock *sk, u32 create)
 			return conn;
 		}
 		conn_end(conn, SLOT_END_INFERRED);
+		if (conn->linked)
+			bpf_map_delete_elem(&tuples, &conn->tuple);
 		__builtin_memset(conn, 0, sizeof(*conn));
 		conn->ino = ino;
 		conn->family = BPF_CORE_READ(sk, __sk_common.skc_family);
@@ -256,9 +283,12 @@ static __noinline struct conn *conn_of(struct sock *sk, u32 create)
 	return bpf_map_lookup_elem(&conns, &key);
 }
 
-__noinline int target_known(u32 tgid)
+/* enum target_kind, 0: a stranger. */
+__noinline u32 target_known(u32 tgid)
 {
-	return bpf_map_lookup_elem(&targets, &tgid) != NULL;
+	u32 *kind = bpf_map_lookup_elem(&targets, &tgid);
+
+	return kind ? *kind : 0;
 }
 
 __noinline int adopt(u32 tgid, const struct ref *parent)
@@ -288,8 +318,9 @@ static __always_inline int on_recv(struct sock *sk, struct source *src)
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct ref parent = {};
 	struct conn *conn;
+	struct slot *s;
 	u64 now, skip = 0;
-	int known = target_known(tgid);
+	u32 known = target_known(tgid);
 
 	src->sk = (u64)sk;
 	if (!known) {
@@ -318,7 +349,17 @@ static __always_inline int on_recv(struct sock *sk, struct source *src)
 				COUNT(blind);
 			return 0;
 		}
-		if (!is_fastcgi_begin(w, n) && !method_of(w, n)) {
+		if (known && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
+			/* An answer: a connection to somebody else, made before we looked. */
+			conn = conn_of(sk, 1);
+			if (conn) {
+				conn->role = ROLE_CLIENT;
+				conn->answered = 1;
+				conn->last_ns = now;
+			}
+			return 0;
+		}
+		if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
 			struct slot *p = slot_of(&parent);
 
 			if (!known && p)
@@ -327,6 +368,9 @@ static __always_inline int on_recv(struct sock *sk, struct source *src)
 		}
 		if (known && follow && client_conns)
 			find_parent(src, &parent);
+		/* Who was only adopted is of interest for the calls it answers. */
+		if (known == TARGET_ADOPTED && !slot_of(&parent))
+			return 0;
 		if (!known)
 			adopt(tgid, &parent);
 		conn = conn_of(sk, 1);
@@ -339,26 +383,27 @@ static __always_inline int on_recv(struct sock *sk, struct source *src)
 	/* Bytes of a body whose length is unknown end where the next request begins. */
 	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
 		conn->in_phase = IN_IDLE;
-	for (int i = 0; i < QUEUE_MAX; i++) {
+	for (int i = 0; i < 2 * QUEUE_MAX + 2; i++) {
 		u64 used = feed_request(conn, src, skip, &parent);
 
 		skip += used;
 		if (!used || skip >= src->len)
 			break;
 	}
-	if (conn->in_phase != IN_IDLE) {
-		struct slot *s = slot_of(&conn->in);
-
-		if (s)
-			bind_thread(s, conn->in.slot, now);
-	}
+	if (skip < src->len)
+		COUNT(refused_queue); /* more requests in one read than are looked at */
+	s = slot_of(&conn->in);
+	if (s)
+		bind_thread(s, conn->in.slot, now);
 	return 0;
 }
 
 /* ---- replies going out ---- */
 
-/* Tells user space of a status that some rule asks for. The inner request's status
- * fires for the outer one: at that moment the worker still holds it. */
+/* Tells user space of a status that some rule asks for. What a FastCGI worker sends is
+ * what its proxy passes on, so it fires for the outer request, while the worker still
+ * holds it. What another HTTP server answers may be changed or not be passed on at all:
+ * there the outer request's own status counts. */
 static __always_inline void status_check(struct slot *s, const struct ref *self, u64 now)
 {
 	struct ref outer = *self, up;
@@ -376,12 +421,14 @@ static __always_inline void status_check(struct slot *s, const struct ref *self,
 		p = slot_of(&up);
 		if (!p)
 			break;
+		if (!(o->flags & SLOT_FASTCGI))
+			return;
 		outer = up;
 		o = p;
 	}
-	if (o->flags & SLOT_STATUS_FIRED)
+	if (o->fired_status == status)
 		return;
-	o->flags |= SLOT_STATUS_FIRED;
+	o->fired_status = status;
 	if (o != s)
 		__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD);
 	__sync_val_compare_and_swap(&o->state, SLOT_OPEN, SLOT_HELD);
@@ -442,23 +489,36 @@ static __always_inline bool fastcgi_ended(const struct source *src)
 	return (w & 0xffff) == 0x0301 && (w >> 32 & 0xffff) == 0x0800;
 }
 
+#define FASTCGI_STDERR 7
+
 __noinline u32 fastcgi_reply(struct slot *s, const struct source *src, const struct ref *self)
 {
 	u64 now = bpf_ktime_get_ns();
+	u32 at = 0;
 
 	if (!s || !src || !self)
 		return 0;
-	if (!s->status && take_head(s, src, 0, 1) && s->reply_len >= 24) {
-		/* record header of 8 bytes, then 'Status: NNN', else it is a 200 */
-		s->status = 200;
-		if ((*(u64 *)(s->reply + 8) | 0x0000202020202020ull) ==
-		    (WORD('s', 't', 'a', 't', 'u', 's', ':', ' ') | 0x0000202020202020ull)) {
-			u32 code = three_digits(s->reply + 16);
-
-			if (code >= 100 && code < 1000)
-				s->status = code;
+	if (!s->status && take_head(s, src, 0, 1)) {
+		/* What PHP logs (STDERR records) may come before the reply itself. */
+		for (int i = 0; i < 8; i++) {
+			asm volatile("%0 &= 0x7ff" : "+r"(at));
+			if (at + 24 > s->reply_len || s->reply[at + 1] != FASTCGI_STDERR)
+				break;
+			at += 8 + (s->reply[at + 4] << 8 | s->reply[at + 5]) + s->reply[at + 6];
 		}
-		status_check(s, self, now);
+		asm volatile("%0 &= 0x7ff" : "+r"(at));
+		if (at + 24 <= s->reply_len) {
+			/* record header of 8 bytes, then 'Status: NNN', else it is a 200 */
+			s->status = 200;
+			if ((*(u64 *)(s->reply + at + 8) | 0x0000202020202020ull) ==
+			    (WORD('s', 't', 'a', 't', 'u', 's', ':', ' ') | 0x0000202020202020ull)) {
+				u32 code = three_digits(s->reply + at + 16);
+
+				if (code >= 100 && code < 1000)
+					s->status = code;
+			}
+			status_check(s, self, now);
+		}
 	}
 	return fastcgi_ended(src);
 }
@@ -542,7 +602,7 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 			s->reply_bytes += avail - used;
 			if (avail > used) {
 				s->tail = take_tail(src, 0);
-				over = tail_is_last_chunk(s->tail);
+				over = chunks_ended(src, s->tail);
 			}
 			used = avail;
 		} else if (!over) {
@@ -558,37 +618,37 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 		s->reply_bytes += avail;
 		if (s->out_phase == OUT_CHUNKED) {
 			s->tail = take_tail(src, s->tail);
-			over = tail_is_last_chunk(s->tail);
+			over = chunks_ended(src, s->tail);
 		}
 	}
 	event(s, EVENT_SEND, src->nr, used, now, 0);
 	if (over) {
-		/* What is left of the request's body (a refused upload) is still its own. */
-		if (conn->in_phase == IN_UNKNOWN)
-			conn->in_phase = IN_IDLE;
 		conn_pop(conn, 0);
 	}
 	return used;
 }
 
-static __always_inline void tuple_remember(u64 key)
+static __always_inline void tuple_remember(struct conn *conn, u64 key)
 {
 	struct sock *sk = (struct sock *)key;
 	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	struct tuple t = {};
+	struct tuple *t = &conn->tuple;
 
 	if (family == AF_INET) {
-		t.src[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		t.dst[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		t->src[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		t->dst[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	} else if (family == AF_INET6) {
-		BPF_CORE_READ_INTO(&t.src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
-		BPF_CORE_READ_INTO(&t.dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t->src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t->dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 	} else {
 		return;
 	}
-	t.sport = BPF_CORE_READ(sk, __sk_common.skc_num);
-	t.dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	bpf_map_update_elem(&tuples, &t, &key, BPF_ANY);
+	t->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	t->dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	if (bpf_map_update_elem(&tuples, t, &key, BPF_ANY))
+		COUNT(lost_link);
+	else
+		conn->linked = 1;
 }
 
 /* A watched process wrote to a socket on which it reads no requests: a call to
@@ -602,12 +662,9 @@ __noinline int caller_sent(struct conn *conn, const struct source *src)
 
 	if (!conn || !src)
 		return 0;
-	if (conn->role != ROLE_CLIENT) {
-		conn->role = ROLE_CLIENT;
-		conn->answered = 1;
-		tuple_remember(src->sk);
-		client_conns = 1;
-	}
+	if (!conn->linked && conn->family != AF_UNIX)
+		tuple_remember(conn, src->sk);
+	client_conns = 1;
 	if (conn->answered && !conn->owner_pending) {
 		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
 		if (mine)
@@ -636,7 +693,6 @@ static __always_inline int on_send(struct sock *sk, struct source *src)
 	u32 tgid = bpf_get_current_pid_tgid() >> 32;
 	struct conn *conn;
 	u64 skip = 0, now;
-	u16 family;
 
 	if (!target_known(tgid))
 		return 0;
@@ -671,18 +727,31 @@ static __always_inline int on_send(struct sock *sk, struct source *src)
 	}
 	if (!follow)
 		return 0;
-	family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	if (family != AF_UNIX && family != AF_INET && family != AF_INET6)
-		return 0;
-	if (!conn) {
+	if (!conn || conn->role == ROLE_NONE) {
 		struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+		bool is_unix = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
+		u32 n;
+		u64 w;
 
 		/* A thread without a request (a log socket at start-up) is of no interest. */
 		if (!mine || !slot_of(mine))
 			return 0;
+		/* A unix socket without an address of its own is one that connected. TCP calls
+		 * were seen when they connected, but for those made before we looked: there a
+		 * request tells. Whoever else writes first is the server of a client that we
+		 * do not understand. */
+		if (is_unix && BPF_CORE_READ((struct unix_sock *)sk, addr))
+			return 0;
+		if (!is_unix) {
+			w = peek(src, 0, &n);
+			if (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n)))
+				return 0;
+		}
 		conn = conn_of(sk, 1);
 		if (!conn)
 			return 0;
+		conn->role = ROLE_CLIENT;
+		conn->answered = 1;
 	}
 	conn->last_ns = now;
 	return caller_sent(conn, src);
@@ -739,6 +808,8 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
 	struct source src = {};
 
+	if (flags & 2 /* MSG_PEEK: the bytes come again */)
+		return 0;
 	source_of_call(&src, (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), ret);
 	return on_recv(sk, &src);
 }
@@ -811,14 +882,16 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 
 		if (!follow || !target_known(tgid))
 			return 0;
-		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
-		if (!mine || !slot_of(mine))
-			return 0;
 		conn = conn_of(sk, 1);
 		if (!conn)
 			return 0;
-		conn->owner = *mine;
-		conn->owner_pending = 1;
+		conn->role = ROLE_CLIENT;
+		conn->answered = 1;
+		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+		if (mine && slot_of(mine)) {
+			conn->owner = *mine;
+			conn->owner_pending = 1;
+		}
 		return 0;
 	}
 	if (newstate != TCP_FIN_WAIT1_ && newstate != TCP_CLOSE_ && newstate != TCP_LAST_ACK_)
@@ -834,23 +907,13 @@ int BPF_PROG(tcp_gone, struct sock *sk)
 {
 	u64 key = (u64)sk;
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-	struct tuple t = {};
 
 	if (!conn)
 		return 0;
 	conn_end(conn, SLOT_ABORTED);
-	if (conn->role == ROLE_CLIENT) {
-		t.sport = sk->__sk_common.skc_num;
-		t.dport = __builtin_bswap16(sk->__sk_common.skc_dport);
-		if (sk->__sk_common.skc_family == AF_INET) {
-			t.src[0] = sk->__sk_common.skc_rcv_saddr;
-			t.dst[0] = sk->__sk_common.skc_daddr;
-		} else {
-			BPF_CORE_READ_INTO(&t.src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
-			BPF_CORE_READ_INTO(&t.dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
-		}
-		bpf_map_delete_elem(&tuples, &t);
-	}
+	/* By now the socket has lost its port: the tuple as it was noted. */
+	if (conn->linked)
+		bpf_map_delete_elem(&tuples, &conn->tuple);
 	bpf_map_delete_elem(&conns, &key);
 	return 0;
 }

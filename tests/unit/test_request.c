@@ -41,7 +41,7 @@ static struct slot *new_slot(void)
 			    .tid = 11,
 			    .seg_since_ns = T0,
 			    .up_fd = -1,
-			    .child_slot = SLOT_NONE,
+
 			    .parent_slot = SLOT_NONE };
 	return s;
 }
