@@ -11,7 +11,8 @@
  *            target's /proc/PID/mem is the first fd. Several messages, 'more' set on
  *            all but the last. The analyst opens nothing itself.
  *   PREPARED analyst to worker: symbols that the language readers need are found.
- *            The worker waits for it at most ANALYST_PREPARE_NS, then goes on.
+ *            The worker waits for it at most ANALYST_PREPARE_NS, then goes on; not at
+ *            all when there will be a frozen copy.
  *   GO       threads stand still: the capture (capture.h) in a memfd, and, if there
  *            is a frozen copy, its /proc/PID/mem. 'live' says that the target itself
  *            stands still until MEMORY_DONE.

@@ -95,7 +95,7 @@ static bool seen_before(const struct proc_maps *maps, size_t i)
 }
 
 int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, const char *maps_text,
-		     size_t maps_len)
+		     size_t maps_len, uint64_t wait_ns)
 {
 	struct analyst_message msg = { .type = ANALYST_PREPARE, .pid = proc->pid };
 	struct analyst_message answer;
@@ -138,7 +138,7 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 	}
 	if (r < 0)
 		return r;
-	if (poll(&pfd, 1, (int)(ANALYST_PREPARE_NS / NSEC_PER_MSEC)) == 1)
+	if (poll(&pfd, 1, (int)(wait_ns / NSEC_PER_MSEC)) == 1)
 		return recv(fd, &answer, sizeof(answer), MSG_DONTWAIT) > 0 ? 0 : -EPIPE;
 	return -ETIMEDOUT;
 }

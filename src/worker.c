@@ -552,8 +552,12 @@ static int dump(struct worker *w, struct err *err)
 	if (r == 0 && w->side.mem_fd < 0 && side_open(&w->side, w->proc.dir_fd) < 0)
 		r = err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);
 	if (r == 0 && w->analyst_fd >= 0) {
-		/* Its failure, or its being slow, costs the analysis only. */
-		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text, w->before_len);
+		/* Its failure, or its being slow, costs the analysis only. A frozen copy waits
+		 * for it, so that the stop need not. */
+		bool copy = w->clone && (w->order.kinds & DUMP_FULL) && w->core_code == 0;
+
+		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text, w->before_len,
+				 copy ? 0 : ANALYST_PREPARE_NS);
 		if (triage_look(&w->proc, &w->triage) < 0)
 			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	}

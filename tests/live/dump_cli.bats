@@ -299,6 +299,7 @@ print(t.native_id, flush=True)'
 }
 
 @test "dump: a full disk leaves no file and the process as it was" {
+	need_mounts
 	need unshare
 	mkdir "$OUT/full"
 	status=0

@@ -63,6 +63,10 @@ need_watch() {
 	((EUID == 0)) || skip "needs root"
 }
 
+need_mounts() { # a mount name space of its own, as for a disk that is full
+	unshare -m --propagation private true 2>/dev/null || skip "cannot mount a file system of its own"
+}
+
 need() { # COMMAND...
 	local c
 	for c; do

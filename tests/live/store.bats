@@ -150,6 +150,7 @@ refuses() { # DIR TEXT
 }
 
 @test "a full disk: told in words, no half incident, the server serves on" {
+	need_mounts
 	cat >"$BATS_TEST_TMPDIR/inside" <<-'INSIDE'
 		mount -t tmpfs -o size=24k,mode=700 none "$1/disk" && mkdir -m 700 "$1/disk/store" || exit 9
 		"$REQTRAP" watch --time-taken 300ms --capture trace,stacks,full -o "$1/disk/store" "$PYTHON" \
