@@ -30,13 +30,14 @@ kernel_of() {
 	echo "$dir"/boot/vmlinuz*
 }
 
-# The file itself and each library that the loader finds for it, at the same paths.
+# with_libraries FILE NAME: as a command of that name, and each library that the loader
+# finds for it at its own path.
 with_libraries() {
 	ldd "$1" | grep -o '/[^ ]*' | while IFS= read -r library; do
 		mkdir -p "$disk$(dirname "$library")"
 		cp -L "$library" "$disk$library"
 	done
-	cp "$1" "$disk/bin/"
+	cp "$1" "$disk/bin/$2"
 }
 
 make_disk() {
@@ -46,8 +47,8 @@ make_disk() {
 	cp "$here/init" "$(command -v busybox)" "$disk/bin/"
 	mv "$disk/bin/init" "$disk/init"
 	gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O1 -g -o "$work/server" "$here/server.c" -lpthread
-	with_libraries "$work/server"
-	with_libraries "$reqtrap"
+	with_libraries "$work/server" server
+	with_libraries "$reqtrap" reqtrap
 	(cd "$disk" && find . | cpio -o -H newc -R 0:0 2>/dev/null | gzip -1) >"$work/disk.gz"
 }
 
