@@ -17,15 +17,13 @@
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
-#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC)
-#define COMMAND_END_MS 5000 /* for '-- CMD' to end after SIGTERM */
+#define COMMAND_END_NS (5 * NSEC_PER_SEC) /* for '-- CMD' to end after SIGTERM */
 #define FINISH_NS (30 * NSEC_PER_SEC)
 
 struct watch {
@@ -33,11 +31,9 @@ struct watch {
 	struct engine *engine;
 	struct rules rules;
 	struct child command; /* started by us */
-	bool json, quiet, finishing, over;
+	bool json, finishing;
 	uint64_t most; /* stop after so many captures, 0 never */
-	uint64_t trapped, captured;
-	int signal_fd;
-	int signals;
+	uint64_t trapped, captured, stored;
 };
 
 /* ---- telling ---- */
@@ -268,17 +264,21 @@ static void on_targets_gone(void *arg)
 	finish(watch);
 }
 
-static void on_signal(void *arg, uint32_t events UNUSED)
+static void on_signal(void *arg, uint32_t signal UNUSED)
 {
 	struct watch *watch = arg;
-	struct signalfd_siginfo info;
 
-	if (read(watch->signal_fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-		return;
-	if (watch->signals++)
+	if (watch->finishing)
 		loop_stop(watch->loop, 0);
 	else
 		finish(watch);
+}
+
+static void on_stored(void *arg, const struct incident *in UNUSED, const char *path UNUSED)
+{
+	struct watch *watch = arg;
+
+	watch->stored++;
 }
 
 /* ---- setting up ---- */
@@ -436,6 +436,7 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 static int set_up(struct watch *watch, const struct command_line *line, struct err *err)
 {
 	static const char *const hooks_words[] = { "auto", "sock", "syscalls" };
+	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
 	const char *hooks = option_value(line, "hooks"), *compress = option_value(line, "compress");
 	struct engine_config config = {
 		.rules = &watch->rules,
@@ -444,12 +445,12 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		.compress = !compress || !strcmp(compress, "zstd"),
 		.trapped = on_trapped,
 		.ended = on_ended,
+		.stored = on_stored,
 		.failed = on_failed,
 		.targets_gone = on_targets_gone,
 		.arg = watch,
 	};
 	uint64_t number;
-	sigset_t set;
 	int r;
 
 	for (size_t i = 0; hooks && i < ARRAY_LEN(hooks_words); i++) {
@@ -469,43 +470,47 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 	r = loop_new(&watch->loop, err);
 	if (r < 0)
 		return r;
-	sigemptyset(&set);
-	sigaddset(&set, SIGINT);
-	sigaddset(&set, SIGTERM);
-	sigaddset(&set, SIGHUP);
-	sigprocmask(SIG_BLOCK, &set, NULL);
-	watch->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (watch->signal_fd < 0)
-		return err_sys(err, -errno, "cannot wait for signals");
-	r = loop_add_fd(watch->loop, watch->signal_fd, EPOLLIN, on_signal, watch, NULL);
+	r = loop_add_signals(watch->loop, ends, ARRAY_LEN(ends), on_signal, watch, err);
 	if (r == 0)
 		r = engine_new(watch->loop, &config, &watch->engine, err);
 	return r < 0 ? r : add_targets(watch, line, err);
 }
 
+static void on_over(void *arg, uint32_t events UNUSED)
+{
+	struct watch *watch = arg;
+
+	loop_stop(watch->loop, 0);
+}
+
+/* What we started ends with us: it gets a while, or until the next Ctrl-C. What we only
+ * watched runs on. */
+static void end_command(struct watch *watch)
+{
+	if (watch->command.pid <= 0)
+		return;
+	watch->finishing = true;
+	kill(watch->command.pid, SIGTERM);
+	if (loop_add_fd(watch->loop, watch->command.pidfd, EPOLLIN, on_over, watch, NULL) == 0 &&
+	    loop_add_timer(watch->loop, now_ns() + COMMAND_END_NS, 0, on_over, watch, NULL) == 0)
+		loop_run(watch->loop);
+	if (child_reap(&watch->command, false) == -EAGAIN) {
+		child_kill(&watch->command);
+		child_reap(&watch->command, true);
+	}
+}
+
 static void tear_down(struct watch *watch)
 {
 	engine_free(watch->engine);
-	/* What we started ends with us; what we only watched runs on. */
-	if (watch->command.pid > 0) {
-		struct pollfd pfd[2] = { { .fd = watch->command.pidfd, .events = POLLIN },
-					 { .fd = watch->signal_fd, .events = POLLIN } };
-
-		/* It gets a while, or until the next Ctrl-C. */
-		kill(watch->command.pid, SIGTERM);
-		if (watch->signals > 1 || poll(pfd, 2, COMMAND_END_MS) <= 0 || !pfd[0].revents)
-			child_kill(&watch->command);
-		child_reap(&watch->command, true);
-	}
-	if (watch->signal_fd >= 0)
-		close(watch->signal_fd);
+	end_command(watch);
 	loop_free(watch->loop);
 	rules_free(&watch->rules);
 }
 
 int cmd_watch(int argc, char **argv)
 {
-	struct watch watch = { .signal_fd = -1, .command = { .pidfd = -1 } };
+	struct watch watch = { .command = { .pidfd = -1 } };
 	struct engine_totals totals;
 	struct command_line line;
 	struct err err = { "" };
@@ -536,5 +541,7 @@ int cmd_watch(int argc, char **argv)
 	else
 		totals_text(&totals);
 	tear_down(&watch);
+	if (watch.trapped && !watch.stored)
+		return EXIT_REFUSED; /* why was told */
 	return watch.trapped ? EXIT_DONE : EXIT_NOTHING;
 }

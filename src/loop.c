@@ -115,7 +115,9 @@ int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void 
 	return 0;
 }
 
-/* What is ignored stays ignored: nohup, and jobs in the background of a script. */
+/* A SIGHUP that is ignored stays so: that is nohup. A SIGINT is ignored in every job
+ * that a script starts in the background, by the shell's custom and nobody's wish:
+ * 'kill -INT' must end those too. */
 int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (*fn)(void *arg, uint32_t signal),
 		     void *arg, struct err *err)
 {
@@ -127,8 +129,9 @@ int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (
 	for (size_t i = 0; i < count; i++) {
 		struct sigaction now;
 
-		if (sigaction(signals[i], NULL, &now) == 0 && now.sa_handler != SIG_IGN)
-			sigaddset(&set, signals[i]);
+		if (signals[i] == SIGHUP && sigaction(SIGHUP, NULL, &now) == 0 && now.sa_handler == SIG_IGN)
+			continue;
+		sigaddset(&set, signals[i]);
 	}
 	sigprocmask(SIG_BLOCK, &set, NULL);
 	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

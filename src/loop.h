@@ -21,7 +21,7 @@ int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg
 int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void (*fn)(void *arg, uint32_t events),
 		   void *arg, struct source **ret_source);
 
-/* Blocks these signals for good, except those that are ignored, and calls
+/* Blocks these signals for good, except a SIGHUP that is ignored (nohup), and calls
  * fn(arg, signal) for each that comes. Whoever wants to die of one unblocks it. */
 int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (*fn)(void *arg, uint32_t signal),
 		     void *arg, struct err *err);

@@ -233,7 +233,8 @@ END
 	local code=0
 	STORE=$BATS_TEST_TMPDIR/store WATCH_OUT=$BATS_TEST_TMPDIR/out WATCH_ERR=$BATS_TEST_TMPDIR/err
 	chmod go-w "$BATS_TEST_TMPDIR"
-	env --default-signal=INT "$REQTRAP" watch --time-taken 300ms -o "$STORE" "$PYTHON" >"$WATCH_OUT" 2>"$WATCH_ERR" 3>&- &
+	# as in a script: the shell has it started with SIGINT ignored
+	"$REQTRAP" watch --time-taken 300ms -o "$STORE" "$PYTHON" >"$WATCH_OUT" 2>"$WATCH_ERR" 3>&- &
 	WATCH=$!
 	remember "$WATCH"
 	wait_for 15 watch_ready
