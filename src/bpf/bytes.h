@@ -94,8 +94,6 @@ __noinline u64 take_tail(const struct source *src, u64 tail)
 
 	if (!src || !src->readable)
 		return 0;
-	/* Read once: read in each round, the compiler lets the loop's end fall through to its
-	 * head, and older verifiers (6.1) take only a jump for the way back. */
 	whole.base = src->base;
 	left = whole.len = src->len;
 	if (src->iov_count > TAIL_IOVECS) {
@@ -103,6 +101,9 @@ __noinline u64 take_tail(const struct source *src, u64 tail)
 		first = src->iov_count - TAIL_IOVECS;
 		left = ~0ull;
 	}
+	/* Not a loop for the verifier: the compiler likes to let the end of this one fall
+	 * through to its head, and older kernels (6.1) take only a jump for the way back. */
+#pragma clang loop unroll(full)
 	for (int i = 0; i < TAIL_IOVECS; i++) {
 		struct user_iovec v = whole;
 		u64 raw = 0, at = first + i;

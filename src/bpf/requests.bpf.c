@@ -632,20 +632,22 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 {
 	struct sock *sk = (struct sock *)key;
 	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	struct tuple *t = &conn->tuple;
+	struct tuple t = {};
 
 	if (family == AF_INET) {
-		t->src[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
-		t->dst[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		t.src[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		t.dst[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
 	} else if (family == AF_INET6) {
-		BPF_CORE_READ_INTO(&t->src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
-		BPF_CORE_READ_INTO(&t->dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t.src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t.dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
 	} else {
 		return;
 	}
-	t->sport = BPF_CORE_READ(sk, __sk_common.skc_num);
-	t->dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
-	if (bpf_map_update_elem(&tuples, t, &key, BPF_ANY))
+	t.sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	t.dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	conn->tuple = t;
+	/* A key in the memory of an argument is refused by older verifiers (6.1). */
+	if (bpf_map_update_elem(&tuples, &t, &key, BPF_ANY))
 		COUNT(lost_link);
 	else
 		conn->linked = 1;
