@@ -10,8 +10,12 @@
 #include "worker.h"
 
 #include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
+
+#define CANCEL_WAIT_MS 3000 /* for a worker to have its copy reaped */
 
 struct dump_job {
 	struct child child;
@@ -19,6 +23,7 @@ struct dump_job {
 	int dir_fd; /* ours, for a hidden file that a killed worker may leave */
 	pid_t worker, target;
 	struct worker_note note; /* the last one */
+	bool cancelled;		 /* it was asked to end */
 };
 
 static void job_free(struct dump_job *job)
@@ -142,8 +147,13 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 	int status;
 
 	for (;;) {
-		ssize_t n = recv(job->fd, &result, sizeof(result), block ? 0 : MSG_DONTWAIT);
+		struct pollfd pfd = { .fd = job->fd, .events = POLLIN };
+		ssize_t n;
 
+		/* One that was asked to end and does not is made to. */
+		if (block && job->cancelled && poll(&pfd, 1, CANCEL_WAIT_MS) == 0)
+			child_kill(&job->child);
+		n = recv(job->fd, &result, sizeof(result), block ? 0 : MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -166,5 +176,10 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 
 void dump_cancel(struct dump_job *job)
 {
-	child_kill(&job->child);
+	/* One that has no order yet has nothing to clean up. Asked twice: at once. */
+	if (!job->target || job->cancelled)
+		child_kill(&job->child);
+	else
+		kill(job->child.pid, SIGTERM);
+	job->cancelled = true;
 }

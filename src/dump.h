@@ -74,7 +74,9 @@ int dump_fd(const struct dump_job *job);
  * are named there. Frees the job. */
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result);
 
-/* SIGKILLs the worker: the target goes on by itself. dump_finish must follow. */
+/* Asks the worker to end: it lets the target go, has its copy reaped, leaves no file.
+ * Called again, or for one that has no order yet: SIGKILL, and the target goes on by
+ * itself. dump_finish must follow. */
 void dump_cancel(struct dump_job *job);
 
 /* Entry of the hidden verb '--worker'. fd 3 is the socket to the parent, fd 4 the

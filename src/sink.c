@@ -31,6 +31,7 @@ struct sink {
 	bool in_frame;
 	uint8_t *out;
 	size_t out_cap, out_len;
+	bool (*cancel_asked)(void); /* NULL: nobody can */
 };
 
 static const uint8_t zeros[64 << 10];
@@ -207,8 +208,15 @@ static int put_zstd(struct sink *sink, const void *data, size_t len, ZSTD_EndDir
 	return 0;
 }
 
+void sink_cancel_when(struct sink *sink, bool (*asked)(void))
+{
+	sink->cancel_asked = asked;
+}
+
 int sink_write(struct sink *sink, const void *data, size_t len, struct err *err)
 {
+	if (sink->cancel_asked && sink->cancel_asked())
+		return err_say(err, -ECANCELED, "writing '%s' was cancelled", sink->name);
 	sink->written += len;
 	return sink->zstd ? put_zstd(sink, data, len, ZSTD_e_continue, err) : put_file(sink, data, len, err);
 }

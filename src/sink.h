@@ -18,6 +18,9 @@ struct sink;
 int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes, struct sink **ret_sink,
 	      struct err *err);
 
+/* Asked at each write: true ends it with -ECANCELED. */
+void sink_cancel_when(struct sink *sink, bool (*asked)(void));
+
 int sink_write(struct sink *sink, const void *data, size_t len, struct err *err);
 int sink_zeros(struct sink *sink, uint64_t len, struct err *err); /* a hole, or next to nothing when compressed */
 uint64_t sink_written(const struct sink *sink);			  /* bytes so far, before compression, holes included */

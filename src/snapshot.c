@@ -10,6 +10,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -18,6 +19,7 @@
 #define CHILD_WAIT_NS (2 * NSEC_PER_SEC)
 #define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
 #define REAP_TRIES 20
+#define LEFTOVERS_MOST 64 /* dead copies of killed workers that one dump has reaped */
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
 /* Measured on 4 KiB pages, upper half of the spread; see the bench. */
@@ -350,6 +352,74 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	return again;
 }
 
+/* A copy of an earlier dump whose worker was killed: dead by SIGKILL, without an exit
+ * signal, and it never ran in user mode. No child of the target's own looks like that. */
+static bool is_leftover(pid_t pid, pid_t parent)
+{
+	CLEAN(free) char *text = NULL;
+	unsigned long long field[53] = { 0 };
+	char path[32], state = 0;
+	int n = 3;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	if (proc_file(AT_FDCWD, path, 4096, &text, NULL) < 0 || !strrchr(text, ')'))
+		return false;
+	for (char *save, *word = strtok_r(strrchr(text, ')') + 1, " \n", &save); word && n < 53;
+	     word = strtok_r(NULL, " \n", &save), n++) {
+		if (n == 3)
+			state = *word;
+		field[n] = strtoull(word, NULL, 10);
+	}
+	return n == 53 && state == 'Z' && field[4] == (unsigned long long)parent && field[14] == 0 && field[38] == 0 &&
+	       field[52] == SIGKILL;
+}
+
+/* One of them, by its id inside the target's pid namespace. 0: none. */
+static pid_t find_leftover(const struct proc *proc, pid_t *ret_inside)
+{
+	CLEAN(free) pid_t *tids = NULL;
+	size_t count;
+
+	if (proc_threads(proc->dir_fd, &tids, &count) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		CLEAN(free) char *text = NULL;
+		char path[48], *save;
+
+		snprintf(path, sizeof(path), "task/%d/children", tids[i]);
+		if (proc_file(proc->dir_fd, path, 1 << 20, &text, NULL) < 0)
+			continue;
+		for (char *word = strtok_r(text, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
+			pid_t pid = atoi(word);
+			struct proc_status status;
+			char of_child[32];
+
+			snprintf(of_child, sizeof(of_child), "/proc/%d/status", pid);
+			if (!is_leftover(pid, proc->pid) || proc_status_read(AT_FDCWD, of_child, &status) < 0)
+				continue;
+			*ret_inside = status.ns_tid;
+			return pid;
+		}
+	}
+	return 0;
+}
+
+static void reap_leftovers(struct snapshot *snapshot, uint64_t *pause_ns)
+{
+	char why[256];
+	pid_t inside, last = 0, pid;
+
+	for (int i = 0; i < LEFTOVERS_MOST && proc_alive(snapshot->proc); i++) {
+		pid = find_leftover(snapshot->proc, &inside);
+		if (!pid || pid == last) /* none, or it does not go */
+			return;
+		snapshot->child_inside = inside;
+		if (reap_once(snapshot, pause_ns, why, sizeof(why)) < 0)
+			return;
+		last = pid;
+	}
+}
+
 int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err)
 {
 	char why[sizeof(err->text)] = "it is not dead yet";
@@ -367,6 +437,8 @@ int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err 
 			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 		again = reap_once(snapshot, ret_pause_ns, why, sizeof(why));
 	}
+	if (!*why && proc_alive(snapshot->proc))
+		reap_leftovers(snapshot, ret_pause_ns);
 	if (!*why || !proc_alive(snapshot->proc))
 		return 0;
 	return err_say(err, -ECHILD, "process %d keeps a dead child, process %d, until it ends: %s",

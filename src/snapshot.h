@@ -45,7 +45,8 @@ int snapshot_hold(struct snapshot *snapshot, struct err *err);
 bool snapshot_alive(const struct snapshot *snapshot);
 
 /* Kills the copy and has the target reap it, which stops one thread of the target for
- * a moment (added to ret_pause_ns). Fails if a zombie child stays in the target. */
+ * a moment (added to ret_pause_ns), and what killed workers have left there before.
+ * Fails if a zombie child of ours stays in the target. */
 int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err);
 void snapshot_close(struct snapshot *snapshot); /* closes fds; kills nothing */
 

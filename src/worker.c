@@ -15,6 +15,7 @@
 #include "worker.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -210,6 +211,17 @@ static int plan_side(struct worker *w)
 	return r == 0 ? side_reserve(&w->side) : r;
 }
 
+/* Our parent has sent SIGTERM (which is blocked: we look when it does no harm), or is
+ * gone: nobody would name the file any more. */
+static bool cancel_asked(void)
+{
+	struct pollfd pfd = { .fd = WORKER_FD_PARENT };
+	sigset_t pending;
+
+	return (sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) ||
+	       (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR));
+}
+
 static int plan_core(struct worker *w, struct err *err)
 {
 	uint64_t expect;
@@ -220,8 +232,11 @@ static int plan_core(struct worker *w, struct err *err)
 	if (r < 0)
 		return r;
 	expect = w->cost.bytes + w->status.rss_shmem_bytes;
-	return sink_open(w->dir_fd, w->order.file, w->order.compress ? SINK_ZSTD : SINK_PLAIN,
-			 w->order.compress ? expect / 4 : expect, &w->sink, err);
+	r = sink_open(w->dir_fd, w->order.file, w->order.compress ? SINK_ZSTD : SINK_PLAIN,
+		      w->order.compress ? expect / 4 : expect, &w->sink, err);
+	if (r == 0)
+		sink_cancel_when(w->sink, cancel_asked);
+	return r;
 }
 
 /* --- the stop --- */
