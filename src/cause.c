@@ -178,7 +178,8 @@ static void tell_called(const struct view *v, struct buf *out)
 
 static bool test_event_loop(const struct view *v)
 {
-	return v->kind == WAIT_EVENTS || starts(v->call, "accept");
+	/* Without a request (a look at a process) there is nothing that could be parked. */
+	return v->i->request.method && (v->kind == WAIT_EVENTS || starts(v->call, "accept"));
 }
 
 static void tell_event_loop(const struct view *v, struct buf *out)

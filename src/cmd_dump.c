@@ -218,12 +218,25 @@ static int final_name(const struct series *s, unsigned int number, char *name, s
 	return dump_file_name(s->pattern, s->process, s->proc.pid, &s->started, number, name, size, err);
 }
 
+/* A device, a pipe or a socket of that name is nothing to be replaced or numbered. */
+static int check_name(const struct series *s, const char *name, struct err *err)
+{
+	struct stat st;
+
+	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode) ||
+	    S_ISDIR(st.st_mode))
+		return 0;
+	return err_say(err, -EINVAL, "'%s/%s' is not a file: a dump cannot be put there", s->dir, name);
+}
+
 /* Moves the finished dump to its name: the first free one, or with -o the plain one. */
 static int take_name(const struct series *s, char *name, size_t size, struct err *err)
 {
 	for (unsigned int number = 0; number < CLASHES_MAX; number++) {
 		int r = final_name(s, number, name, size, err);
 
+		if (r == 0)
+			r = check_name(s, name, err);
 		if (r < 0)
 			return r;
 		if (s->overwrite)
@@ -547,6 +560,8 @@ static int series_open_and_run(struct series *s, const char *target, const char 
 	r = open_place(s, path, &err);
 	if (r == 0)
 		r = final_name(s, 0, name, sizeof(name), &err); /* a bad pattern shows before the stop */
+	if (r == 0)
+		r = check_name(s, name, &err);
 	if (r < 0)
 		log_error("%s", err.text);
 	r = r < 0 ? exit_code_of(r) : series_run(s);

@@ -197,7 +197,7 @@ int cmd_test(int argc, char **argv)
 	value = option_value(&line, "time-taken");
 	if (value)
 		parse_duration(value, &input.elapsed_ns, NULL);
-	first = rules_match(&rules, &input, &verdict);
+	first = rules_match_passing(&rules, &input, &verdict);
 	if (json)
 		code = test_json(&rules, &input, first);
 	else

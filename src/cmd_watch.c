@@ -400,6 +400,7 @@ static void add_workers(struct targets *targets)
 static int add_targets(struct watch *watch, const struct command_line *line, struct err *err)
 {
 	struct targets targets = { 0 };
+	size_t added = 0;
 	int r = 0;
 
 	for (int i = 0; i < line->rest_count && r == 0; i++)
@@ -417,18 +418,24 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 			*(pid_t *)list_add(&targets.pid, &targets.count, sizeof(pid_t)) = watch->command.pid;
 	}
 	add_workers(&targets);
+	/* Of many, some may end while they are listed, and we may be among them. */
 	for (size_t i = 0; i < targets.count && r == 0; i++) {
 		if (targets.pid[i] == getpid())
 			r = err_say(err, -EINVAL, "reqtrap cannot watch itself (process %d)", getpid());
 		else
 			r = engine_add_process(watch->engine, targets.pid[i], err);
+		added += r == 0;
+		if (targets.count > 1 && (r == -ESRCH || targets.pid[i] == getpid()))
+			r = 0;
 	}
+	if (r == 0 && !added)
+		r = -ESRCH;
 	if (r == 0 && watch->json)
-		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)targets.count,
-				     "hooks", engine_hooks_name(watch->engine)));
+		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)added, "hooks",
+				     engine_hooks_name(watch->engine)));
 	else if (r == 0)
-		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", targets.count,
-			 targets.count == 1 ? "" : "es", engine_hooks_name(watch->engine));
+		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", added, added == 1 ? "" : "es",
+			 engine_hooks_name(watch->engine));
 	targets_done(&targets);
 	return r;
 }

@@ -14,6 +14,8 @@
 #include <string.h>
 #include <strings.h>
 
+#define PASSING_MAX 64 /* different limits that are looked at one by one */
+
 #define DURATION_MAX_NS (366ull * 86400 * NSEC_PER_SEC)
 #define TIME_TAKEN_MIN_NS NSEC_PER_MSEC
 #define STATUS_MIN 100
@@ -457,6 +459,25 @@ const struct rule *rules_match(const struct rules *rules, const struct rule_inpu
 		return &rules->rule[i];
 	}
 	return NULL;
+}
+
+const struct rule *rules_match_passing(const struct rules *rules, const struct rule_input *input,
+				       enum rule_verdict *ret_verdict)
+{
+	uint64_t limits[PASSING_MAX];
+	int count = rules_limits(rules, limits, PASSING_MAX);
+
+	for (int i = 0; i < count && limits[i] <= input->elapsed_ns; i++) {
+		struct rule_input then = *input;
+		const struct rule *rule;
+
+		then.elapsed_ns = limits[i];
+		then.status = 0; /* not sent yet */
+		rule = rules_match(rules, &then, ret_verdict);
+		if (rule)
+			return rule;
+	}
+	return rules_match(rules, input, ret_verdict);
 }
 
 int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max)

@@ -71,6 +71,12 @@ enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *i
 const struct rule *rules_match(const struct rules *rules, const struct rule_input *input,
 			       enum rule_verdict *ret_verdict);
 
+/* The rule that traps such a request as it goes by: asked at each limit that passes
+ * while it runs, in their order, and at its status. So of two rules that match in the
+ * end, the one with the shorter limit comes first, wherever it stands. */
+const struct rule *rules_match_passing(const struct rules *rules, const struct rule_input *input,
+				       enum rule_verdict *ret_verdict);
+
 /* All distinct time-taken limits, ascending: what the kernel's timers are set to.
  * Returns the count, -E2BIG above max. */
 int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);

@@ -45,7 +45,10 @@ const struct verb verbs[] = {
 	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
 	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
 	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST,
-	  cmd_test, "Exit code: 0 a rule would fire, 1 none.\n",
+	  cmd_test,
+	  "Rules are asked as the request goes by: at each limit that passes, then at its\n"
+	  "status. The first that matches then fires.\n"
+	  "Exit code: 0 a rule would fire, 1 none.\n",
 	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
 	  "  reqtrap test shop.conf POST /pay --status 503\n" },
 	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor,
