@@ -137,7 +137,7 @@ static void test_text(const struct rules *rules, const struct rule_input *input,
 		buf_init(&name, 4096);
 		buf_add_escaped(&name, rule->name, strlen(rule->name));
 		printf("%-5s  %s\n       %s%s\n", verdict_word(verdict, rule == first), name.data ? name.data : "", why,
-		       verdict != RULE_NO && rule != first ? "; an earlier rule wins" : "");
+		       verdict != RULE_NO && rule != first ? "; another one fires before it" : "");
 		buf_done(&name);
 	}
 	if (!first)

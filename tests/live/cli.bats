@@ -92,7 +92,7 @@ try() {
 	has "$out" "no status was sent yet" "stdout"
 	try 0 test "$RULES" GET /checkout --time-taken 3s --status 500
 	has "$out" "would  broken" "stdout"
-	has "$out" "an earlier rule wins" "stdout"
+	has "$out" "another one fires before it" "stdout"
 	try 1 test "$RULES" GET /cart --status 200
 	has "$out" "path '/cart' does not match '/checkout*'" "stdout"
 	has "$out" "no rule fires" "stdout"
