@@ -26,8 +26,9 @@
 #include <sys/stat.h>
 
 #define NATIVE_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
-#define CLASHES_MAX 10000 /* numbers tried for a name that is taken */
-#define PIDS_NAMED 12	  /* of several processes with one name, in the error */
+#define CLASHES_MAX 10000	     /* numbers tried for a name that is taken */
+#define CANCEL_NS (3 * NSEC_PER_SEC) /* for a worker that was asked to end */
+#define PIDS_NAMED 12		     /* of several processes with one name, in the error */
 
 struct series {
 	/* what is asked for */
@@ -432,6 +433,22 @@ static void take_result(void *arg, uint32_t events)
 		schedule_next(s);
 }
 
+static void on_cancel_late(void *arg, uint32_t events)
+{
+	struct series *s = arg;
+
+	(void)events;
+	if (s->job)
+		dump_cancel(s->job); /* asked again: it is killed */
+}
+
+/* It is asked to end and clean up behind it; if it does not, it is made to. */
+static void cancel(struct series *s)
+{
+	dump_cancel(s->job);
+	loop_add_timer(s->loop, now_ns() + CANCEL_NS, 0, on_cancel_late, s, NULL);
+}
+
 static void give_up(void *arg, uint32_t events)
 {
 	struct series *s = arg;
@@ -439,7 +456,7 @@ static void give_up(void *arg, uint32_t events)
 	(void)events;
 	s->timed_out = true;
 	if (s->job)
-		dump_cancel(s->job);
+		cancel(s);
 }
 
 static void begin_dump(void *arg, uint32_t events)
@@ -494,7 +511,7 @@ static void on_signal(void *arg, uint32_t signal)
 
 	if (s->job && s->signal) {
 		s->cancelled = true;
-		dump_cancel(s->job);
+		cancel(s);
 		return;
 	}
 	s->signal = (int)signal;

@@ -181,5 +181,7 @@ void dump_cancel(struct dump_job *job)
 		child_kill(&job->child);
 	else
 		kill(job->child.pid, SIGTERM);
+	if (job->target)
+		kill(job->child.pid, SIGCONT); /* it may be stopped itself */
 	job->cancelled = true;
 }

@@ -20,6 +20,7 @@
 #define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
 #define REAP_TRIES 20
 #define LEFTOVERS_MOST 64 /* dead copies of killed workers that one dump has reaped */
+#define EXIT_FAULTS 4	  /* minor faults of a copy that did nothing but end */
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
 /* Measured on 4 KiB pages, upper half of the spread; see the bench. */
@@ -352,7 +353,8 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	return again;
 }
 
-/* A copy of an earlier dump whose worker was killed: dead by SIGKILL, without an exit
+/* A copy of an earlier dump whose worker was killed: dead by SIGKILL, or by the exit
+ * that its frame held ready (a fault or two for the code it took), without an exit
  * signal, and it never ran in user mode. No child of the target's own looks like that. */
 static bool is_leftover(pid_t pid, pid_t parent)
 {

@@ -376,9 +376,40 @@ dump_is_under_way() {
 	gone "$BIG" && fail "the process is gone"
 	is "$(awk '/^TracerPid/ { print $2 }' "/proc/$BIG/status")" 0 "TracerPid"
 	is "$(awk '/^State/ { print $2 }' "/proc/$BIG/status")" S "state"
+	is "$(children "$BIG")" "" "children of the target"
 	kill "$BIG"
 	is "$code" 143 "exit code"
 	is "$(find "$OUT" -type f -printf '%P\n')" "" "files"
+}
+
+has_children() { # AT LEAST
+	(($(children "$BIG" | wc -l) >= $1))
+}
+
+@test "dump: what killed workers leave is reaped by the next dump, no file stays" {
+	local dumper worker n
+	start_big
+	for n in 1 2 3; do
+		env "$REQTRAP" dump --compress none "$BIG" a.core >/dev/null 2>&1 3>&- &
+		dumper=$!
+		wait_for 10 has_children "$n"
+		worker=$(children "$dumper" | while read -r pid; do grep -qa worker "/proc/$pid/cmdline" && echo "$pid"; done)
+		kill -KILL "$worker" "$dumper"
+		wait "$dumper" || :
+		wait_for 5 gone "$worker"
+	done
+	has_children 3 || fail "the workers were killed too late: nothing was left"
+	is "$(find "$OUT" -type f -printf '%P\n')" "" "files"
+	"$REQTRAP" dump --quiet "$BIG" b.core.zst
+	is "$(children "$BIG")" "" "children of the target"
+	kill "$BIG"
+}
+
+@test "dump: a device is not a file" {
+	dump "$PYTHON" /dev/null
+	is "$status" 2 "exit code"
+	one_line "$errors" "message"
+	[[ -c /dev/null ]] || fail "/dev/null was replaced"
 }
 
 @test "dump: the process ends in a series" {
