@@ -6,7 +6,6 @@
 
 #include "action.h"
 #include "ktime.h"
-#include "log.h"
 #include "proc.h"
 #include "request.h"
 #include "trap.h"
@@ -296,6 +295,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	struct trap *trap = trap_new(&engine->world, rule, why, record);
 	struct trap **at;
 	const char *not_now;
+	bool capture;
 	char text[160];
 
 	if (!trap) {
@@ -307,7 +307,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	*at = trap; /* oldest first */
 	engine->trap_count++;
 	not_now = limit_check(engine, trap, text, sizeof(text));
-	trap->wants_capture = !not_now && rule->capture & (CAPTURE_STACKS | CAPTURE_FULL);
+	capture = !not_now && rule->capture & (CAPTURE_STACKS | CAPTURE_FULL);
 	trap->wants_action = !not_now && rule->action && engine->config.rules->actions_enabled;
 	if (rule->action && !trap->wants_action) {
 		struct action_facts *action = &trap->incident->action;
@@ -315,7 +315,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 		action->state = not_now ? ACTION_LIMIT : ACTION_DISABLED;
 		text_set(&action->why, not_now ? not_now : "'actions-enabled' is not set in the rules file");
 	}
-	if (trap->wants_capture) {
+	if (capture) {
 		trap->stage = TRAP_QUEUED;
 		capture_next(engine);
 	} else {

@@ -7,7 +7,6 @@
 #include "trap.h"
 
 #include "action.h"
-#include "facts.h"
 #include "ktime.h"
 #include "proc.h"
 #include "request.h"
@@ -35,10 +34,18 @@ struct names {
 	size_t count;
 };
 
+static int process_dir(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 static const char *name_of_fd(struct trap *trap, pid_t pid, int fd)
 {
 	struct name_row *row;
-	char path[32], text[512];
+	char text[512];
 	CLEAN(fd) int dir_fd = -1;
 
 	for (size_t i = 0; i < trap->names->count; i++) {
@@ -49,8 +56,7 @@ static const char *name_of_fd(struct trap *trap, pid_t pid, int fd)
 	row = list_add(&trap->names->row, &trap->names->count, sizeof(*row));
 	if (!row)
 		return "";
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir_fd = process_dir(pid);
 	if (dir_fd < 0 || fd_describe(dir_fd, fd, text, sizeof(text)) < 0)
 		snprintf(text, sizeof(text), "fd %d", fd);
 	*row = (struct name_row){ .pid = pid, .fd = fd };
@@ -103,7 +109,8 @@ static struct wording wording_of(struct trap *trap)
 
 /* ---- making ---- */
 
-static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen, bool held)
+/* The slot is held: from now on it is the trap's to release. */
+static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen)
 {
 	struct hop_ref *hop = &trap->hop[trap->hop_count];
 
@@ -114,7 +121,7 @@ static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen, bool held)
 	hop->copied_ns = now_ns();
 	hop->slot = slot;
 	hop->gen = gen;
-	hop->held = held;
+	hop->held = true;
 	hop->ended = hop->copy.state == SLOT_ENDED;
 	trap->hop_count++;
 	return true;
@@ -135,11 +142,32 @@ static void follow_chain(struct trap *trap, const struct record *record)
 		if (!fired &&
 		    (!tracer_child(tracer, last->slot, last->gen, &slot, &gen) || !tracer_hold(tracer, slot, gen)))
 			return;
-		if (!hop_add(trap, slot, gen, true)) {
+		if (!hop_add(trap, slot, gen)) {
 			tracer_release(tracer, slot, gen);
 			return;
 		}
 	}
+}
+
+static void chain_add(struct incident *in, uint32_t pid, uint32_t tid)
+{
+	struct hop *hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
+	char text[256];
+
+	if (!hop)
+		return;
+	hop->pid = (pid_t)pid;
+	hop->tid = (pid_t)tid;
+	proc_name(hop->pid, text, sizeof(text));
+	text_set(&hop->process, text);
+}
+
+static void chain_via(struct incident *in, const struct slot *s)
+{
+	char text[256];
+
+	request_endpoint(&s->up, s->up_path, text, sizeof(text));
+	text_set(&in->chain[in->chain_count - 1].via, text);
 }
 
 /* A failing status that a proxy only passes on: the process that made it has just
@@ -148,41 +176,21 @@ static void answered_by(struct trap *trap)
 {
 	const struct slot *last = &trap->hop[trap->hop_count - 1].copy;
 	struct incident *in = trap->incident;
-	struct hop *hop;
-	char text[256];
 
 	if (in->reason != REASON_STATUS_CODE || !last->child_pid || last->child_status != in->status)
 		return;
-	request_endpoint(&last->up, last->up_path, text, sizeof(text));
-	text_set(&in->chain[in->chain_count - 1].via, text);
-	hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
-	if (!hop)
-		return;
-	hop->pid = (pid_t)last->child_pid;
-	hop->tid = (pid_t)last->child_tid;
-	proc_name(hop->pid, text, sizeof(text));
-	text_set(&hop->process, text);
+	chain_via(in, last);
+	chain_add(in, last->child_pid, last->child_tid);
 }
 
 static void chain_words(struct trap *trap)
 {
 	struct incident *in = trap->incident;
-	char text[256];
 
 	for (size_t i = 0; i < trap->hop_count; i++) {
-		const struct slot *s = &trap->hop[i].copy;
-		struct hop *hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
-
-		if (!hop)
-			return;
-		hop->pid = (pid_t)s->pid;
-		hop->tid = (pid_t)s->tid;
-		proc_name(hop->pid, text, sizeof(text));
-		text_set(&hop->process, text);
-		if (i + 1 < trap->hop_count) {
-			request_endpoint(&s->up, s->up_path, text, sizeof(text));
-			text_set(&hop->via, text);
-		}
+		if (i)
+			chain_via(in, &trap->hop[i - 1].copy);
+		chain_add(in, trap->hop[i].copy.pid, trap->hop[i].copy.tid);
 	}
 	answered_by(trap);
 	in->holder_pid = in->chain[in->chain_count - 1].pid;
@@ -210,8 +218,7 @@ static void process_words(struct process_facts *facts, pid_t pid)
 	ssize_t n;
 
 	facts->pid = pid;
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir_fd = process_dir(pid);
 	if (dir_fd < 0)
 		return;
 	if (proc_status_read(dir_fd, "status", &status) == 0) {
@@ -313,7 +320,7 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	trap->trigger_ns = record->at_ns;
 	trap->incident = incident_new();
 	trap->names = calloc(1, sizeof(*trap->names));
-	if (!trap->incident || !trap->names || !hop_add(trap, record->slot, record->gen, true)) {
+	if (!trap->incident || !trap->names || !hop_add(trap, record->slot, record->gen)) {
 		trap_free(trap);
 		return NULL;
 	}
@@ -364,8 +371,6 @@ int pair_start(struct pair *ret_pair, struct err *err)
 
 void trap_free(struct trap *trap)
 {
-	struct pair pair;
-
 	if (!trap)
 		return;
 	for (size_t i = 0; i < trap->hop_count; i++) {
@@ -380,8 +385,7 @@ void trap_free(struct trap *trap)
 		scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);
 	loop_remove(trap->world->loop, trap->analyst_source);
-	pair = (struct pair){ trap->job, trap->analyst };
-	pair_drop(&pair);
+	pair_drop(&trap->pair);
 	/* What the scribe is at becomes whole without us; the rest is removed. */
 	if (trap->entry && (trap->writing || trap->stage == TRAP_STORED))
 		store_entry_drop(trap->entry);
@@ -401,7 +405,7 @@ void trap_free(struct trap *trap)
 /* Both the worker and the analyst are through, or were never there. */
 static void capture_settle(struct trap *trap)
 {
-	if (trap->stage == TRAP_CAPTURING && !trap->job && !trap->analyst)
+	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst)
 		trap->stage = TRAP_CAPTURED;
 	trap->world->changed(trap->world->arg);
 }
@@ -461,9 +465,9 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	struct capture_facts *capture = &trap->incident->capture;
 	struct dump_result result;
 
-	if (dump_finish(trap->job, false, &result) == -EAGAIN)
+	if (dump_finish(trap->pair.job, false, &result) == -EAGAIN)
 		return;
-	trap->job = NULL;
+	trap->pair.job = NULL;
 	trap->job_done_ns = now_ns();
 	loop_remove(trap->world->loop, trap->job_source);
 	trap->job_source = NULL;
@@ -486,8 +490,8 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	} else {
 		text_set(&capture->core_file, NULL);
 	}
-	if (!result.taken_ns && trap->analyst)
-		analyst_cancel(trap->analyst, result.error[0] ? result.error : "nothing was captured");
+	if (!result.taken_ns && trap->pair.analyst)
+		analyst_cancel(trap->pair.analyst, result.error[0] ? result.error : "nothing was captured");
 	capture_settle(trap);
 }
 
@@ -496,19 +500,17 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 	struct trap *trap = arg;
 	struct incident *in = trap->incident;
 	CLEAN(fd) int dir_fd = -1;
-	char path[32];
 
-	if (analyst_read(trap->analyst, false, &in->analysis) == -EAGAIN)
+	if (analyst_read(trap->pair.analyst, false, &in->analysis) == -EAGAIN)
 		return;
-	trap->analyst = NULL;
+	trap->pair.analyst = NULL;
 	loop_remove(trap->world->loop, trap->analyst_source);
 	trap->analyst_source = NULL;
 	if (in->analysis.failed && in->capture.failed && !strcmp(in->capture.failed, strerror(EPIPE)))
 		text_set(&in->capture.failed, in->analysis.failed);
 	if (in->analysis.language)
 		text_set(&in->process.language, in->analysis.language);
-	snprintf(path, sizeof(path), "/proc/%d", in->holder_pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir_fd = process_dir(in->holder_pid);
 	if (dir_fd >= 0)
 		waits_name_fds(&in->analysis, dir_fd);
 	capture_settle(trap);
@@ -516,8 +518,8 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 
 void trap_check(struct trap *trap)
 {
-	if (trap->analyst && !trap->job && now_ns() - trap->job_done_ns > ANALYST_LATE_NS)
-		analyst_cancel(trap->analyst, "it took too long");
+	if (trap->pair.analyst && !trap->pair.job && now_ns() - trap->job_done_ns > ANALYST_LATE_NS)
+		analyst_cancel(trap->pair.analyst, "it took too long");
 }
 
 static int entry_begin(struct trap *trap)
@@ -544,17 +546,10 @@ static int order_capture(struct trap *trap, struct err *err)
 		.pause_budget_ns = config->pause_budget_ns,
 		.compress = config->compress,
 	};
+	CLEAN(fd) int dir_fd = process_dir(in->holder_pid);
 	struct proc_stat stat;
-	char path[32];
-	int r;
 
-	snprintf(path, sizeof(path), "%d/stat", in->holder_pid);
-	{
-		CLEAN(fd) int proc_fd = open("/proc", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-		r = proc_fd < 0 ? -errno : proc_stat_read(proc_fd, path, &stat);
-	}
-	if (r < 0)
+	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0)
 		return err_say(err, -ESRCH, "process %d has ended", in->holder_pid);
 	order.start_ticks = stat.start_ticks;
 	snprintf(order.comment, sizeof(order.comment), "rule=%s id=%s reason=%s elapsed_ms=%.1f %s %s", in->rule,
@@ -563,52 +558,47 @@ static int order_capture(struct trap *trap, struct err *err)
 	if (full) {
 		snprintf(order.file, sizeof(order.file), "%s", config->compress ? "core.zst" : "core");
 		text_set(&in->capture.core_file, order.file);
-		return dump_order_send_dir(trap->job, &order, store_entry_fd(trap->entry), err);
+		return dump_order_send_dir(trap->pair.job, &order, store_entry_fd(trap->entry), err);
 	}
-	return dump_order_send(trap->job, &order, err);
+	return dump_order_send(trap->pair.job, &order, err);
+}
+
+static int start_capture(struct trap *trap, struct err *err)
+{
+	const struct trap_world *world = trap->world;
+	int r = trap->pair.job ? order_capture(trap, err) : -EPIPE;
+
+	if (r == -EPIPE || r == -ECONNRESET) {
+		/* None was kept warm, or it has died meanwhile. */
+		pair_drop(&trap->pair);
+		r = pair_start(&trap->pair, err);
+		if (r == 0)
+			r = order_capture(trap, err);
+	}
+	if (r == 0)
+		r = loop_add_fd(world->loop, dump_fd(trap->pair.job), EPOLLIN, on_dump, trap, &trap->job_source);
+	if (r == 0)
+		r = loop_add_fd(world->loop, analyst_fd(trap->pair.analyst), EPOLLIN, on_analysis, trap,
+				&trap->analyst_source);
+	return r;
 }
 
 void trap_capture(struct trap *trap)
 {
 	const struct trap_world *world = trap->world;
-	struct pair pair = *world->warm;
 	struct err err = { "" };
-	int r = 0;
+	int r;
 
+	trap->pair = *world->warm;
 	*world->warm = (struct pair){ 0 };
-	if (!pair.job)
-		r = pair_start(&pair, &err);
-	trap->job = pair.job;
-	trap->analyst = pair.analyst;
 	trap->stage = TRAP_CAPTURING;
 	/* Only a core needs the folder before the stop; the mkdir takes microseconds. */
-	if (r == 0 && trap->rule->capture & CAPTURE_FULL)
-		r = entry_begin(trap);
-	if (trap->stage == TRAP_GONE) {
-		pair = (struct pair){ trap->job, trap->analyst };
-		trap->job = NULL;
-		trap->analyst = NULL;
-		pair_drop(&pair);
+	if (trap->rule->capture & CAPTURE_FULL && entry_begin(trap) < 0) {
+		pair_drop(&trap->pair);
 		world->changed(world->arg);
 		return;
 	}
-	if (r == 0)
-		r = order_capture(trap, &err);
-	if (r == -EPIPE || r == -ECONNRESET) {
-		/* The one kept warm has died meanwhile. */
-		pair = (struct pair){ trap->job, trap->analyst };
-		pair_drop(&pair);
-		r = pair_start(&pair, &err);
-		trap->job = pair.job;
-		trap->analyst = pair.analyst;
-		if (r == 0)
-			r = order_capture(trap, &err);
-	}
-	if (r == 0)
-		r = loop_add_fd(world->loop, dump_fd(trap->job), EPOLLIN, on_dump, trap, &trap->job_source);
-	if (r == 0)
-		r = loop_add_fd(world->loop, analyst_fd(trap->analyst), EPOLLIN, on_analysis, trap,
-				&trap->analyst_source);
+	r = start_capture(trap, &err);
 	process_words(&trap->incident->process, trap->incident->holder_pid);
 	host_words(trap->incident);
 	if (r == 0)
@@ -616,10 +606,7 @@ void trap_capture(struct trap *trap)
 	loop_remove(world->loop, trap->job_source);
 	loop_remove(world->loop, trap->analyst_source);
 	trap->job_source = trap->analyst_source = NULL;
-	pair = (struct pair){ trap->job, trap->analyst };
-	trap->job = NULL;
-	trap->analyst = NULL;
-	pair_drop(&pair);
+	pair_drop(&trap->pair);
 	text_set(&trap->incident->capture.core_file, NULL);
 	capture_failed(trap, err.text[0] ? err.text : strerror(-r));
 }
@@ -640,13 +627,18 @@ bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen)
 	return trap->hop[0].slot == slot && trap->hop[0].gen == gen;
 }
 
-bool trap_owns(const struct trap *trap, uint32_t slot, uint64_t gen)
+static struct hop_ref *held_hop(struct trap *trap, uint32_t slot, uint64_t gen)
 {
 	for (size_t i = 0; i < trap->hop_count; i++) {
 		if (trap->hop[i].slot == slot && trap->hop[i].gen == gen)
-			return trap->hop[i].held;
+			return trap->hop[i].held ? &trap->hop[i] : NULL;
 	}
-	return false;
+	return NULL;
+}
+
+bool trap_owns(struct trap *trap, uint32_t slot, uint64_t gen)
+{
+	return held_hop(trap, slot, gen) != NULL;
 }
 
 bool trap_request_over(const struct trap *trap)
@@ -657,13 +649,9 @@ bool trap_request_over(const struct trap *trap)
 bool trap_ended(struct trap *trap, const struct record *record)
 {
 	struct incident *in = trap->incident;
-	struct hop_ref *hop = NULL;
+	struct hop_ref *hop = held_hop(trap, record->slot, record->gen);
 
-	for (size_t i = 0; i < trap->hop_count; i++) {
-		if (trap->hop[i].slot == record->slot && trap->hop[i].gen == record->gen)
-			hop = &trap->hop[i];
-	}
-	if (!hop || !hop->held)
+	if (!hop)
 		return false;
 	tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy);
 	hop->copied_ns = now_ns();

@@ -61,11 +61,10 @@ struct trap {
 	size_t hop_count;
 	uint64_t trigger_ns;
 	bool told; /* config.trapped was called */
-	bool wants_capture, wants_action;
+	bool wants_action;
 
 	struct store_entry *entry;
-	struct dump_job *job;
-	struct analyst *analyst;
+	struct pair pair; /* at work on it */
 	struct source *job_source, *analyst_source;
 	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
@@ -90,8 +89,8 @@ void trap_check(struct trap *trap);
 
 /* A RECORD_ENDED for one of its slots: true if it was. */
 bool trap_ended(struct trap *trap, const struct record *record);
-bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen);  /* as its outer request */
-bool trap_owns(const struct trap *trap, uint32_t slot, uint64_t gen); /* as any of them */
+bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen); /* as its outer request */
+bool trap_owns(struct trap *trap, uint32_t slot, uint64_t gen);	     /* as any of them */
 bool trap_request_over(const struct trap *trap);
 
 /* Has the pages written or rewritten and published; then the action is started. */
