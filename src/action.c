@@ -24,13 +24,6 @@
 
 /* --- words and tokens --- */
 
-void strings_free(char **list)
-{
-	for (size_t n = 0; list && list[n]; n++)
-		free(list[n]);
-	free(list);
-}
-
 /* One word from *at; false at the end of the line. */
 static int take_word(const char **at, struct buf *word, struct err *err)
 {

@@ -25,7 +25,6 @@ struct action_values {
  * escapes, no expansion. Caller frees with strings_free. -EINVAL: unclosed quote,
  * empty. */
 int action_split(const char *line, char ***ret_argv, struct err *err);
-void strings_free(char **list);
 
 /* Checks argv at load time: known tokens only, program absolute and without tokens.
  * -EINVAL, the text names the token or says what is known. Does not look at the disk. */

@@ -61,7 +61,6 @@ enum event_kind {
 	EVENT_RECV, /* a = bytes, nr = call, dur 0 */
 	EVENT_SEND,
 	EVENT_WAIT,	/* nr = call, or one of enum no_call; a = first argument */
-	EVENT_AWAY,	/* the thread served others, or nobody */
 	EVENT_HOLDER,	/* another thread took over: tid */
 	EVENT_UPSTREAM, /* first send of a call to somebody else: a = fd */
 	EVENT_REPLY,	/* status line: a = status */

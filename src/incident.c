@@ -96,7 +96,7 @@ int strings_add(char ***list, const char *text)
 	return 0;
 }
 
-static void strings_done(char **list)
+void strings_free(char **list)
 {
 	for (size_t n = 0; list && list[n]; n++)
 		free(list[n]);
@@ -154,8 +154,8 @@ void analysis_done(struct analysis *a)
 		free(a->lock[n].waiter);
 	}
 	free(a->lock);
-	strings_done(a->deadlock);
-	strings_done(a->note);
+	strings_free(a->deadlock);
+	strings_free(a->note);
 	free(a->language);
 	free(a->failed);
 	*a = (struct analysis){ 0 };
@@ -201,7 +201,7 @@ void incident_free(struct incident *i)
 	free(i->kernel);
 	free(i->version);
 	free(i->rule);
-	strings_done(i->also_matched);
+	strings_free(i->also_matched);
 	free(i->suppressed);
 	free(i->request.method);
 	free(i->request.url);
@@ -218,10 +218,10 @@ void incident_free(struct incident *i)
 	capture_done(&i->capture);
 	analysis_done(&i->analysis);
 	free(i->verdict);
-	strings_done(i->evidence);
+	strings_free(i->evidence);
 	free(i->confidence);
 	free(i->advice);
-	strings_done(i->action.argv);
+	strings_free(i->action.argv);
 	free(i->action.output);
 	free(i->action.why);
 	free(i);

@@ -216,6 +216,7 @@ void incident_free(struct incident *incident);
 void *list_add(void *pointer_to_array, size_t *count, size_t element_size);
 int strings_add(char ***list, const char *text); /* keeps it NULL-terminated */
 size_t strings_count(char *const *list);
+void strings_free(char **list); /* and its strings; NULL is fine */
 
 /* Replaces an owned string by a copy (text NULL: by nothing). */
 void text_set(char **at, const char *text);

@@ -114,10 +114,6 @@ static void event_words(const struct slot *slot, const struct slot_event *e, con
 		else if (e->state == 2)
 			text_set(&t->detail, "disk");
 		break;
-	case EVENT_AWAY:
-		text_set(&t->kind, "away");
-		text_set(&t->name, "the thread served others");
-		break;
 	case EVENT_HOLDER:
 		text_set(&t->kind, "holder");
 		text_setf(&t->name, "thread %u took over", e->tid);
