@@ -110,6 +110,12 @@ int dump_fd(const struct dump_job *job)
 	return job->fd;
 }
 
+void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret_total)
+{
+	*ret_done = job->note.done;
+	*ret_total = job->note.total;
+}
+
 /* The worker died: what did it leave? */
 static void tell_death(const struct dump_job *job, int status, struct dump_result *result)
 {

@@ -13,7 +13,12 @@
 #include "err.h"
 #include "incident.h"
 
-enum dump_kind { DUMP_STACKS = 1, DUMP_FULL = 2 }; /* bits; DUMP_MINI comes with issue 3 */
+/* Bits. At most one of FULL and MINI: both are the core. */
+enum dump_kind {
+	DUMP_STACKS = 1, /* registers and stacks for the analyst */
+	DUMP_FULL = 2,
+	DUMP_MINI = 4, /* a core of registers, stacks and what they point to */
+};
 enum dump_snapshot { SNAPSHOT_AUTO, SNAPSHOT_CLONE, SNAPSHOT_STOP };
 
 /* What to do; sent to the worker over its socket as it stands.
@@ -27,9 +32,14 @@ struct dump_order {
 	uint32_t kinds;	      /* enum dump_kind bits */
 	uint32_t snapshot;    /* enum dump_snapshot */
 	uint64_t pause_budget_ns;
-	uint32_t compress;  /* 1: zstd, 0: none */
-	char file[256];	    /* name of the core inside dir_fd, '' none */
-	char comment[1024]; /* goes into our own note section: rule, URL ... */
+	uint32_t everything;   /* also what MADV_DONTDUMP and coredump_filter leave out */
+	uint32_t compress;     /* 1: zstd, 0: none */
+	uint64_t max_bytes;    /* of the file on disk; 0: no limit. A core that gets larger is given up */
+	uint64_t free_bytes;   /* left free on that disk at least; 0: a small default */
+	uint32_t free_percent; /* the same, of its size */
+	uint64_t rate;	       /* bytes a second to the disk at most; 0: no limit */
+	char file[256];	       /* name of the core inside dir_fd, '' none */
+	char comment[1024];    /* goes into our own note section: rule, URL ... */
 };
 
 /* What came of it; the worker's last message. Every field is true also on failure. */
@@ -44,6 +54,8 @@ struct dump_result {
 	uint64_t taken_ns; /* all threads stopped */
 	uint64_t pause_ns; /* first INTERRUPT to last DETACH, plus the stop of the reap */
 	uint64_t wall_ns;
+	uint64_t estimate_ns; /* of the pause, made before the stop; 0: none was made */
+	uint64_t peak_bytes;  /* most memory the worker ever had resident */
 	uint64_t core_bytes, core_bytes_on_disk;
 	uint64_t in_files_bytes; /* unchanged pages of mapped files: left in those files */
 	uint32_t complete;	 /* the core holds everything that was asked for */
@@ -68,6 +80,10 @@ int dump_order_send_dir(struct dump_job *job, const struct dump_order *order, in
 
 /* Readable when the result is there, or the worker is gone. For an epoll loop. */
 int dump_fd(const struct dump_job *job);
+
+/* How far the core is, as of the last dump_finish that gave -EAGAIN: bytes of memory
+ * read, of how many. 0 of 0 before its writing began. The worker tells it now and then. */
+void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret_total);
 
 /* Takes the result. -EAGAIN while it runs (with block false). A worker that died
  * gives a result with its code and a text; leftovers in the target (a zombie child)

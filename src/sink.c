@@ -83,9 +83,11 @@ static int open_zstd(struct sink *sink)
 	return 0;
 }
 
-int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes, struct sink **ret_sink,
-	      struct err *err)
+int sink_open(const struct sink_spec *spec, struct sink **ret_sink, struct err *err)
 {
+	const char *name = spec->name;
+	uint64_t expect_bytes = spec->expect_bytes;
+	int dir_fd = spec->dir_fd;
 	struct sink *sink;
 	uint64_t avail = 0, floor = 0;
 	int r;
@@ -108,7 +110,7 @@ int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_
 	sink->dir_fd = dir_fd;
 	snprintf(sink->name, sizeof(sink->name), "%s", name);
 	r = open_file(sink);
-	if (r == 0 && compress == SINK_ZSTD)
+	if (r == 0 && spec->compress == SINK_ZSTD)
 		r = open_zstd(sink);
 	if (r < 0) {
 		sink_abort(sink);

@@ -13,10 +13,19 @@ enum sink_compress { SINK_PLAIN, SINK_ZSTD };
 
 struct sink;
 
-/* name: in dir_fd (kept by the caller), no '/'. expect_bytes: -ENOSPC at once if that
- * many are not free; later also when the disk comes near its end. Mode 0600. */
-int sink_open(int dir_fd, const char *name, enum sink_compress compress, uint64_t expect_bytes, struct sink **ret_sink,
-	      struct err *err);
+struct sink_spec {
+	int dir_fd;	  /* kept by the caller */
+	const char *name; /* in it, no '/' */
+	enum sink_compress compress;
+	uint64_t expect_bytes; /* that it will take on disk, about: -ENOSPC at once if they are not free */
+	uint64_t max_bytes;    /* on disk; 0: no limit. More: -EFBIG */
+	uint64_t free_bytes;   /* to be left free on that disk at all times; 0: 64 MiB, or 1 % of a smaller disk */
+	uint32_t free_percent; /* the same, of the disk's size; the larger of the two counts */
+	uint64_t rate;	       /* bytes a second to the disk at most; 0: no limit */
+};
+
+/* The file has mode 0600. -EEXIST: the name is taken. */
+int sink_open(const struct sink_spec *spec, struct sink **ret_sink, struct err *err);
 
 /* Asked at each write: true ends it with -ECANCELED. */
 void sink_cancel_when(struct sink *sink, bool (*asked)(void));

@@ -27,6 +27,7 @@
 #define STOP_THREAD_NS (20 * NSEC_PER_USEC)
 #define STOP_WAIT_NS (100 * NSEC_PER_MSEC) /* for threads to stop, where no budget says less */
 #define WATCHDOG_NS NSEC_PER_SEC
+#define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
 
 struct worker {
@@ -49,17 +50,21 @@ struct worker {
 	int core_code;
 	bool clone;		       /* the plan: a clone; else the process stands still while we write */
 	uint64_t write_ns;	       /* the writing began */
+	uint64_t done_bytes, told_ns;  /* how far it is, and when the parent was last told */
+	uint32_t stage;		       /* told last */
 	uint64_t lost_start, lost_end; /* unreadable pages not told yet */
 	const char *lost_why;
 };
 
 /* --- what is told --- */
 
-static void tell(uint32_t stage, pid_t child)
+static void tell(struct worker *w, uint32_t stage, pid_t child)
 {
-	struct worker_note note = { stage, child };
+	struct worker_note note = { .stage = stage, .child = child, .done = w->done_bytes, .total = w->cost.bytes };
 
 	send(WORKER_FD_PARENT, &note, sizeof(note), MSG_NOSIGNAL | MSG_DONTWAIT);
+	w->told_ns = now_ns();
+	w->stage = stage;
 }
 
 static void omit(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost)
@@ -232,8 +237,15 @@ static int plan_core(struct worker *w, struct err *err)
 	if (r < 0)
 		return r;
 	expect = w->cost.bytes + w->status.rss_shmem_bytes;
-	r = sink_open(w->dir_fd, w->order.file, w->order.compress ? SINK_ZSTD : SINK_PLAIN,
-		      w->order.compress ? expect / 4 : expect, &w->sink, err);
+	r = sink_open(&(struct sink_spec){ .dir_fd = w->dir_fd,
+					   .name = w->order.file,
+					   .compress = w->order.compress ? SINK_ZSTD : SINK_PLAIN,
+					   .expect_bytes = w->order.compress ? expect / 4 : expect,
+					   .max_bytes = w->order.max_bytes,
+					   .free_bytes = w->order.free_bytes,
+					   .free_percent = w->order.free_percent,
+					   .rate = w->order.rate },
+		      &w->sink, err);
 	if (r == 0)
 		sink_cancel_when(w->sink, cancel_asked);
 	return r;
@@ -265,18 +277,18 @@ static int make_copy(struct worker *w, struct err *err)
 	int r;
 
 	side_copy(&w->side);
-	tell(WORKER_CLONING, 0);
+	tell(w, WORKER_CLONING, 0);
 	r = snapshot_take(&w->snapshot, &w->freeze, MAX(2 * w->cost.clone_ns, NSEC_PER_SEC), result->why_not_clone,
 			  sizeof(result->why_not_clone));
 	if (r == 0) {
 		result->method = METHOD_CLONE;
-		tell(WORKER_CLONED, w->snapshot.child);
+		tell(w, WORKER_CLONED, w->snapshot.child);
 		return 0;
 	}
 	if (r == -ETIMEDOUT)
 		return err_say(err, r, "cannot copy process %d: %s; it may keep a dead child until it ends",
 			       w->order.pid, result->why_not_clone);
-	tell(WORKER_NONE, 0);
+	tell(w, WORKER_NONE, 0);
 	w->clone = false;
 	freeze_longest(&w->freeze, longest_stop(w));
 	if (w->order.snapshot == SNAPSHOT_CLONE)
@@ -380,6 +392,9 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	uint64_t now = now_ns(), budget = w->order.pause_budget_ns, total = w->cost.bytes, left_ns;
 
 	freeze_late(&w->freeze);
+	w->done_bytes = done_bytes;
+	if (now > w->told_ns + PROGRESS_NS)
+		tell(w, w->stage, w->snapshot.child);
 	if (w->result.method != METHOD_CLONE) {
 		if (budget && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
 			return err_say(err, -EBUSY,
@@ -482,7 +497,7 @@ static void tidy(struct worker *w)
 	if (!w->snapshot.child)
 		return;
 	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0)
-		tell(WORKER_REAPED, 0);
+		tell(w, WORKER_REAPED, 0);
 	else if (alive)
 		snprintf(w->result.error, sizeof(w->result.error), "%s", err.text);
 }

@@ -12,7 +12,8 @@ enum worker_stage { WORKER_NONE, WORKER_CLONING, WORKER_CLONED, WORKER_REAPED };
 
 struct worker_note {
 	uint32_t stage;
-	int32_t child; /* the copy's process id, 0 none */
+	int32_t child;	      /* the copy's process id, 0 none */
+	uint64_t done, total; /* bytes of memory read for the core */
 };
 
 #endif

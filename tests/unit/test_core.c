@@ -86,7 +86,9 @@ static const uint8_t *write_core(const struct core *core, size_t *ret_len, int s
 	unread_count = asked = 0;
 	assert_non_null(mkdtemp(dir));
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	assert_int_equal(sink_open(dir_fd, "core", SINK_PLAIN, 0, &sink, &err), 0);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core", .compress = SINK_PLAIN },
+				   &sink, &err),
+			 0);
 	r = core_write(core, sink, &watch, &err);
 	assert_int_equal(r, stop);
 	if (stop) {

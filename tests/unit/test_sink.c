@@ -76,7 +76,9 @@ static void test_plain(void **state)
 	char buf[8];
 
 	(void)state;
-	assert_int_equal(sink_open(dir_fd, "core", SINK_PLAIN, 0, &sink, &err), 0);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core", .compress = SINK_PLAIN },
+				   &sink, &err),
+			 0);
 	assert_int_equal(entries(false), 0); /* no name while it is written */
 	assert_int_equal(sink_write(sink, "begin", 5, &err), 0);
 	assert_int_equal(sink_zeros(sink, (1ull << 30) - 5, &err), 0);
@@ -108,7 +110,9 @@ static void test_zstd(void **state)
 	(void)state;
 	for (size_t i = 0; i < sizeof(data); i++)
 		data[i] = (uint8_t)(i * 7 + i / 251 + 1) | 1;
-	assert_int_equal(sink_open(dir_fd, "core.zst", SINK_ZSTD, 0, &sink, &err), 0);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core.zst", .compress = SINK_ZSTD },
+				   &sink, &err),
+			 0);
 	assert_int_equal(sink_write(sink, data, sizeof(data), &err), 0);
 	assert_int_equal(sink_zeros(sink, small, &err), 0);
 	assert_int_equal(sink_write(sink, data, sizeof(data), &err), 0);
@@ -159,7 +163,8 @@ static void test_empty_zstd(void **state)
 	uint8_t buf[64], out[8];
 
 	(void)state;
-	assert_int_equal(sink_open(dir_fd, "c", SINK_ZSTD, 0, &sink, &err), 0);
+	assert_int_equal(
+		sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "c", .compress = SINK_ZSTD }, &sink, &err), 0);
 	assert_int_equal(sink_commit(sink, &on_disk, &err), 0);
 	size = look("c", 0, NULL, 0);
 	assert_in_range(size, 1, sizeof(buf));
@@ -178,11 +183,15 @@ static void test_taken_name(void **state)
 	(void)state;
 	snprintf(target, sizeof(target), "%s/elsewhere", dir);
 	assert_int_equal(symlinkat(target, dir_fd, "link"), 0);
-	assert_int_equal(sink_open(dir_fd, "link", SINK_PLAIN, 0, &sink, &err), -EEXIST);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "link", .compress = SINK_PLAIN },
+				   &sink, &err),
+			 -EEXIST);
 	assert_non_null(strstr(err.text, "'link'"));
 
 	/* taken while it is written: nothing is replaced, nothing is left */
-	assert_int_equal(sink_open(dir_fd, "core", SINK_PLAIN, 0, &sink, &err), 0);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core", .compress = SINK_PLAIN },
+				   &sink, &err),
+			 0);
 	assert_int_equal(sink_write(sink, "new", 3, &err), 0);
 	fd = openat(dir_fd, "core", O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
 	assert_int_equal(write(fd, "old", 3), 3);
@@ -201,8 +210,13 @@ static void test_bad_names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
-		assert_int_equal(sink_open(dir_fd, bad[i], SINK_PLAIN, 0, &sink, &err), -EINVAL);
-	assert_int_equal(sink_open(-1, "x", SINK_PLAIN, 0, &sink, &err), -EBADF);
+		assert_int_equal(
+			sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = bad[i], .compress = SINK_PLAIN },
+				  &sink, &err),
+			-EINVAL);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = -1, .name = "x", .compress = SINK_PLAIN }, &sink,
+				   &err),
+			 -EBADF);
 	assert_int_equal(entries(false), 0);
 }
 
