@@ -228,7 +228,11 @@ static void test_abort(void **state)
 	(void)state;
 	sink_abort(NULL);
 	for (int i = 0; i < 2; i++) {
-		assert_int_equal(sink_open(dir_fd, "core", i ? SINK_ZSTD : SINK_PLAIN, 0, &sink, &err), 0);
+		assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd,
+								.name = "core",
+								.compress = i ? SINK_ZSTD : SINK_PLAIN },
+					   &sink, &err),
+				 0);
 		assert_int_equal(sink_write(sink, "half", 4, &err), 0);
 		sink_abort(sink);
 		assert_int_equal(entries(false), 0);
@@ -241,7 +245,9 @@ static void test_no_room(void **state)
 	struct sink *sink;
 
 	(void)state;
-	assert_int_equal(sink_open(dir_fd, "core", SINK_PLAIN, 1ull << 60, &sink, &err), -ENOSPC);
+	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core", .expect_bytes = 1ull << 60 },
+				   &sink, &err),
+			 -ENOSPC);
 	assert_non_null(strstr(err.text, "are needed"));
 	assert_int_equal(entries(false), 0);
 }
@@ -262,7 +268,11 @@ static void test_refused_write(void **state)
 		unsigned int x = 1;
 		int r = 0;
 
-		assert_int_equal(sink_open(dir_fd, "core", i ? SINK_ZSTD : SINK_PLAIN, 0, &sink, &err), 0);
+		assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd,
+								.name = "core",
+								.compress = i ? SINK_ZSTD : SINK_PLAIN },
+					   &sink, &err),
+				 0);
 		small = old;
 		small.rlim_cur = 200000;
 		assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
