@@ -25,10 +25,12 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-#define NATIVE_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
-#define CLASHES_MAX 10000	     /* numbers tried for a name that is taken */
-#define CANCEL_NS (3 * NSEC_PER_SEC) /* for a worker that was asked to end */
-#define PIDS_NAMED 12		     /* of several processes with one name, in the error */
+#define FULL_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
+#define MINI_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.mini.core"
+#define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC) /* of a full dump, where none is given */
+#define CLASHES_MAX 10000		      /* numbers tried for a name that is taken */
+#define CANCEL_NS (3 * NSEC_PER_SEC)	      /* for a worker that was asked to end */
+#define PIDS_NAMED 12			      /* of several processes with one name, in the error */
 
 struct series {
 	/* what is asked for */
@@ -36,12 +38,15 @@ struct series {
 	char process[64];
 	char dir[PATH_MAX]; /* absolute */
 	int dir_fd;
-	const char *pattern;
+	const char *pattern; /* of the file's name; NULL: by kind */
+	enum compression { BY_KIND, ZSTD, PLAIN } compress;
 	bool overwrite, json;
-	uint32_t compress, snapshot;
-	uint64_t pause_budget_ns, every_ns, timeout_ns;
+	struct dump_order order; /* as far as all dumps have it in common */
+	bool budget_given;
+	uint32_t kind[2]; /* enum dump_kind, in this order at each turn */
+	unsigned int kind_count;
+	uint64_t every_ns, timeout_ns;
 	unsigned int count;
-	const char *comment;
 
 	/* where it is */
 	struct loop *loop;
@@ -50,8 +55,8 @@ struct series {
 	char part[48]; /* the hidden name it is being written under */
 	struct tm started;
 	uint64_t first_ns;
-	unsigned int done;
-	int signal; /* the one that ended it, 0 none */
+	unsigned int done, at; /* turns, and the kind that this one is at */
+	int signal;	       /* the one that ended it, 0 none */
 	bool timed_out, cancelled;
 };
 
@@ -214,9 +219,28 @@ static int open_place(struct series *s, const char *path, struct err *err)
 	return 0;
 }
 
+/* A mini is small: as it stands, a debugger opens it. */
+static bool is_mini(const struct series *s)
+{
+	return s->kind[s->at] == DUMP_MINI;
+}
+
+static bool compressed(const struct series *s)
+{
+	return s->compress == ZSTD || (s->compress == BY_KIND && !is_mini(s));
+}
+
+static const char *pattern_of(const struct series *s)
+{
+	static const char *const names[2][2] = { { FULL_FILE_NAME, FULL_FILE_NAME ".zst" },
+						 { MINI_FILE_NAME, MINI_FILE_NAME ".zst" } };
+
+	return s->pattern ? s->pattern : names[is_mini(s)][compressed(s)];
+}
+
 static int final_name(const struct series *s, unsigned int number, char *name, size_t size, struct err *err)
 {
-	return dump_file_name(s->pattern, s->process, s->proc.pid, &s->started, number, name, size, err);
+	return dump_file_name(pattern_of(s), s->process, s->proc.pid, &s->started, number, name, size, err);
 }
 
 /* A device, a pipe or a socket of that name is nothing to be replaced or numbered. */
@@ -233,7 +257,8 @@ static int check_name(const struct series *s, const char *name, struct err *err)
 /* Moves the finished dump to its name: the first free one, or with -o the plain one. */
 static int take_name(const struct series *s, char *name, size_t size, struct err *err)
 {
-	for (unsigned int number = 0; number < CLASHES_MAX; number++) {
+	/* -o: the second kind does not overwrite the first */
+	for (unsigned int number = s->overwrite ? s->at : 0; number < CLASHES_MAX; number++) {
 		int r = final_name(s, number, name, size, err);
 
 		if (r == 0)
@@ -253,7 +278,7 @@ static int take_name(const struct series *s, char *name, size_t size, struct err
 		if (errno != EEXIST)
 			return err_sys(err, -errno, "cannot name the dump '%s/%s'", s->dir, name);
 	}
-	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", s->pattern,
+	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", pattern_of(s),
 		       CLASHES_MAX - 1, s->dir);
 }
 
@@ -286,14 +311,16 @@ static json_t *omissions(const struct dump_result *result)
 static void tell_json(const char *path, const struct series *s, const struct dump_result *result)
 {
 	CLEAN(free) char *clean_path = facts_utf8(path);
-	json_t *json =
-		json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:b, s:o}", "event", "dump", "path",
-			  clean_path ? clean_path : "", "kind", "full", "pid", (int)s->proc.pid, "threads",
-			  (json_int_t)result->threads, "method", capture_method_name(result->method), "pause_ms",
-			  ns_to_ms(result->pause_ns), "wall_ms", ns_to_ms(result->wall_ns), "bytes",
-			  (json_int_t)result->core_bytes, "bytes_on_disk", (json_int_t)result->core_bytes_on_disk,
-			  "complete", (int)result->complete, "omitted", omissions(result));
+	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", "dump",
+				 "path", clean_path ? clean_path : "", "kind", is_mini(s) ? "mini" : "full", "pid",
+				 (int)s->proc.pid, "threads", (json_int_t)result->threads, "method",
+				 capture_method_name(result->method), "pause_ms", ns_to_ms(result->pause_ns), "wall_ms",
+				 ns_to_ms(result->wall_ns), "bytes", (json_int_t)result->core_bytes, "bytes_on_disk",
+				 (json_int_t)result->core_bytes_on_disk, "peak_bytes", (json_int_t)result->peak_bytes,
+				 "complete", (int)result->complete, "omitted", omissions(result));
 
+	if (json && result->estimate_ns)
+		json_object_set_new(json, "estimate_ms", json_real(ns_to_ms(result->estimate_ns)));
 	if (json && result->omitted_more)
 		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
 	if (json && result->threads_not_stopped)
@@ -316,8 +343,8 @@ static void tell_text(const char *path, const struct series *s, const struct dum
 	buf_init(&out, 65536);
 	buf_add_escaped(&out, path, strlen(path));
 	buf_addf(&out,
-		 "\n  process %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
-		 s->proc.pid, s->process, result->threads, result->threads == 1 ? "" : "s",
+		 "\n  %sprocess %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
+		 is_mini(s) ? "mini: " : "", s->proc.pid, s->process, result->threads, result->threads == 1 ? "" : "s",
 		 (double)result->core_bytes / 1048576.0, (double)result->core_bytes_on_disk / 1048576.0,
 		 ns_to_ms(result->pause_ns), capture_method_name(result->method), ns_to_ms(result->wall_ns));
 	if (result->why_not_clone[0])
@@ -408,8 +435,11 @@ static void take_result(void *arg, uint32_t events)
 		name_in_error(s, result.error, r, &err);
 	} else if (r < 0) {
 		err_sys(&err, r, "cannot take a dump of process %d '%s'", s->proc.pid, s->process);
-	} else if (result.error[0])
+	} else if (result.error[0]) {
 		log_warn("%s", result.error);
+	}
+	if (r == 0 && !result.core_bytes)
+		r = err_say(&err, -EOPNOTSUPP, "this version writes no %s dumps", is_mini(s) ? "mini" : "full");
 	if (r == 0)
 		r = take_name(s, name, sizeof(name), &err);
 	if (r < 0) {
@@ -424,11 +454,14 @@ static void take_result(void *arg, uint32_t events)
 		end_series(s, s->timed_out ? EXIT_NOTHING : exit_code_of(r));
 		return;
 	}
-	s->done++;
 	snprintf(path, sizeof(path), "%s/%s", strcmp(s->dir, "/") ? s->dir : "", name);
 	(s->json ? tell_json : tell_text)(path, s, &result);
+	s->at = (s->at + 1) % s->kind_count;
+	s->done += s->at == 0;
 	if (s->done == s->count || s->signal)
 		end_series(s, EXIT_DONE);
+	else if (s->at)
+		begin_dump(s, 0);
 	else
 		schedule_next(s);
 }
@@ -462,14 +495,7 @@ static void give_up(void *arg, uint32_t events)
 static void begin_dump(void *arg, uint32_t events)
 {
 	struct series *s = arg;
-	struct dump_order order = {
-		.pid = s->proc.pid,
-		.start_ticks = s->proc.start_ticks,
-		.kinds = DUMP_FULL,
-		.snapshot = s->snapshot,
-		.pause_budget_ns = s->pause_budget_ns,
-		.compress = s->compress,
-	};
+	struct dump_order order = s->order;
 	time_t now = time(NULL);
 	struct err err = { .text = "" };
 	unsigned int random = 0;
@@ -478,16 +504,22 @@ static void begin_dump(void *arg, uint32_t events)
 	(void)events;
 	loop_remove(s->loop, s->next_source);
 	s->next_source = NULL;
-	if (s->done && !proc_alive(&s->proc)) {
+	if ((s->done || s->at) && !proc_alive(&s->proc)) {
 		target_gone(s);
 		return;
 	}
-	localtime_r(&now, &s->started);
+	if (s->at == 0)
+		localtime_r(&now, &s->started);
+	order.pid = s->proc.pid;
+	order.start_ticks = s->proc.start_ticks;
+	order.kinds = s->kind[s->at];
+	order.compress = compressed(s);
+	if (order.kinds == DUMP_FULL && order.snapshot != SNAPSHOT_STOP && !s->budget_given)
+		order.pause_budget_ns = PAUSE_BUDGET_NS;
 	if (getrandom(&random, sizeof(random), 0) < 0)
 		random = (unsigned int)now_ns();
 	snprintf(s->part, sizeof(s->part), ".reqtrap-%d-%08x.part", getpid(), random);
 	snprintf(order.file, sizeof(order.file), "%s", s->part);
-	snprintf(order.comment, sizeof(order.comment), "%s", s->comment ? s->comment : "");
 	r = dump_start(s->dir_fd, -1, &s->job, &err);
 	if (r == 0)
 		r = dump_order_send(s->job, &order, &err);
@@ -597,11 +629,38 @@ static bool ends_with(const char *text, const char *end)
 	return n >= m && !strcmp(text + n - m, end);
 }
 
-/* --compress decides; else a name that was given; else zstd. */
-static void choose_compression(struct series *s, const char *option, const char *path)
+/* --compress decides; else a name that was given; else the kind. */
+static enum compression choose_compression(const char *option, const char *path)
 {
-	s->compress = option ? !strcmp(option, "zstd") : !names_file(path) || ends_with(path, ".zst");
-	s->pattern = s->compress ? NATIVE_FILE_NAME ".zst" : NATIVE_FILE_NAME;
+	if (option ? !strcmp(option, "zstd") : names_file(path) && ends_with(path, ".zst"))
+		return ZSTD;
+	return option || names_file(path) ? PLAIN : BY_KIND;
+}
+
+static void choose_kinds(struct series *s, bool mini, bool full)
+{
+	s->kind_count = 0;
+	if (mini)
+		s->kind[s->kind_count++] = DUMP_MINI;
+	if (full || !mini)
+		s->kind[s->kind_count++] = DUMP_FULL;
+}
+
+/* The order's fields, from values that were checked already. */
+static void read_limits(struct series *s, const struct command_line *line)
+{
+	const char *value;
+
+	s->order.everything = option_given(line, "everything");
+	s->budget_given = option_given(line, "pause-budget");
+	if ((value = option_value(line, "pause-budget")))
+		parse_duration(value, &s->order.pause_budget_ns, NULL);
+	if ((value = option_value(line, "max-size")))
+		parse_size(value, &s->order.max_bytes, NULL);
+	if ((value = option_value(line, "free-space")))
+		parse_space(value, &s->order.free_bytes, &s->order.free_percent, NULL);
+	if ((value = option_value(line, "max-rate")))
+		parse_size(value, &s->order.rate, NULL);
 }
 
 static int read_options(struct series *s, const struct command_line *line, const char *path, struct err *err)
@@ -622,11 +681,11 @@ static int read_options(struct series *s, const struct command_line *line, const
 	s->count = (unsigned int)count;
 	if (r == 0 && (value = option_value(line, "every")))
 		r = parse_duration(value, &s->every_ns, err);
-	if (r == 0 && (value = option_value(line, "pause-budget")))
-		r = parse_duration(value, &s->pause_budget_ns, err);
 	if (snapshot && strcmp(snapshot, "auto"))
-		s->snapshot = !strcmp(snapshot, "clone") ? SNAPSHOT_CLONE : SNAPSHOT_STOP;
-	choose_compression(s, option_value(line, "compress"), path);
+		s->order.snapshot = !strcmp(snapshot, "clone") ? SNAPSHOT_CLONE : SNAPSHOT_STOP;
+	choose_kinds(s, option_given(line, "mini"), option_given(line, "full"));
+	read_limits(s, line);
+	s->compress = choose_compression(option_value(line, "compress"), path);
 	return r;
 }
 
@@ -681,7 +740,7 @@ int cmd_dump(int argc, char **argv)
 int cmd_procdump(int argc, char **argv)
 {
 	struct procdump pd;
-	struct series s = { .proc = { .pidfd = -1, .dir_fd = -1 }, .pattern = PROCDUMP_FILE_NAME };
+	struct series s = { .proc = { .pidfd = -1, .dir_fd = -1 }, .pattern = PROCDUMP_FILE_NAME, .compress = PLAIN };
 	struct err err = { .text = "" };
 	struct buf text;
 	int r;
@@ -713,6 +772,7 @@ int cmd_procdump(int argc, char **argv)
 	s.timeout_ns = pd.timeout_ns;
 	s.overwrite = pd.overwrite;
 	s.json = pd.json;
-	s.comment = pd.comment;
+	choose_kinds(&s, false, true);
+	snprintf(s.order.comment, sizeof(s.order.comment), "%s", pd.comment ? pd.comment : "");
 	return series_open_and_run(&s, pd.target, pd.path);
 }

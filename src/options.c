@@ -49,6 +49,8 @@ const struct option_row option_rows[] = {
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, false, "requests in flight that are traced at most" },
 
 	{ "full", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "write all memory (the default)" },
+	{ "mini", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
+	  "write registers, stacks and what they point to; with --full both, the mini first" },
 	{ "stacks", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "print the stacks instead, as 'stacks' does" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_DUMP, false, "take N dumps (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "time between two dumps (default 10s)" },
@@ -57,9 +59,21 @@ const struct option_row option_rows[] = {
 	{ "output", 'o', TYPE_TEXT, "PATH", NULL, VERB_DUMP, false,
 	  "file or directory; PROCESSNAME PID YYMMDD HHMMSS are replaced in the name" },
 
-	{ "compress", 0, TYPE_CHOICE, "HOW", "zstd|none", VERB_WATCH | VERB_DUMP, false, "of cores (default zstd)" },
-	{ "pause-budget", 0, TYPE_DURATION, "D", NULL, VERB_WATCH | VERB_DUMP, false,
-	  "let the process go after it stood still for D, whatever is missing" },
+	{ "everything", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
+	  "also what MADV_DONTDUMP and coredump_filter leave out" },
+	{ "compress", 0, TYPE_CHOICE, "HOW", "zstd|none", VERB_WATCH, false, "of cores (default zstd)" },
+	{ "compress", 0, TYPE_CHOICE, "HOW", "zstd|none", VERB_DUMP, false,
+	  "default as PATH's name ends; without one zstd, and none for a mini" },
+	{ "pause-budget", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, false,
+	  "take no core that would stop the process for longer (default 250ms)" },
+	{ "pause-budget", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false,
+	  "take no core that would stop the process for longer (default 250ms; none for a mini, or with --snapshot "
+	  "stop)" },
+	{ "max-size", 0, TYPE_SIZE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false,
+	  "give a core up that gets larger on disk" },
+	{ "free-space", 0, TYPE_SPACE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false,
+	  "leave so much free on the disk: 5G, or 10% of it (default 64M, or 1% of a smaller disk)" },
+	{ "max-rate", 0, TYPE_SIZE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false, "write SIZE a second at most" },
 
 	{ "status", 0, TYPE_COUNT, "N", NULL, VERB_TEST, false, "the response's status" },
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_TEST, false, "how long the request took" },
@@ -183,6 +197,8 @@ int option_check(const struct option_row *row, const char *value, struct err *er
 		return parse_duration(value, &number, err);
 	case TYPE_SIZE:
 		return parse_size(value, &number, err);
+	case TYPE_SPACE:
+		return parse_space(value, &number, &bits, err);
 	case TYPE_COUNT:
 		return parse_count(value, 1, 1000000, &number, err);
 	case TYPE_STATUS:

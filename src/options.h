@@ -47,6 +47,7 @@ enum option_type {
 	TYPE_TEXT,
 	TYPE_DURATION,
 	TYPE_SIZE,
+	TYPE_SPACE, /* a size, or a part of the disk: 10% */
 	TYPE_COUNT,
 	TYPE_STATUS,
 	TYPE_CAPTURE,

@@ -136,6 +136,22 @@ int parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
 	return err_say(err, -EINVAL, "'%s' is not a size (try 64K, 512M or 5G; K = 1024 bytes)", text);
 }
 
+int parse_space(const char *text, uint64_t *ret_bytes, uint32_t *ret_percent, struct err *err)
+{
+	uint64_t bytes = 0, percent = 0;
+	const char *p = text;
+
+	if (take_number(&p, &percent) && !strcmp(p, "%")) {
+		if (percent < 1 || percent > 99)
+			return err_say(err, -EINVAL, "'%s' is not a part of a disk (try 10%%; 1%% to 99%%)", text);
+	} else if (percent = 0, parse_size(text, &bytes, err) < 0) {
+		return err_say(err, -EINVAL, "'%s' is neither a size nor a part of the disk (try 5G or 10%%)", text);
+	}
+	*ret_bytes = bytes;
+	*ret_percent = (uint32_t)percent;
+	return 0;
+}
+
 int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)
 {
 	const char *p = text;

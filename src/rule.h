@@ -89,6 +89,7 @@ struct rule *rules_add(struct rules *rules, const char *name); /* with the defau
  * -EINVAL and a text with an example. */
 int parse_duration(const char *text, uint64_t *ret_ns, struct err *err); /* '500ms' '2s' '1m' '00:01:30' */
 int parse_size(const char *text, uint64_t *ret_bytes, struct err *err);	 /* '512M', K M G T = KiB ... */
+int parse_space(const char *text, uint64_t *ret_bytes, uint32_t *ret_percent, struct err *err); /* '5G' or '10%' */
 int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err);
 int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'trace,stacks,full' */
 int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */

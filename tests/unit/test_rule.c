@@ -110,6 +110,26 @@ static void sizes(void **state UNUSED)
 		assert_int_equal(parse_size(bad[i], &bytes, NULL), -EINVAL);
 }
 
+static void spaces(void **state UNUSED)
+{
+	static const char *const bad[] = {
+		"", "5", "%", "0%", "100%", "-1%", "5.5%", "10 %", "10%%", "5X", "99999999999999999999%"
+	};
+	uint64_t bytes = 7;
+	uint32_t percent = 7;
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++)
+		assert_int_equal(parse_space(bad[i], &bytes, &percent, NULL), -EINVAL);
+	assert_int_equal(bytes, 7);
+	assert_int_equal(percent, 7);
+	assert_int_equal(parse_space("10%", &bytes, &percent, NULL), 0);
+	assert_int_equal(bytes, 0);
+	assert_int_equal(percent, 10);
+	assert_int_equal(parse_space("2G", &bytes, &percent, NULL), 0);
+	assert_int_equal(bytes, 2ull << 30);
+	assert_int_equal(percent, 0);
+}
+
 static void statuses(void **state UNUSED)
 {
 	static const char *const bad[] = { "",	   ",",	   "5xx",      "404.2",	      "99",	 "1000", "599-500",
@@ -365,6 +385,7 @@ int main(void)
 		cmocka_unit_test(durations),
 		cmocka_unit_test(durations_come_back),
 		cmocka_unit_test(sizes),
+		cmocka_unit_test(spaces),
 		cmocka_unit_test(statuses),
 		cmocka_unit_test(captures_and_limits),
 		cmocka_unit_test(globs),
