@@ -6,10 +6,10 @@
  * so it stays blocked and is taken by sigtimedwait, which cannot miss one. */
 #include "freeze.h"
 
+#include "boost.h"
 #include "ktime.h"
 
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -17,7 +17,8 @@
 #include <sys/wait.h>
 
 #define UNINTERRUPTIBLE_NS (10 * NSEC_PER_MSEC) /* a thread in state D gets this long to stop */
-#define BOOST 10				/* SCHED_FIFO priority */
+#define QUIET_NS (400 * NSEC_PER_USEC)		/* a thread that has not stopped by then is helped to get a CPU */
+#define HELP_NS (2 * NSEC_PER_MSEC)		/* ... for so long at most */
 #define STOPS_MAX 64				/* stops seen during one injected call */
 
 void freeze_init(struct freeze *freeze, const struct proc *proc)
@@ -237,33 +238,44 @@ static int take(struct freeze_thread *thread, pid_t pid, struct err *err)
 	return 0;
 }
 
+/* As many of those that do not stand still yet as can be helped at a time. */
+static void help_from(const struct freeze *freeze, size_t first, uint64_t deadline_ns)
+{
+	uint64_t until_ns = MIN(deadline_ns, now_ns() + HELP_NS);
+
+	for (size_t i = first; i < freeze->count; i++) {
+		const struct freeze_thread *thread = &freeze->thread[i];
+
+		if (!thread->stopped && !thread->gone && !boost_begin(thread->tid, until_ns))
+			return;
+	}
+}
+
 static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 {
-	uint64_t first_ns = freeze->stop_ns + MIN(UNINTERRUPTIBLE_NS, wait_ns), hard_ns = freeze->stop_ns + wait_ns;
+	/* Most stop at once; then those that wait for a CPU; then those in state D are left out. */
+	const uint64_t pass_ns[] = { QUIET_NS, UNINTERRUPTIBLE_NS, wait_ns };
 	int r = 0;
 
-	for (int pass = 0; pass < 2; pass++) {
+	for (size_t pass = 0; pass < ARRAY_LEN(pass_ns); pass++) {
+		uint64_t deadline_ns = freeze->stop_ns + MIN(pass_ns[pass], wait_ns);
+
 		for (size_t i = 0; i < freeze->count && r == 0; i++) {
 			struct freeze_thread *thread = &freeze->thread[i];
 
 			if (thread->stopped || thread->gone)
 				continue;
-			if (pass && thread_state(freeze, thread->tid) == 'D')
+			if (pass == 2 && thread_state(freeze, thread->tid) == 'D')
 				continue;
-			if (settle(thread, pass ? hard_ns : first_ns) == 0)
+			if (pass)
+				help_from(freeze, i, deadline_ns);
+			if (settle(thread, deadline_ns) == 0)
 				r = take(thread, freeze->proc->pid, err);
+			if (pass)
+				boost_end(thread->tid);
 		}
 	}
 	return r;
-}
-
-void freeze_boost(bool on)
-{
-	struct sched_param param = { .sched_priority = on ? BOOST : 0 };
-
-	/* Only ourselves: a thread of the target would keep it if we died. Where it is
-	 * not permitted there is no more to it than a longer pause on a busy machine. */
-	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
 }
 
 /* We may be stopped ourselves, or hang: then the kernel ends us and lets the target go. */
@@ -293,7 +305,7 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	int r;
 
 	watchdog(freeze->longest_ns);
-	freeze_boost(true);
+	boost_self(true);
 	freeze->stop_ns = now_ns();
 	for (size_t i = 0; i < freeze->count; i++) {
 		if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
@@ -329,7 +341,7 @@ void freeze_thaw(struct freeze *freeze)
 	}
 	freeze->thaw_ns = now_ns();
 	watchdog(0);
-	freeze_boost(false);
+	boost_self(false);
 }
 
 void freeze_late(struct freeze *freeze)
@@ -411,6 +423,7 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 	r = arch_set(tid, &regs);
 	if (r == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
 		r = -errno;
+	boost_begin(tid, deadline_ns);
 	if (r == 0)
 		r = call_through(tid, deadline_ns, ret_child);
 	/* On to a stop of the signal path: only there does the kernel start a call
@@ -424,6 +437,7 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 		if (stop < 0)
 			r = stop;
 	}
+	boost_end(tid);
 	if (r < 0)
 		return r;
 	r = arch_result(tid, ret_value);

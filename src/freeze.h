@@ -36,8 +36,10 @@ void freeze_done(struct freeze *freeze); /* frees memory; does not thaw */
  * other tracer. The process is checked to be the one in freeze->proc. */
 int freeze_seize(struct freeze *freeze, pid_t only, struct err *err);
 
-/* Stops them. Blocks until all stand still or wait_ns is over; threads in an
- * uninterruptible wait are given up much sooner. Fails only if no thread stopped. */
+/* Stops them. Threads that wait for a CPU run before all others until they stand, and we
+ * until freeze_thaw, where that is allowed (boost_prepare). Blocks until all stand still
+ * or wait_ns is over; threads in an uninterruptible wait are given up much sooner. Fails
+ * only if no thread stopped. */
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err);
 
 /* Lets all go on; calls cut short by the stop start again. */
@@ -45,10 +47,6 @@ void freeze_thaw(struct freeze *freeze);
 
 /* Another limit for a stop that has begun; counted from now. */
 void freeze_longest(struct freeze *freeze, uint64_t longest_ns);
-
-/* From freeze_stop to freeze_thaw we run before all others, where we may: the pause is
- * short on a busy machine, too. Ends that, for work that takes longer. */
-void freeze_boost(bool on);
 
 /* After the thaw: lets go of threads that stopped too late. Call it now and then. */
 void freeze_late(struct freeze *freeze);

@@ -5,6 +5,7 @@
  * ourselves: a watchdog then kills us, and the kernel lets the target go. */
 #include "analyst.h"
 #include "assemble.h"
+#include "boost.h"
 #include "briefing.h"
 #include "buf.h"
 #include "contents.h"
@@ -542,7 +543,7 @@ static int in_stop(struct worker *w, struct err *err)
 	if (r == 0 && w->sink) {
 		int core_r;
 
-		freeze_boost(false); /* this takes long: not before all others */
+		boost_self(false); /* this takes long: not before all others */
 		core_r = write_core(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
@@ -591,6 +592,7 @@ static int dump(struct worker *w, struct err *err)
 		if (triage_look(&w->proc, &w->triage) < 0)
 			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	}
+	boost_prepare();
 	/* Right before the stop: a thread attached to stands still at each signal it gets. */
 	if (r == 0)
 		r = freeze_seize(&w->freeze, 0, err);

@@ -1,0 +1,25 @@
+/* SPDX-License-Identifier: MIT */
+/* Threads of another process run before all others for a moment, and nothing is left
+ * of it whatever becomes of us. Does not know why; stops nothing.
+ * Needs CAP_SYS_NICE (or RLIMIT_RTPRIO) and Linux 5.14; without them nothing happens. */
+#ifndef REQTRAP_BOOST_H
+#define REQTRAP_BOOST_H
+
+#include "util.h"
+
+#include <sys/types.h>
+
+/* Starts the helper threads, once; they sleep until asked. All signals of theirs are
+ * blocked, but for one. Blocks for some 100 us: to be called before a stop. */
+void boost_prepare(void);
+
+/* Our own calling thread: a little before those that are boosted. */
+void boost_self(bool on);
+
+/* The thread 'tid' of any process, until boost_end or until_ns (CLOCK_MONOTONIC). Keep
+ * it short: on its CPU nobody else runs. False: no helper is free, or there is none.
+ * Does not block. */
+bool boost_begin(pid_t tid, uint64_t until_ns);
+void boost_end(pid_t tid); /* at once; one that is not boosted is no mistake */
+
+#endif
