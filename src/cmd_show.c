@@ -476,7 +476,7 @@ int cmd_open(int argc, char **argv)
 	if (r < 0)
 		return fail(r, &err);
 	if (!incident->capture.core_file) {
-		log_error("incident %s has no core: the rule must ask for one (--capture full)", incident->id);
+		log_error("incident %s has no core: the rule must ask for one (--capture mini or full)", incident->id);
 		code = EXIT_NOTHING;
 	} else {
 		for (size_t n = 0; n < ARRAY_LEN(held); n++)

@@ -79,6 +79,8 @@ static json_t *capture_json(const struct incident *in, const char *path)
 
 	json_object_set_new(json, "stacks", file_json(in, path, stacks ? "stacks.txt" : NULL));
 	json_object_set_new(json, "core", file_json(in, path, c->core_file));
+	if (c->core_file)
+		json_object_set_new(json, "kind", json_string(core_kind_name(c->core_kind)));
 	json_object_set_new(json, "pause_ms", ms_json(c->pause_ns));
 	json_object_set_new(json, "method", json_string(capture_method_name(c->method)));
 	json_object_set_new(json, "failed", text_json(c->failed));
@@ -472,6 +474,12 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 	}
 	if (option_given(line, "pause-budget"))
 		parse_duration(option_value(line, "pause-budget"), &config.pause_budget_ns, NULL);
+	if (option_given(line, "max-size"))
+		parse_size(option_value(line, "max-size"), &config.core_max_bytes, NULL);
+	if (option_given(line, "free-space"))
+		parse_space(option_value(line, "free-space"), &config.core_free_bytes, &config.core_free_percent, NULL);
+	if (option_given(line, "max-rate"))
+		parse_size(option_value(line, "max-rate"), &config.core_rate, NULL);
 	if (option_given(line, "count"))
 		parse_count(option_value(line, "count"), 1, UINT32_MAX, &watch->most, NULL);
 	r = loop_new(&watch->loop, err);

@@ -307,7 +307,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	*at = trap; /* oldest first */
 	engine->trap_count++;
 	not_now = limit_check(engine, trap, text, sizeof(text));
-	capture = !not_now && rule->capture & (CAPTURE_STACKS | CAPTURE_FULL);
+	capture = !not_now && rule->capture & CAPTURE_STOPS;
 	trap->wants_action = !not_now && rule->action && engine->config.rules->actions_enabled;
 	if (rule->action && !trap->wants_action) {
 		struct action_facts *action = &trap->incident->action;
@@ -544,7 +544,7 @@ static bool want_status(void *arg, int status)
 static bool wants_captures(const struct rules *rules)
 {
 	for (size_t i = 0; i < rules->count; i++) {
-		if (rules->rule[i].capture & (CAPTURE_STACKS | CAPTURE_FULL))
+		if (rules->rule[i].capture & CAPTURE_STOPS)
 			return true;
 	}
 	return false;

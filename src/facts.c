@@ -20,6 +20,10 @@ static const char *method_at(unsigned int n)
 {
 	return capture_method_name((enum capture_method)n);
 }
+static const char *core_kind_at(unsigned int n)
+{
+	return core_kind_name((enum core_kind)n);
+}
 static const char *action_at(unsigned int n)
 {
 	return action_state_name((enum action_state)n);
@@ -146,6 +150,7 @@ static const struct field capture_fields[] = {
 	NUMBER(struct capture_facts, wall_ns),
 	FLAG(struct capture_facts, running_at_snapshot),
 	FLAG(struct capture_facts, core_complete),
+	CHOICE(struct capture_facts, core_kind, core_kind_at, CORE_MINI + 1),
 	{ .key = "core_file", .kind = KIND_NAME, AT(struct capture_facts, core_file) },
 	NUMBER(struct capture_facts, core_bytes),
 	NUMBER(struct capture_facts, core_bytes_on_disk),

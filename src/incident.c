@@ -27,6 +27,13 @@ const char *capture_method_name(enum capture_method method)
 	return name[method];
 }
 
+const char *core_kind_name(enum core_kind kind)
+{
+	static const char *const name[] = { "none", "full", "mini" };
+
+	return name[kind];
+}
+
 const char *action_state_name(enum action_state state)
 {
 	static const char *const name[] = { "none", "ran", "failed", "timed out", "limit", "disabled" };

@@ -115,6 +115,9 @@ struct process_facts {
 enum capture_method { METHOD_NONE, METHOD_CLONE, METHOD_STOP };
 const char *capture_method_name(enum capture_method method); /* 'none' 'clone' 'stop' */
 
+enum core_kind { CORE_NONE, CORE_FULL, CORE_MINI };
+const char *core_kind_name(enum core_kind kind); /* 'none' 'full' 'mini' */
+
 struct omission {
 	char *range; /* '7f..-7f.. [heap]' */
 	char *why;
@@ -129,6 +132,7 @@ struct capture_facts {
 	uint64_t wall_ns;	   /* of the whole capture */
 	bool running_at_snapshot;  /* the request had not ended when the threads stood still */
 	bool core_complete;
+	enum core_kind core_kind;
 	char *core_file; /* name inside the incident's folder: 'core.zst'; NULL no core */
 	uint64_t core_bytes, core_bytes_on_disk;
 	struct omission *omitted;

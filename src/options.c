@@ -32,7 +32,7 @@ const struct option_row option_rows[] = {
 	{ "all", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH, true,
 	  "time-taken AND status must hold (default: one of them is enough)" },
 	{ "capture", 0, TYPE_CAPTURE, "LIST", NULL, VERB_WATCH, true,
-	  "what to take: trace,stacks,full (default trace,stacks)" },
+	  "what to take: trace,stacks, and mini or full for a core (default trace,stacks)" },
 	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true,
 	  "stack samples of a capture: 1, until series are there" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,

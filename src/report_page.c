@@ -394,8 +394,8 @@ static void draw_core(const struct incident *i, struct pen *pen)
 		fieldf(pen, "core", "none");
 		return;
 	}
-	fieldf(pen, "core", "%s, %s%s%s%s, %s", c->core_file, word_bytes(c->core_bytes).s,
-	       c->core_bytes_on_disk != c->core_bytes ? " (" : "",
+	fieldf(pen, "core", "%s, %s%s%s%s%s, %s", c->core_file, c->core_kind == CORE_MINI ? "mini, " : "",
+	       word_bytes(c->core_bytes).s, c->core_bytes_on_disk != c->core_bytes ? " (" : "",
 	       c->core_bytes_on_disk != c->core_bytes ? word_bytes(c->core_bytes_on_disk).s : "",
 	       c->core_bytes_on_disk != c->core_bytes ? " on disk)" : "",
 	       c->core_complete ? "complete" : "NOT COMPLETE");

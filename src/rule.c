@@ -40,6 +40,7 @@ static const struct capture_name {
 } capture_names[] = {
 	{ "trace", CAPTURE_TRACE },
 	{ "stacks", CAPTURE_STACKS },
+	{ "mini", CAPTURE_MINI },
 	{ "full", CAPTURE_FULL },
 };
 
@@ -226,11 +227,9 @@ int parse_capture(const char *text, uint32_t *ret_bits, struct err *err)
 				break;
 		}
 		if (i == ARRAY_LEN(capture_names)) {
-			if (len == 4 && strncmp(p, "mini", len) == 0)
-				return err_say(err, -EINVAL, "'mini' is not there yet: take 'stacks' or 'full'");
 			return err_say(err, -EINVAL,
-				       "'%.*s' is nothing to capture (try trace,stacks or trace,stacks,full)", (int)len,
-				       p);
+				       "'%.*s' is nothing to capture (try trace,stacks, or also mini or full)",
+				       (int)len, p);
 		}
 		bits |= capture_names[i].bit;
 		p += len;
@@ -240,6 +239,9 @@ int parse_capture(const char *text, uint32_t *ret_bits, struct err *err)
 		if (*p++ != ',')
 			return err_say(err, -EINVAL, "'%s': a comma must stand between two captures", text);
 	}
+	if ((bits & CAPTURE_CORE) == CAPTURE_CORE)
+		return err_say(err, -EINVAL, "'%s': mini or full, since one core is kept and full holds all of mini",
+			       text);
 	*ret_bits = bits;
 	return 0;
 }

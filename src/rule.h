@@ -14,7 +14,9 @@
 #define RULE_SAMPLES_MAX 100
 #define RULE_LIMIT_MAX 1000000u
 
-enum capture_bits { CAPTURE_TRACE = 1, CAPTURE_STACKS = 2, CAPTURE_FULL = 4 };
+enum capture_bits { CAPTURE_TRACE = 1, CAPTURE_STACKS = 2, CAPTURE_FULL = 4, CAPTURE_MINI = 8 };
+#define CAPTURE_CORE (CAPTURE_FULL | CAPTURE_MINI)
+#define CAPTURE_STOPS (CAPTURE_STACKS | CAPTURE_CORE) /* the process stands still for it */
 
 struct status_range {
 	uint16_t from, to; /* inclusive */
@@ -91,7 +93,7 @@ int parse_duration(const char *text, uint64_t *ret_ns, struct err *err); /* '500
 int parse_size(const char *text, uint64_t *ret_bytes, struct err *err);	 /* '512M', K M G T = KiB ... */
 int parse_space(const char *text, uint64_t *ret_bytes, uint32_t *ret_percent, struct err *err); /* '5G' or '10%' */
 int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err);
-int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'trace,stacks,full' */
+int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'trace,stacks,mini' */
 int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */
 int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
 bool glob_match(const char *pattern, const char *text, bool fold_case);

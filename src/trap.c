@@ -489,6 +489,7 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 		omissions(capture, &result);
 	} else {
 		text_set(&capture->core_file, NULL);
+		capture->core_kind = CORE_NONE;
 	}
 	if (!result.taken_ns && trap->pair.analyst)
 		analyst_cancel(trap->pair.analyst, result.error[0] ? result.error : "nothing was captured");
@@ -537,14 +538,20 @@ static int order_capture(struct trap *trap, struct err *err)
 {
 	struct incident *in = trap->incident;
 	const struct engine_config *config = trap->world->config;
-	bool full = trap->rule->capture & CAPTURE_FULL;
+	uint32_t core = trap->rule->capture & CAPTURE_CORE;
 	struct dump_order order = {
 		.pid = in->holder_pid,
 		.holder_tid = in->holder_tid,
-		.kinds = DUMP_STACKS | (full ? DUMP_FULL : 0),
+		.kinds = DUMP_STACKS | (core == CAPTURE_MINI ? DUMP_MINI
+					: core		     ? DUMP_FULL
+							     : 0),
 		.snapshot = SNAPSHOT_AUTO,
 		.pause_budget_ns = config->pause_budget_ns,
 		.compress = config->compress,
+		.max_bytes = config->core_max_bytes,
+		.free_bytes = config->core_free_bytes,
+		.free_percent = config->core_free_percent,
+		.rate = config->core_rate,
 	};
 	CLEAN(fd) int dir_fd = process_dir(in->holder_pid);
 	struct proc_stat stat;
@@ -555,9 +562,10 @@ static int order_capture(struct trap *trap, struct err *err)
 	snprintf(order.comment, sizeof(order.comment), "rule=%s id=%s reason=%s elapsed_ms=%.1f %s %s", in->rule,
 		 in->id, reason_name(in->reason), ns_to_ms(in->elapsed_ns),
 		 in->request.method ? in->request.method : "?", in->request.url ? in->request.url : "?");
-	if (full) {
+	if (core) {
 		snprintf(order.file, sizeof(order.file), "%s", config->compress ? "core.zst" : "core");
 		text_set(&in->capture.core_file, order.file);
+		in->capture.core_kind = core == CAPTURE_MINI ? CORE_MINI : CORE_FULL;
 		return dump_order_send_dir(trap->pair.job, &order, store_entry_fd(trap->entry), err);
 	}
 	return dump_order_send(trap->pair.job, &order, err);
@@ -593,7 +601,7 @@ void trap_capture(struct trap *trap)
 	*world->warm = (struct pair){ 0 };
 	trap->stage = TRAP_CAPTURING;
 	/* Only a core needs the folder before the stop; the mkdir takes microseconds. */
-	if (trap->rule->capture & CAPTURE_FULL && entry_begin(trap) < 0) {
+	if (trap->rule->capture & CAPTURE_CORE && entry_begin(trap) < 0) {
 		pair_drop(&trap->pair);
 		world->changed(world->arg);
 		return;
@@ -608,6 +616,7 @@ void trap_capture(struct trap *trap)
 	trap->job_source = trap->analyst_source = NULL;
 	pair_drop(&trap->pair);
 	text_set(&trap->incident->capture.core_file, NULL);
+	trap->incident->capture.core_kind = CORE_NONE;
 	capture_failed(trap, err.text[0] ? err.text : strerror(-r));
 }
 

@@ -94,6 +94,7 @@ static inline void sample_outcome(struct incident *i)
 					     .wall_ns = 250 * SAMPLE_MS,
 					     .running_at_snapshot = true,
 					     .core_complete = true,
+					     .core_kind = CORE_MINI,
 					     .core_bytes = 64ull << 20,
 					     .core_bytes_on_disk = 6ull << 20 };
 	text_set(&i->capture.why_not_clone, "seccomp forbids clone");

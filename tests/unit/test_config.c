@@ -174,7 +174,7 @@ static void all_mistakes_in_one_run(void **state UNUSED)
 			    "f:2: max-size: '5' is not a size (try 64K, 512M or 5G; K = 1024 bytes)\n"
 			    "f:4: no such option 'tme-taken' (did you mean 'time-taken'?)\n"
 			    "f:5: status: '5xx' is not a list of statuses (try 500-599 or 404,500-599; 100 to 999)\n"
-			    "f:7: capture: 'nothing' is nothing to capture (try trace,stacks or trace,stacks,full)\n"
+			    "f:7: capture: 'nothing' is nothing to capture (try trace,stacks, or also mini or full)\n"
 			    "f:9: a section begins here and is never closed: '}' is missing\n"
 			    "f:9: all: 'maybe' is neither true nor false\n");
 	assert_string_equal(err.text, "f:1: no such option 'stor' (did you mean 'store'?)");

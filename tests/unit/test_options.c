@@ -85,7 +85,10 @@ static void mistakes(void **state UNUSED)
 		{ "-n 0", "--count: '0' is not a number" },
 		{ "--hooks kprobe", "--hooks: 'kprobe' is not one of auto|sock|syscalls" },
 		{ "--hooks so", "'so' is not one of" },
-		{ "--capture mini", "not there yet" },
+		{ "--capture mini,full", "mini or full" },
+		{ "--capture stack", "nothing to capture" },
+		{ "--free-space 10", "neither a size nor a part" },
+		{ "--max-size 10", "is not a size" },
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {

@@ -171,8 +171,10 @@ static void captures_and_limits(void **state UNUSED)
 	assert_int_equal(parse_capture("", &bits, &err), -EINVAL);
 	assert_int_equal(parse_capture("trace,", &bits, &err), -EINVAL);
 	assert_int_equal(parse_capture("trace stacks", &bits, &err), -EINVAL);
-	assert_int_equal(parse_capture("mini", &bits, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "not there yet"));
+	assert_int_equal(parse_capture("trace,mini", &bits, &err), 0);
+	assert_int_equal(bits, CAPTURE_TRACE | CAPTURE_MINI);
+	assert_int_equal(parse_capture("mini,full", &bits, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "mini or full"));
 	assert_int_equal(parse_limit("50", &limit, &window, &err), 0);
 	assert_int_equal(limit, 50);
 	assert_int_equal(window, 0);
