@@ -20,7 +20,7 @@
 struct arch_state {
 	struct user_regs_struct regs;	/* as found */
 	struct user_regs_struct resume; /* as to be left: a call that we cut short starts again */
-	uint8_t *xstate;		/* NT_X86_XSTATE; owned, arch_xstate_size() bytes */
+	uint8_t *xstate;		/* NT_X86_XSTATE; the caller's arch_xstate_size() bytes, or NULL */
 	size_t xstate_len;		/* 0: not read */
 };
 

@@ -52,21 +52,19 @@ static void read_process(const struct proc *proc, struct core_process *ret)
 
 static void add_thread(struct assembly *a, const struct core_process *process, const struct freeze_thread *thread)
 {
-	struct core_thread row = { .tid = thread->tid,
-				   .regs = &thread->state.regs,
-				   .xstate = thread->state.xstate,
-				   .xstate_len = thread->state.xstate_len };
+	const struct arch_state *state = freeze_state(a->freeze, thread);
+	struct core_thread row = { .tid = thread->tid };
 	uint8_t xstate[ARCH_XSTATE_CORE_BYTES];
 	struct user_regs_struct guess;
 	struct proc_syscall sc;
-	size_t len = thread->taken ? arch_xstate_core(&thread->state, xstate) : 0;
+	size_t len = state ? arch_xstate_core(state, xstate) : 0;
 	char path[64];
 
-	if (len) {
-		row.xstate = xstate;
-		row.xstate_len = len;
-	}
-	if (!thread->taken) {
+	if (state) {
+		row.regs = &state->regs;
+		row.xstate = len ? xstate : state->xstate;
+		row.xstate_len = len ? len : state->xstate_len;
+	} else {
 		snprintf(path, sizeof(path), "task/%d/syscall", thread->tid);
 		if (proc_syscall_read(a->proc->dir_fd, path, &sc) < 0)
 			return;

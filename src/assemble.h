@@ -11,7 +11,7 @@
 struct assembly {
 	/* given by the caller */
 	const struct proc *proc;
-	const struct freeze *freeze;
+	struct freeze *freeze;
 	const struct proc_maps *before; /* from before the stop, with flags */
 	const struct proc_maps *frozen; /* of the frozen memory */
 	struct side *side;

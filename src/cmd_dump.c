@@ -323,6 +323,8 @@ static void tell_json(const char *path, const struct series *s, const struct dum
 		json_object_set_new(json, "estimate_ms", json_real(ns_to_ms(result->estimate_ns)));
 	if (json && result->omitted_more)
 		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
+	if (json && result->peak_bytes)
+		json_object_set_new(json, "peak_bytes", json_integer((json_int_t)result->peak_bytes));
 	if (json && result->threads_not_stopped)
 		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
 	if (json && result->in_files_bytes)

@@ -23,15 +23,48 @@
 
 void freeze_init(struct freeze *freeze, const struct proc *proc)
 {
-	*freeze = (struct freeze){ .proc = proc };
+	*freeze = (struct freeze){ .proc = proc, .states.fd = -1 };
 }
 
 void freeze_done(struct freeze *freeze)
 {
-	for (size_t i = 0; i < freeze->count; i++)
-		free(freeze->thread[i].state.xstate);
+	spool_close(&freeze->states);
+	free(freeze->state);
 	free(freeze->thread);
-	*freeze = (struct freeze){ 0 };
+	*freeze = (struct freeze){ .states.fd = -1 };
+}
+
+static size_t row_bytes(void)
+{
+	return sizeof(struct arch_state) + arch_xstate_size();
+}
+
+/* Before the stop: all that registers will need. */
+static int make_room(struct freeze *freeze)
+{
+	if (!freeze->state) {
+		freeze->state = calloc(1, row_bytes());
+		if (!freeze->state)
+			return -ENOMEM;
+		freeze->state->xstate = (uint8_t *)(freeze->state + 1);
+	}
+	if (freeze->states.fd < 0) {
+		int r = spool_open(&freeze->states, -1);
+
+		if (r < 0)
+			return r;
+	}
+	spool_reserve(&freeze->states, freeze->count * row_bytes());
+	return 0;
+}
+
+const struct arch_state *freeze_state(struct freeze *freeze, const struct freeze_thread *thread)
+{
+	if (!thread->taken ||
+	    spool_get(&freeze->states, thread->row * (uint64_t)row_bytes(), freeze->state, row_bytes()) < 0)
+		return NULL;
+	freeze->state->xstate = (uint8_t *)(freeze->state + 1);
+	return freeze->state;
 }
 
 struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid)
@@ -54,25 +87,19 @@ struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid)
 static int insert(struct freeze *freeze, pid_t tid)
 {
 	size_t at = freeze->count;
-	uint8_t *xstate = malloc(arch_xstate_size());
 
-	if (xstate && freeze->count == freeze->cap) {
+	if (freeze->count == freeze->cap) {
 		size_t bigger = freeze->cap ? freeze->cap * 2 : 64;
 		struct freeze_thread *thread = realloc(freeze->thread, bigger * sizeof(*thread));
 
-		if (thread) {
-			freeze->thread = thread;
-			freeze->cap = bigger;
-		}
+		if (!thread)
+			return -ENOMEM;
+		freeze->thread = thread;
+		freeze->cap = bigger;
 	}
-	if (!xstate || freeze->count == freeze->cap) {
-		free(xstate);
-		return -ENOMEM;
-	}
-	memset(xstate, 0, arch_xstate_size()); /* touched now, not in the stop */
 	for (; at > 0 && freeze->thread[at - 1].tid > tid; at--)
 		freeze->thread[at] = freeze->thread[at - 1];
-	freeze->thread[at] = (struct freeze_thread){ .tid = tid, .state.xstate = xstate };
+	freeze->thread[at] = (struct freeze_thread){ .tid = tid };
 	freeze->count++;
 	return 0;
 }
@@ -175,6 +202,18 @@ static int scan(struct freeze *freeze, pid_t only, bool interrupt, size_t *ret_n
 	return 0;
 }
 
+/* Do we hold every thread that there is? Cheaper than a look at the list: that costs
+ * microseconds a thread. */
+static bool holds_all(const struct freeze *freeze)
+{
+	struct proc_status status;
+	size_t stopped = 0;
+
+	for (size_t i = 0; i < freeze->count; i++)
+		stopped += freeze->thread[i].stopped;
+	return proc_status_read(freeze->proc->dir_fd, "status", &status) == 0 && status.threads == stopped;
+}
+
 int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 {
 	struct proc_stat stat;
@@ -191,7 +230,8 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 	if (!freeze->count || proc_stat_read(freeze->proc->dir_fd, "stat", &stat) < 0 ||
 	    stat.start_ticks != freeze->proc->start_ticks)
 		return err_say(err, -ESRCH, "process %d has ended", freeze->proc->pid);
-	return 0;
+	r = make_room(freeze);
+	return r < 0 ? err_sys(err, r, "cannot keep the registers of process %d", freeze->proc->pid) : 0;
 }
 
 /* Waits until the thread stands in the stop that INTERRUPT asked for. A signal that
@@ -218,9 +258,11 @@ static int settle(struct freeze_thread *thread, uint64_t deadline_ns)
 	}
 }
 
-static int take(struct freeze_thread *thread, pid_t pid, struct err *err)
+static int take(struct freeze *freeze, struct freeze_thread *thread, struct err *err)
 {
-	int r = arch_read(thread->tid, &thread->state);
+	struct arch_state *state = freeze->state;
+	pid_t pid = freeze->proc->pid;
+	int r = arch_read(thread->tid, state);
 
 	if (r == -ESRCH) { /* killed in its stop */
 		thread->stopped = false;
@@ -231,10 +273,14 @@ static int take(struct freeze_thread *thread, pid_t pid, struct err *err)
 		return err_say(err, r, "process %d runs 32-bit code, which is not supported", pid);
 	if (r < 0)
 		return err_sys(err, r, "cannot read the registers of thread %d", thread->tid);
-	thread->taken = true;
 	/* At once: what dies from here on leaves the call whole. */
-	if (memcmp(&thread->state.regs, &thread->state.resume, sizeof(thread->state.regs)))
-		arch_set(thread->tid, &thread->state.resume);
+	if (memcmp(&state->regs, &state->resume, sizeof(state->regs)))
+		arch_set(thread->tid, &state->resume);
+	r = spool_put(&freeze->states, state, row_bytes(), NULL);
+	if (r < 0)
+		return err_sys(err, r, "cannot keep the registers of thread %d", thread->tid);
+	thread->taken = true;
+	thread->row = freeze->rows++;
 	return 0;
 }
 
@@ -270,7 +316,7 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 			if (pass)
 				help_from(freeze, i, deadline_ns);
 			if (settle(thread, deadline_ns) == 0)
-				r = take(thread, freeze->proc->pid, err);
+				r = take(freeze, thread, err);
 			if (pass)
 				boost_end(thread->tid);
 		}
@@ -313,7 +359,8 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	}
 	do {
 		r = settle_all(freeze, wait_ns, err);
-		if (r == 0)
+		new = 0;
+		if (r == 0 && !holds_all(freeze))
 			r = scan(freeze, only, true, &new, err);
 	} while (r == 0 && new &&now_ns() < freeze->stop_ns + wait_ns);
 	if (r < 0)
@@ -398,27 +445,31 @@ static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 	return -ETIMEDOUT;
 }
 
-int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
-		uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value, pid_t *ret_child)
+int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const struct arch_site *site, int mem_fd,
+		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,
+		pid_t *ret_child)
 {
 	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
 	uint64_t deadline_ns = now_ns() + wait_ns, mask, all = ~0ull;
+	const struct arch_state *state = freeze_state(freeze, thread);
 	struct user_regs_struct regs;
 	uint64_t args[6];
 	pid_t tid = thread->tid;
 	int stop, r;
 
 	*ret_child = 0;
+	if (!state)
+		return -EIO;
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return -errno;
-	r = arch_frames_write(site, mem_fd, &thread->state, mask, ret_frames);
+	r = arch_frames_write(site, mem_fd, state, mask, ret_frames);
 	if (r < 0)
 		return r;
 	memcpy(args, arg, sizeof(args));
 	if (nr == SYS_clone)
 		args[1] = ret_frames->child;
-	arch_call(site, ret_frames, &thread->state, nr, args, &regs);
+	arch_call(site, ret_frames, state, nr, args, &regs);
 	/* Registers before the mask: the frame then is in place whatever comes. */
 	r = arch_set(tid, &regs);
 	if (r == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
@@ -444,7 +495,7 @@ int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int 
 	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 && r == 0)
 		r = -errno;
 	if (r == 0)
-		r = arch_set(tid, &thread->state.resume);
+		r = arch_set(tid, &state->resume);
 	arch_frames_erase(ret_frames, mem_fd);
 	return r;
 }

@@ -10,20 +10,24 @@
 #define REQTRAP_FREEZE_H
 
 #include "arch.h"
+#include "spool.h"
 
 struct freeze_thread {
 	pid_t tid;
 	bool stopped;	 /* stands still now */
-	bool taken;	 /* stood still: 'state' is valid */
+	bool taken;	 /* stood still: freeze_state has its registers */
 	bool group_stop; /* it was stopped already, by SIGSTOP or the like */
 	bool gone;	 /* ended before it could be stopped */
-	struct arch_state state;
+	uint32_t row;	 /* of its registers in the spool */
 };
 
 struct freeze {
 	const struct proc *proc;
 	struct freeze_thread *thread; /* owned; grows with the process */
 	size_t count, cap;
+	struct spool states;	  /* registers: those of 10,000 threads are too many for our memory */
+	struct arch_state *state; /* one, with its extended registers behind it; owned */
+	uint32_t rows;
 	size_t running;			     /* threads that did not stop */
 	uint64_t longest_ns;		     /* set by the caller: a longer stop kills us, which lets all go; 0 none */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
@@ -53,6 +57,10 @@ void freeze_late(struct freeze *freeze);
 
 struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: none */
 
+/* The registers of a taken thread; valid until the next call. NULL: it was not taken,
+ * or they cannot be read. */
+const struct arch_state *freeze_state(struct freeze *freeze, const struct freeze_thread *thread);
+
 /* Runs one system call in a stopped thread, which then stands as before (the stack of
  * a SYS_clone is filled in). Survivable:
  * if we die in between, the thread completes the call and restores itself.
@@ -60,8 +68,9 @@ struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: no
  * process that came of it (traced and stopped by us), else 0; its memory still holds
  * ret_frames.
  * -ETIMEDOUT: the thread is still inside the call: the caller must exit. */
-int freeze_call(struct freeze_thread *thread, const struct arch_site *site, int mem_fd, long nr, const uint64_t arg[6],
-		uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value, pid_t *ret_child);
+int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const struct arch_site *site, int mem_fd,
+		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,
+		pid_t *ret_child);
 
 /* For the traced child of freeze_call: waits for its first stop and ties its life to ours. */
 int freeze_child_hold(pid_t child, uint64_t wait_ns);

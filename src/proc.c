@@ -312,6 +312,15 @@ int proc_syscall_read(int dir_fd, const char *path, struct proc_syscall *ret_sys
 	return 0;
 }
 
+uint64_t proc_peak_bytes(void)
+{
+	CLEAN(free) char *text = NULL;
+
+	if (proc_file(AT_FDCWD, "/proc/self/status", 65536, &text, NULL) < 0)
+		return 0;
+	return strtoull(status_field(text, "VmHWM"), NULL, 10) * 1024;
+}
+
 static int by_value(const void *a, const void *b)
 {
 	return *(const pid_t *)a < *(const pid_t *)b ? -1 : *(const pid_t *)a > *(const pid_t *)b;

@@ -82,6 +82,8 @@ int proc_file(int dir_fd, const char *path, size_t max, char **ret_text, size_t 
 /* Name for people: comm of the process, escaped, never empty. */
 void proc_name(pid_t pid, char *buf, size_t size);
 
+uint64_t proc_peak_bytes(void); /* most memory we ever had resident ourselves; 0: not known */
+
 /* Calls fn for each process; stops at the first that returns nonzero and returns it. */
 int proc_each(int (*fn)(pid_t pid, void *arg), void *arg);
 

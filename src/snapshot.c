@@ -215,11 +215,11 @@ int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const s
 /* Is the low end of the main stack unused? Below the stack pointer of a thread that
  * runs on it, it is. A thread that runs elsewhere (a coroutine) may come back to
  * frames anywhere on it: then only memory that nobody but us ever wrote to will do. */
-static int check_stack(const struct snapshot *snapshot, const struct freeze_thread *thread, char *why, size_t size)
+static int check_stack(const struct snapshot *snapshot, const struct arch_state *state, char *why, size_t size)
 {
 	static uint8_t site[ARCH_SITE_BYTES];
 	const struct arch_site *s = &snapshot->site;
-	uint64_t sp = arch_sp(&thread->state.regs);
+	uint64_t sp = arch_sp(&state->regs);
 
 	if (sp >= s->stack_low && sp < s->stack_high) {
 		if (sp - s->stack_low < ARCH_STACK_FREE)
@@ -236,19 +236,20 @@ static int check_stack(const struct snapshot *snapshot, const struct freeze_thre
 static int check_stopped(const struct snapshot *snapshot, struct freeze *freeze, char *why, size_t size)
 {
 	const struct freeze_thread *thread = freeze_find(freeze, snapshot->tid);
+	const struct arch_state *state = thread ? freeze_state(freeze, thread) : NULL;
 	struct memory mem = memory_of_fd(&snapshot->target_mem_fd);
 
 	if (freeze->running)
 		return refuse(why, size, "a thread could not be stopped (uninterruptible wait, or vfork)");
-	if (!thread || !thread->stopped)
+	if (!state || !thread->stopped)
 		return refuse(why, size, "its main thread could not be stopped");
 	if (thread->group_stop)
 		return refuse(why, size, "it is stopped by a signal, so that nothing is gained by a copy");
 	if (!arch_site_holds(&snapshot->site, &mem))
 		return refuse(why, size, "its code has changed meanwhile");
-	if (arch_in_rseq(thread->tid, &thread->state.regs, &mem))
+	if (arch_in_rseq(thread->tid, &state->regs, &mem))
 		return refuse(why, size, "its main thread is inside a restartable sequence");
-	return check_stack(snapshot, thread, why, size);
+	return check_stack(snapshot, state, why, size);
 }
 
 int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wait_ns, char *why, size_t why_size)
@@ -262,8 +263,8 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 		r = check_status(snapshot->proc, snapshot->tid, why, why_size);
 	if (r < 0)
 		return r;
-	r = freeze_call(freeze_find(freeze, snapshot->tid), &snapshot->site, snapshot->target_mem_fd, SYS_clone, arg,
-			wait_ns, &snapshot->frames, &value, &child);
+	r = freeze_call(freeze, freeze_find(freeze, snapshot->tid), &snapshot->site, snapshot->target_mem_fd, SYS_clone,
+			arg, wait_ns, &snapshot->frames, &value, &child);
 	snapshot->child = child;
 	snapshot->child_inside = value;
 	if (r == -ETIMEDOUT) {
@@ -318,6 +319,7 @@ bool snapshot_alive(const struct snapshot *snapshot)
 static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, size_t size)
 {
 	const uint64_t arg[6] = { (uint64_t)snapshot->child_inside, 0, __WALL | WNOHANG };
+	const struct arch_state *state = NULL;
 	struct freeze freeze;
 	struct err err = { "" };
 	int64_t value = 0;
@@ -334,11 +336,12 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 		/* Only our exit lets go of a thread that does not stop. */
 		again = 0;
 	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
-		   !arch_in_rseq(snapshot->tid, &freeze.thread[0].state.regs,
+		   (state = freeze_state(&freeze, &freeze.thread[0])) &&
+		   !arch_in_rseq(snapshot->tid, &state->regs,
 				 &(struct memory){ memory_of_fd(&snapshot->target_mem_fd).read,
 						   &snapshot->target_mem_fd }) &&
-		   check_stack(snapshot, &freeze.thread[0], why, size) == 0) {
-		r = freeze_call(&freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
+		   check_stack(snapshot, state, why, size) == 0) {
+		r = freeze_call(&freeze, &freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
 				REAP_WAIT_NS, &snapshot->frames, &value, &none);
 		again = r < 0 ? 0 : value == 0;
 		if (r < 0 || (value < 0 && value != -ECHILD))

@@ -23,6 +23,12 @@ void spool_close(struct spool *spool)
 	*spool = (struct spool){ .fd = -1 };
 }
 
+void spool_reserve(struct spool *spool, uint64_t bytes)
+{
+	while (fallocate(spool->fd, FALLOC_FL_KEEP_SIZE, (off_t)spool->len, (off_t)bytes) < 0 && errno == EINTR)
+		;
+}
+
 int spool_put(struct spool *spool, const void *data, size_t len, uint64_t *ret_off)
 {
 	const char *p = data;

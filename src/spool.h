@@ -16,6 +16,9 @@ struct spool {
 int spool_open(struct spool *spool, int dir_fd);
 void spool_close(struct spool *spool);
 
+/* Has room ready, as far as there is any: writing then costs no more than the copying. */
+void spool_reserve(struct spool *spool, uint64_t bytes);
+
 /* Adds bytes at the end; ret_off: where. Retries EINTR; may block on the disk. */
 int spool_put(struct spool *spool, const void *data, size_t len, uint64_t *ret_off);
 int spool_get(const struct spool *spool, uint64_t off, void *buf, size_t len); /* all of it, or -EIO */

@@ -134,10 +134,10 @@ static int put_stack(int fd, const struct proc_maps *maps, const struct memory *
 	return 0;
 }
 
-static void fill_row(struct capture_thread *row, const struct freeze_thread *thread, const struct triage_thread *look,
-		     const struct memory *mem)
+static void fill_row(struct capture_thread *row, const struct freeze_thread *thread, const struct arch_state *state,
+		     const struct triage_thread *look, const struct memory *mem)
 {
-	_Static_assert(sizeof(row->reg) == sizeof(thread->state.regs), "registers in the capture");
+	_Static_assert(sizeof(row->reg) == sizeof(state->regs), "registers in the capture");
 	row->tid = row->ns_tid = thread->tid;
 	row->state = '?';
 	row->syscall_nr = -1;
@@ -149,10 +149,11 @@ static void fill_row(struct capture_thread *row, const struct freeze_thread *thr
 		memcpy(row->comm, look->comm, sizeof(row->comm));
 		memcpy(row->wchan, look->wchan, sizeof(row->wchan));
 	}
-	memcpy(row->reg, &thread->state.regs, sizeof(row->reg));
-	row->stopped = thread->taken;
-	if (thread->taken)
-		row->syscall_nr = arch_syscall(&thread->state.regs, mem, row->wchan, row->arg);
+	row->stopped = state != NULL;
+	if (!state)
+		return;
+	memcpy(row->reg, &state->regs, sizeof(row->reg));
+	row->syscall_nr = arch_syscall(&state->regs, mem, row->wchan, row->arg);
 }
 
 /* A thread that did not stop: what /proc says of it now. */
@@ -197,7 +198,7 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 
 		if (thread->gone && !thread->taken)
 			continue;
-		fill_row(&row, thread, look_of(triage, thread->tid), mem);
+		fill_row(&row, thread, freeze_state(freeze, thread), look_of(triage, thread->tid), mem);
 		if (!thread->taken)
 			fill_running(&row, freeze->proc);
 		memcpy(&regs, row.reg, sizeof(regs));

@@ -687,6 +687,7 @@ int dump_worker_main(int argc, char **argv)
 		snprintf(result->error, sizeof(result->error), "%s", err.text[0] ? err.text : strerror(-r));
 	}
 	result->wall_ns = now_ns() - start_ns;
+	result->peak_bytes = proc_peak_bytes();
 	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
 	return 0;
