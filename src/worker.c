@@ -414,24 +414,26 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	return err_say(err, -ECANCELED, "process %d ended while its core was written", w->order.pid);
 }
 
-/* What the core says of itself. Pages that turn out to be unreadable come too late for it. */
+/* What the core says of itself, for people and for verify.c: 'key: value' lines, the
+ * ranges left out last. Pages that turn out to be unreadable come too late for it. */
 static void make_note(const struct worker *w, struct buf *note)
 {
 	const struct dump_result *result = &w->result;
 
 	buf_init(note, 4 * sizeof(w->order.comment) + sizeof(*result) + 1024);
 	if (w->order.comment[0]) {
+		buf_adds(note, "comment: ");
 		buf_add_escaped(note, w->order.comment, strlen(w->order.comment));
 		buf_adds(note, "\n");
 	}
+	buf_addf(note, "kind: %s\n", w->order.kinds & DUMP_MINI ? "mini" : "full");
 	buf_addf(note, "method: %s\n", result->method == METHOD_CLONE ? "clone" : "stop");
 	if (result->method == METHOD_CLONE)
 		buf_addf(note, "pause_ns: %llu\n", (unsigned long long)result->pause_ns);
 	if (result->why_not_clone[0])
-		buf_addf(note, "no clone: %s\n", result->why_not_clone);
-	buf_addf(note, "threads: %u, not stopped: %u\n", result->threads, result->threads_not_stopped);
-	buf_addf(note, "unchanged pages of files, left in the files: %llu bytes\n",
-		 (unsigned long long)result->in_files_bytes);
+		buf_addf(note, "no_clone: %s\n", result->why_not_clone);
+	buf_addf(note, "threads: %u\nnot_stopped: %u\n", result->threads, result->threads_not_stopped);
+	buf_addf(note, "left_in_files_bytes: %llu\n", (unsigned long long)result->in_files_bytes);
 	buf_addf(note, "omitted: %u\n%s", result->omitted_count + result->omitted_more, result->omitted);
 }
 
