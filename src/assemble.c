@@ -266,7 +266,9 @@ int assemble(struct assembly *a, struct err *err)
 	a->every = (struct core_source){ .memory = memory_of_fd(&a->mem_fd) };
 	a->present = (struct core_source){ .memory = a->every.memory, .pages = pages_of_cache(&a->pages) };
 	r = join_maps(a);
-	for (size_t i = 0; i < a->all.count && r == 0; i++)
+	if (r == 0 && a->mini)
+		r = mini_segments(a->mini, &a->all, a->flags_known, &a->core);
+	for (size_t i = 0; i < a->all.count && r == 0 && !a->mini; i++)
 		r = add_map(a, &a->all.map[i]);
 	return r < 0 ? err_sys(err, r, "cannot put the core of process %d together", a->proc->pid) : 0;
 }

@@ -6,6 +6,7 @@
 
 #include "core.h"
 #include "freeze.h"
+#include "mini.h"
 #include "side.h"
 
 struct assembly {
@@ -15,6 +16,8 @@ struct assembly {
 	const struct proc_maps *before; /* from before the stop, with flags */
 	const struct proc_maps *frozen; /* of the frozen memory */
 	struct side *side;
+	struct mini *mini;	/* a mini core, of what this one holds; else NULL */
+	bool flags_known;	/* ... with the flags of 'before' */
 	bool cloned;		/* the frozen memory is a clone: shared pages are not in it */
 	int mem_fd, pagemap_fd; /* the frozen memory */
 	unsigned int filter;	/* coredump_filter */

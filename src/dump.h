@@ -18,6 +18,7 @@ enum dump_kind {
 	DUMP_STACKS = 1, /* registers and stacks for the analyst */
 	DUMP_FULL = 2,
 	DUMP_MINI = 4, /* a core of registers, stacks and what they point to */
+	DUMP_CORE = DUMP_FULL | DUMP_MINI,
 	DUMP_REAP = 8, /* alone: has the target wait for dead copies of killed workers */
 };
 enum dump_snapshot { SNAPSHOT_AUTO, SNAPSHOT_CLONE, SNAPSHOT_STOP };

@@ -102,6 +102,8 @@ static void parse_vmflags(struct proc_map *map, const char *line, size_t len)
 			map->wipeonfork = true;
 		else if (!strncmp(p, "ht", 2))
 			map->huge = true;
+		else if (!strncmp(p, "io", 2) || !strncmp(p, "pf", 2))
+			map->device = true;
 	}
 }
 

@@ -28,6 +28,7 @@ struct proc_map {
 	char perms[5];
 	char *name;				   /* '' for anonymous; owned */
 	bool dontdump, dontfork, wipeonfork, huge; /* VmFlags dd, dc, wf, ht; by proc_maps_flags only */
+	bool device;				   /* io or pf: not memory, and not to be read */
 };
 
 struct proc_maps {

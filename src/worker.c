@@ -11,6 +11,7 @@
 #include "contents.h"
 #include "dump.h"
 #include "ktime.h"
+#include "mini.h"
 #include "snapshot.h"
 #include "triage.h"
 #include "worker.h"
@@ -26,7 +27,10 @@
 #define FLAGS_FIRST_BYTES (128ull << 20)
 #define STOP_BASE_NS (300 * NSEC_PER_USEC) /* stop and go, without a copy */
 #define STOP_THREAD_NS (20 * NSEC_PER_USEC)
-#define STOP_WAIT_NS (100 * NSEC_PER_MSEC) /* for threads to stop, where no budget says less */
+#define MINI_THREAD_NS (15 * NSEC_PER_USEC) /* its stack copied */
+#define MINI_NS (20 * NSEC_PER_MSEC)	    /* for references, where no budget says more */
+#define MINI_MAPS 4096			    /* more are read when the process runs again */
+#define STOP_WAIT_NS (100 * NSEC_PER_MSEC)  /* for threads to stop, where no budget says less */
 #define WATCHDOG_NS NSEC_PER_SEC
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
@@ -45,6 +49,7 @@ struct worker {
 	struct snapshot snapshot;
 	struct snapshot_cost cost;
 	struct side side;
+	struct mini mini;
 	struct triage triage;
 	struct sink *sink;
 	struct err core_err; /* why there will be no core although one was asked for */
@@ -155,10 +160,10 @@ static int check_target(struct worker *w, struct err *err)
 
 static int read_maps(struct worker *w, struct err *err)
 {
-	bool full = w->order.kinds & DUMP_FULL;
+	bool core = w->order.kinds & DUMP_CORE;
 	int r;
 
-	w->flags_known = full && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
+	w->flags_known = core && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
 					 FLAGS_FIRST_BYTES;
 	r = proc_maps_read(w->proc.dir_fd, w->flags_known, &w->before, err);
 	if (r == 0 && w->before.count == 0)
@@ -228,16 +233,42 @@ static bool cancel_asked(void)
 	       (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR));
 }
 
+/* Its memory is copied in the stop, however a full core would be made: that is shorter. */
+static int plan_mini(struct worker *w, struct err *err)
+{
+	int r = over_budget(w, STOP_BASE_NS + w->status.threads * (STOP_THREAD_NS + MINI_THREAD_NS), "a mini core",
+			    "allow a longer pause", err);
+
+	if (r < 0)
+		return r;
+	if (side_open(&w->side, w->proc.dir_fd) < 0)
+		return err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);
+	w->mini = (struct mini){
+		.memory = memory_of_fd(&w->side.mem_fd),
+		.pages = pages_of_cache(&w->side.pages),
+		.maps = &w->before,
+		.proc_dir_fd = w->proc.dir_fd,
+		.spool_dir_fd = w->dir_fd,
+		.holder_tid = w->order.holder_tid ? w->order.holder_tid : w->order.pid,
+		.everything = w->order.everything,
+		.omit = omit,
+		.omit_arg = w,
+	};
+	w->cost.bytes = MINI_AIM_BYTES + w->status.threads * 4ull * PAGE_BYTES;
+	return mini_open(&w->mini, w->status.threads, err);
+}
+
 static int plan_core(struct worker *w, struct err *err)
 {
+	bool mini = w->order.kinds & DUMP_MINI;
 	uint64_t expect;
-	int r = choose_method(w, err);
+	int r = mini ? plan_mini(w, err) : choose_method(w, err);
 
-	if (r == 0 && plan_side(w) < 0)
+	if (r == 0 && !mini && plan_side(w) < 0)
 		r = err_say(err, -ENOMEM, "cannot prepare the dump of process %d", w->order.pid);
 	if (r < 0)
 		return r;
-	expect = w->cost.bytes + w->status.rss_shmem_bytes;
+	expect = w->cost.bytes + (mini ? 0 : w->status.rss_shmem_bytes);
 	r = sink_open(&(struct sink_spec){ .dir_fd = w->dir_fd,
 					   .name = w->order.file,
 					   .compress = w->order.compress ? SINK_ZSTD : SINK_PLAIN,
@@ -264,7 +295,7 @@ static uint64_t longest_stop(const struct worker *w)
 {
 	uint64_t budget = w->order.pause_budget_ns;
 
-	if (w->sink && !w->clone && !budget)
+	if (w->sink && !w->clone && !budget && !(w->order.kinds & DUMP_MINI))
 		return 0; /* as long as it takes: that was asked for */
 	if (w->sink && w->clone)
 		budget = MAX(budget, 4 * w->cost.clone_ns);
@@ -355,7 +386,7 @@ static int read_frozen_maps(struct worker *w, struct err *err)
 
 	frozen_fds(w, &mem, &pagemap, &dir);
 	r = proc_file(dir, "maps", 256u << 20, &w->frozen_text, &w->frozen_len);
-	if (r == 0 && w->sink && !w->flags_known)
+	if (r == 0 && w->sink && !w->flags_known && !(w->order.kinds & DUMP_MINI))
 		r = proc_maps_read(dir, true, &w->frozen, NULL);
 	else if (r == 0)
 		r = proc_maps_parse(w->frozen_text, w->frozen_len, &w->frozen);
@@ -397,7 +428,7 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	if (now > w->told_ns + PROGRESS_NS)
 		tell(w, w->stage, w->snapshot.child);
 	if (w->result.method != METHOD_CLONE) {
-		if (budget && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
+		if (budget && !w->freeze.thaw_ns && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
 			return err_say(err, -EBUSY,
 				       "writing the core of process %d took longer than the %.0f ms it may be stopped",
 				       w->order.pid, ns_to_ms(budget));
@@ -446,6 +477,8 @@ static int write_core(struct worker *w, struct err *err)
 		.before = &w->before,
 		.frozen = &w->frozen,
 		.side = &w->side,
+		.mini = w->order.kinds & DUMP_MINI ? &w->mini : NULL,
+		.flags_known = w->flags_known,
 		.cloned = w->result.method == METHOD_CLONE,
 		.filter = assemble_filter(w->proc.dir_fd),
 		.holder_tid = w->order.holder_tid,
@@ -532,21 +565,62 @@ static int after_clone(struct worker *w, struct err *err)
 	return 0;
 }
 
+/* In the stop. References for half of the time that the process may stand still,
+ * stacks for three quarters. */
+static int take_mini(struct worker *w)
+{
+	uint64_t budget = w->order.pause_budget_ns, stop_ns = w->freeze.stop_ns;
+	int r;
+
+	pages_cache_init(&w->side.pages, w->side.pagemap_fd); /* as they are now */
+	w->result.complete = 1;
+	r = mini_take(&w->mini, &w->freeze, budget ? stop_ns + budget / 2 : now_ns() + MINI_NS,
+		      budget ? stop_ns + budget / 4 * 3 : 0, &w->core_err);
+	return r;
+}
+
+/* After it: the flags of mappings that were not read before. */
+static void find_flags(struct worker *w)
+{
+	struct proc_maps live = { 0 };
+
+	if (w->flags_known || proc_maps_read(w->proc.dir_fd, true, &live, NULL) < 0)
+		return;
+	w->flags_known = live.count > 0;
+	for (size_t i = 0; i < w->before.count; i++) {
+		const struct proc_map *now = proc_maps_find(&live, w->before.map[i].start);
+
+		w->before.map[i].dontdump |= now && now->dontdump;
+	}
+	proc_maps_free(&live);
+}
+
+static int write_mini(struct worker *w, struct err *err)
+{
+	int r = w->frozen.map ? 0 : read_frozen_maps(w, err);
+
+	if (r == 0 && !w->order.everything)
+		find_flags(w);
+	return r < 0 ? r : write_core(w, err);
+}
+
 /* Without: it stands still until the memory is read. */
 static int in_stop(struct worker *w, struct err *err)
 {
+	bool mini = w->order.kinds & DUMP_MINI;
 	int r = 0, analyst_r = 0;
 	uint64_t go_ns = now_ns();
 
-	if (w->sink || w->analyst_fd >= 0)
+	if ((w->sink && (!mini || w->before.count <= MINI_MAPS)) || w->analyst_fd >= 0)
 		r = read_frozen_maps(w, err);
 	if (r == 0)
 		analyst_r = brief_analyst(w, err);
 	if (r == 0 && w->sink) {
 		int core_r;
 
-		boost_self(false); /* this takes long: not before all others */
-		core_r = write_core(w, &w->core_err);
+		if (!mini)
+			boost_self(false); /* this takes long: not before all others */
+		core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
 	}
@@ -555,6 +629,12 @@ static int in_stop(struct worker *w, struct err *err)
 	let_go(w);
 	if (analyst_r < 0)
 		briefing_failed(w->analyst_fd, w->order.pid, err->text);
+	if (r == 0 && w->sink && mini) {
+		int core_r = write_mini(w, &w->core_err);
+
+		if (core_r < 0)
+			no_core(w, core_r);
+	}
 	for (int i = 0; i < 100 && w->freeze.running; i++) { /* threads that stop only now */
 		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL);
 		freeze_late(&w->freeze);
@@ -575,7 +655,7 @@ static int dump(struct worker *w, struct err *err)
 	if (r == 0)
 		r = over_budget(w, STOP_BASE_NS + w->status.threads * STOP_THREAD_NS, "a look at its stacks",
 				"allow a longer pause", err);
-	if (r == 0 && (w->order.kinds & DUMP_FULL)) {
+	if (r == 0 && (w->order.kinds & DUMP_CORE)) {
 		w->core_code = plan_core(w, &w->core_err);
 		if (w->core_code < 0 && !stacks) {
 			*err = w->core_err;
@@ -669,7 +749,7 @@ int dump_worker_main(int argc, char **argv)
 		return 0;
 	start_ns = now_ns();
 	freeze_init(&w->freeze, &w->proc);
-	if ((w->order.kinds & DUMP_FULL) && w->dir_fd < 0)
+	if ((w->order.kinds & DUMP_CORE) && w->dir_fd < 0)
 		r = err_say(&err, -EINVAL, "there is no directory for the core");
 	else
 		r = dump(w, &err);
