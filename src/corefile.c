@@ -82,15 +82,16 @@ int corefile_phdr(struct corefile *core, size_t n, Elf64_Phdr *ret_phdr)
 	return 0;
 }
 
-static bool segment_of(const Elf64_Phdr *phdr, struct corefile_segment *ret)
+static bool segment_of(const struct corefile *core, const Elf64_Phdr *phdr, struct corefile_segment *ret)
 {
 	uint64_t size = MIN(phdr->p_memsz, UINT64_MAX - phdr->p_vaddr);
+	uint64_t data = phdr->p_offset < core->size ? MIN(phdr->p_filesz, core->size - phdr->p_offset) : 0;
 
 	if (phdr->p_type != PT_LOAD || !size)
 		return false;
 	*ret = (struct corefile_segment){ .start = phdr->p_vaddr,
 					  .end = phdr->p_vaddr + size,
-					  .data_end = phdr->p_vaddr + MIN(phdr->p_filesz, size),
+					  .data_end = phdr->p_vaddr + MIN(data, size),
 					  .offset = phdr->p_offset };
 	return true;
 }
@@ -112,7 +113,7 @@ static int keep_starts(struct corefile *core)
 			core->count = i;
 			break;
 		}
-		for (; segment_of(&phdr, &segment) && n <= i / core->stride; n++)
+		for (; segment_of(core, &phdr, &segment) && n <= i / core->stride; n++)
 			core->starts[n] = segment.start;
 	}
 	while (n < count)
@@ -202,7 +203,7 @@ bool corefile_find(struct corefile *core, uint64_t addr, struct corefile_segment
 
 		if (corefile_phdr(core, i, &phdr) < 0)
 			return false;
-		if (segment_of(&phdr, &segment) && addr >= segment.start && addr < segment.end) {
+		if (segment_of(core, &phdr, &segment) && addr >= segment.start && addr < segment.end) {
 			*ret_segment = core->last = segment;
 			return true;
 		}

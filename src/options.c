@@ -18,7 +18,7 @@
 #define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM)
 #define JSON_VERBS                                                                                           \
 	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK | \
-	 VERB_TEST | VERB_DOCTOR | VERB_DEMO)
+	 VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY)
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
@@ -92,6 +92,8 @@ const struct option_row option_rows[] = {
 	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false,
 	  "stop waiting for slow requests after N seconds (default 20)" },
 	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
+	{ "quick", 0, TYPE_FLAG, NULL, NULL, VERB_VERIFY, false,
+	  "do not decompress all of it: checksums of its data are not compared" },
 	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },
 	{ "man", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false, "print the manual page (mdoc)" },
 };

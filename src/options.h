@@ -30,6 +30,7 @@ enum verb_bits {
 	VERB_DEMO = 1 << 12,
 	VERB_COMPLETION = 1 << 13,
 	VERB_HELP = 1 << 14,
+	VERB_VERIFY = 1 << 15,
 };
 
 struct verb {

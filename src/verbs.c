@@ -41,6 +41,13 @@ const struct verb verbs[] = {
 	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,
 	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
 	{ "open", "ID", "Open an incident's core in gdb.", VERB_OPEN, cmd_open, ID_DETAILS, "  reqtrap open last\n" },
+	{ "verify", "CORE...", "Check a core: is it sound, and what is missing in it.", VERB_VERIFY, cmd_verify,
+	  "CORE is a core file of anybody's, plain or zstd. Pages that a file still holds\n"
+	  "are not missing. 'here' is a file that this machine lacks, or has another build\n"
+	  "of: told, but no fault of the core.\n"
+	  "Exit code: 0 whole and sound, 1 something is missing or damaged, 2 not a core.\n",
+	  "  reqtrap verify core.zst\n"
+	  "  reqtrap verify --quick --json /var/tmp/*.core\n" },
 	{ "rm", "ID...", "Remove incidents with all their files.", VERB_RM, cmd_rm, ID_DETAILS, "  reqtrap rm 7f3a\n" },
 	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
 	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
