@@ -10,6 +10,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define LARGE_FILE_BYTES (64u << 20)
 #define HOLE_BYTES (1ull << 30) /* a longer absent stretch is not written, not even as a hole */
 
 unsigned int assemble_filter(int proc_dir_fd)
@@ -137,6 +138,7 @@ static int join_maps(struct assembly *a)
 			map[n].dontdump |= old->dontdump;
 			map[n].wipeonfork |= old->wipeonfork;
 			map[n].huge |= old->huge;
+			map[n].device |= old->device;
 		}
 		n++;
 	}
@@ -221,6 +223,16 @@ static int add_elsewhere(struct assembly *a, const struct proc_map *map)
 	return add_sparse(a, map, source);
 }
 
+/* All of a private mapping of a file. Large ones are read as files: they may be sparse. */
+static int add_file(struct assembly *a, const struct proc_map *map, bool changed)
+{
+	const struct core_source *source;
+
+	if (!changed && map->end - map->start >= LARGE_FILE_BYTES && (source = side_file(a->side, map)))
+		return add_sparse(a, map, source);
+	return add_dense(a, map, side_file_end(a->proc->dir_fd, map));
+}
+
 static int add_map(struct assembly *a, const struct proc_map *map)
 {
 	struct memory mem = memory_of_fd(&a->mem_fd);
@@ -251,6 +263,8 @@ static int add_map(struct assembly *a, const struct proc_map *map)
 	}
 	if (contents_shared(map) || (a->cloned && (map->dontfork || map->wipeonfork)))
 		return add_elsewhere(a, map);
+	if ((a->filter & FILTER_EVERYTHING) && private_file)
+		return add_file(a, map, changed);
 	/* Pages of a file that are not mapped yet are absent and yet not zero. */
 	if (private_file || !strcmp(map->name, "[vdso]"))
 		return add_dense(a, map, map->end);

@@ -30,6 +30,12 @@ enum contents contents_of(const struct proc_map *map, unsigned int filter, bool 
 	}
 	if (!strcmp(map->name, "[vdso]"))
 		return CONTENTS_WHOLE;
+	if (map->device) {
+		*ret_why = "device memory, which cannot be read";
+		return CONTENTS_OMIT;
+	}
+	if (filter & FILTER_EVERYTHING)
+		return CONTENTS_WHOLE;
 	if (map->dontdump) {
 		*ret_why = "MADV_DONTDUMP or device memory";
 		return CONTENTS_OMIT;

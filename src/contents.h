@@ -16,6 +16,7 @@ enum filter {
 	FILTER_HUGE_PRIVATE = 1 << 5,
 	FILTER_HUGE_SHARED = 1 << 6,
 	FILTER_DEFAULT = 0x33,
+	FILTER_EVERYTHING = 1 << 16, /* ours: all that is memory, pages of files and MADV_DONTDUMP too */
 };
 
 enum contents {

@@ -99,7 +99,7 @@ static int add_run(struct mini *m, uint64_t start, uint64_t end, uint64_t off)
 		return 0;
 	}
 	if (m->count == m->cap) {
-		size_t bigger = m->cap * 2;
+		size_t bigger = m->cap * 2 + 64;
 		struct mini_run *more = realloc(m->run, bigger * sizeof(*more));
 
 		if (!more)

@@ -151,7 +151,12 @@ static int open_memory_file(int dir_fd, const char *path)
 	return take_fd(&fd);
 }
 
-static struct side_range *add(struct side *side, const struct proc_map *map)
+static void map_file_path(const struct proc_map *map, char *buf, size_t size)
+{
+	snprintf(buf, size, "map_files/%llx-%llx", (unsigned long long)map->start, (unsigned long long)map->end);
+}
+
+static struct side_range *add(struct side *side, const struct proc_map *map, bool file)
 {
 	struct side_range *range = calloc(1, sizeof(*range));
 	char path[64];
@@ -172,9 +177,8 @@ static struct side_range *add(struct side *side, const struct proc_map *map)
 	*range = (struct side_range){
 		.start = map->start, .end = map->end, .file_fd = -1, .file_off = map->offset, .side = side
 	};
-	if (contents_shared(map)) {
-		snprintf(path, sizeof(path), "map_files/%llx-%llx", (unsigned long long)map->start,
-			 (unsigned long long)map->end);
+	if (file) {
+		map_file_path(map, path, sizeof(path));
 		range->file_fd = open_memory_file(side->dir_fd, path);
 	}
 	if (range->file_fd >= 0) {
@@ -203,7 +207,7 @@ static uint64_t resident(const struct side_range *range, uint64_t most)
 
 int side_add(struct side *side, const struct proc_map *map)
 {
-	struct side_range *range = add(side, map);
+	struct side_range *range = add(side, map, contents_shared(map));
 	uint64_t bytes;
 
 	if (!range)
@@ -277,9 +281,42 @@ const struct core_source *side_source(struct side *side, const struct proc_map *
 	struct side_range *range = find(side, map->start, map->end);
 
 	if (!range)
-		range = add(side, map);
+		range = add(side, map, contents_shared(map));
 	if (!range)
 		return NULL;
 	*ret_live = !range->copied;
 	return &range->source;
+}
+
+const struct core_source *side_file(struct side *side, const struct proc_map *map)
+{
+	struct side_range *range = add(side, map, true);
+
+	return range && range->file_fd >= 0 ? &range->source : NULL;
+}
+
+static bool stat_file(int dir_fd, const struct proc_map *map, struct stat *ret_stat)
+{
+	char path[64];
+
+	map_file_path(map, path, sizeof(path));
+	return map->inode && fstatat(dir_fd, path, ret_stat, 0) == 0 && S_ISREG(ret_stat->st_mode);
+}
+
+uint64_t side_file_bytes(int dir_fd, const struct proc_map *map)
+{
+	struct stat st;
+
+	return stat_file(dir_fd, map, &st) ? MIN((uint64_t)st.st_blocks * 512, map->end - map->start) : 0;
+}
+
+uint64_t side_file_end(int dir_fd, const struct proc_map *map)
+{
+	struct stat st;
+	uint64_t size;
+
+	if (!stat_file(dir_fd, map, &st))
+		return map->end;
+	size = ((uint64_t)st.st_size + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
+	return size > map->offset ? MIN(map->end, map->start + (size - map->offset)) : map->start;
 }

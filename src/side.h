@@ -48,4 +48,13 @@ void side_copy(struct side *side);   /* in the stop; what does not fit stays liv
 /* The source of exactly this range; made live if it was not planned. NULL: no memory. */
 const struct core_source *side_source(struct side *side, const struct proc_map *map, bool *ret_live);
 
+/* A private mapping of a file that the process has not changed: its data is read from
+ * the file, whose holes stay holes. NULL: it cannot be opened, or no memory. */
+const struct core_source *side_file(struct side *side, const struct proc_map *map);
+
+/* What the file behind a mapping can fill of it: in bytes on disk, and up to where in
+ * addresses. 0 and map->end: no file, or nothing is known of it. */
+uint64_t side_file_bytes(int dir_fd, const struct proc_map *map);
+uint64_t side_file_end(int dir_fd, const struct proc_map *map);
+
 #endif

@@ -206,9 +206,14 @@ static int choose_method(struct worker *w, struct err *err)
 			   "allow a longer pause, or take the stacks only", err);
 }
 
+static unsigned int filter_of(const struct worker *w)
+{
+	return w->order.everything ? FILTER_EVERYTHING : assemble_filter(w->proc.dir_fd);
+}
+
 static int plan_side(struct worker *w)
 {
-	unsigned int filter = assemble_filter(w->proc.dir_fd);
+	unsigned int filter = filter_of(w);
 	int r = side_open(&w->side, w->proc.dir_fd);
 	const char *why;
 
@@ -258,6 +263,16 @@ static int plan_mini(struct worker *w, struct err *err)
 	return mini_open(&w->mini, w->status.threads, err);
 }
 
+/* About what a full core takes, holes left out. */
+static uint64_t full_bytes(const struct worker *w)
+{
+	uint64_t sum = w->cost.bytes + w->status.rss_shmem_bytes;
+
+	for (size_t i = 0; i < w->before.count && w->order.everything; i++)
+		sum += side_file_bytes(w->proc.dir_fd, &w->before.map[i]);
+	return sum;
+}
+
 static int plan_core(struct worker *w, struct err *err)
 {
 	bool mini = w->order.kinds & DUMP_MINI;
@@ -268,7 +283,9 @@ static int plan_core(struct worker *w, struct err *err)
 		r = err_say(err, -ENOMEM, "cannot prepare the dump of process %d", w->order.pid);
 	if (r < 0)
 		return r;
-	expect = w->cost.bytes + (mini ? 0 : w->status.rss_shmem_bytes);
+	if (!mini)
+		w->cost.bytes = full_bytes(w);
+	expect = w->cost.bytes;
 	r = sink_open(&(struct sink_spec){ .dir_fd = w->dir_fd,
 					   .name = w->order.file,
 					   .compress = w->order.compress ? SINK_ZSTD : SINK_PLAIN,
@@ -480,7 +497,7 @@ static int write_core(struct worker *w, struct err *err)
 		.mini = w->order.kinds & DUMP_MINI ? &w->mini : NULL,
 		.flags_known = w->flags_known,
 		.cloned = w->result.method == METHOD_CLONE,
-		.filter = assemble_filter(w->proc.dir_fd),
+		.filter = filter_of(w),
 		.holder_tid = w->order.holder_tid,
 		.omit = omit,
 		.omit_arg = w,
