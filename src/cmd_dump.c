@@ -4,31 +4,28 @@
  * under a hidden one, renamed without replacing). Trap: the process may end and its
  * number be given to another between two dumps, so the pidfd is asked each time. */
 #include "cmd.h"
+#include "cmd_dump_tell.h"
 #include "dump.h"
-#include "facts.h"
-#include "incident.h"
 #include "ktime.h"
 #include "log.h"
 #include "loop.h"
+#include "place.h"
 #include "proc.h"
 #include "procdump.h"
 #include "rule.h"
 #include "target.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <limits.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
-#include <sys/stat.h>
 
 #define FULL_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
 #define MINI_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.mini.core"
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC) /* of a full dump, where none is given */
-#define CLASHES_MAX 10000		      /* numbers tried for a name that is taken */
 #define CANCEL_NS (3 * NSEC_PER_SEC)	      /* for a worker that was asked to end */
 #define PIDS_NAMED 12			      /* of several processes with one name, in the error */
 
@@ -36,11 +33,11 @@ struct series {
 	/* what is asked for */
 	struct proc proc;
 	char process[64];
-	char dir[PATH_MAX]; /* absolute */
-	int dir_fd;
-	const char *pattern; /* of the file's name; NULL: by kind */
+	struct place place;
+	const char *pattern; /* of the file's name, where the place has none; NULL: by kind */
 	enum compression { BY_KIND, ZSTD, PLAIN } compress;
 	bool overwrite, json;
+	bool windows;		 /* names as typed there */
 	struct dump_order order; /* as far as all dumps have it in common */
 	bool budget_given;
 	uint32_t kind[2]; /* enum dump_kind, in this order at each turn */
@@ -57,7 +54,8 @@ struct series {
 	uint64_t first_ns;
 	unsigned int done, at; /* turns, and the kind that this one is at */
 	int signal;	       /* the one that ended it, 0 none */
-	bool timed_out, cancelled;
+	bool timed_out, cancelled, untold;
+	struct progress progress;
 };
 
 /* ---- the process meant ---- */
@@ -88,16 +86,30 @@ static int only_one(const char *word, const struct targets *targets, pid_t *ret_
 	return 0;
 }
 
-static int pid_of(const char *word, pid_t *ret_pid, struct err *err)
+static void tell_taken(const char *word, pid_t pid)
+{
+	char name[64];
+
+	proc_name(pid, name, sizeof(name));
+	log_note("'%s' is taken for process %d '%s'", word, pid, name);
+}
+
+static int pid_of(const char *word, bool any_case, pid_t *ret_pid, struct err *err)
 {
 	struct targets targets = { 0 };
+	bool loosely;
 	long pid;
 	int r;
 
 	if (!word[0] || strspn(word, "0123456789") != strlen(word)) {
 		r = target_find(&targets, word, err);
+		loosely = r == -ESRCH && any_case;
+		if (loosely && target_find_any_case(&targets, word, NULL) == 0)
+			r = 0;
 		if (r == 0)
 			r = only_one(word, &targets, ret_pid, err);
+		if (r == 0 && loosely)
+			tell_taken(word, *ret_pid);
 		targets_done(&targets);
 		return r;
 	}
@@ -148,6 +160,11 @@ static int check_rights(const struct proc *proc, const char *process, struct err
 		snprintf(user, sizeof(user), status.euid == geteuid() ? "yours, but protected" : "user '%.50s'",
 			 pw ? pw->pw_name : "?");
 	}
+	if (geteuid() == 0)
+		return err_say(err, -EPERM,
+			       "process %d '%s' needs CAP_SYS_PTRACE, which root lacks here: start the container "
+			       "with '--cap-add SYS_PTRACE' (Kubernetes: capabilities: add: [SYS_PTRACE])",
+			       proc->pid, process);
 	n = readlink("/proc/self/exe", path, sizeof(path) - 1);
 	path[MAX(n, 0)] = '\0';
 	return err_say(err, -EPERM,
@@ -155,11 +172,12 @@ static int check_rights(const struct proc *proc, const char *process, struct err
 		       proc->pid, process, user, path);
 }
 
-static int open_target(const char *target, struct proc *ret_proc, char *process, size_t process_size, struct err *err)
+static int open_target(const char *target, bool any_case, struct proc *ret_proc, char *process, size_t process_size,
+		       struct err *err)
 {
 	struct proc proc;
 	pid_t pid = 0;
-	int r = pid_of(target, &pid, err);
+	int r = pid_of(target, any_case, &pid, err);
 
 	if (r < 0)
 		return r;
@@ -183,41 +201,7 @@ static int open_target(const char *target, struct proc *ret_proc, char *process,
 	return r;
 }
 
-/* ---- where the dump goes ---- */
-
-/* A file, there or not; else a folder. */
-static bool names_file(const char *path)
-{
-	struct stat st;
-
-	return path && path[0] && path[strlen(path) - 1] != '/' && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode));
-}
-
-/* Splits PATH into a folder that is there and a pattern for the name; a folder alone
- * (or nothing) leaves *ret_pattern as it is. */
-static int open_place(struct series *s, const char *path, struct err *err)
-{
-	CLEAN(free) char *dir = NULL;
-
-	if (names_file(path)) {
-		const char *slash = strrchr(path, '/');
-
-		s->pattern = slash ? slash + 1 : path;
-		dir = slash ? strndup(path, MAX((size_t)(slash - path), (size_t)1)) : strdup(".");
-	} else {
-		dir = strdup(path ? path : ".");
-	}
-	if (!dir)
-		return err_sys(err, -ENOMEM, "cannot open '%s'", path ? path : ".");
-	s->dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (s->dir_fd < 0)
-		return err_sys(err, -errno, "cannot open the folder '%s'", dir);
-	if (faccessat(s->dir_fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
-		return err_sys(err, -errno, "cannot write into the folder '%s'", dir);
-	if (!realpath(dir, s->dir))
-		return err_sys(err, -errno, "cannot find the folder '%s'", dir);
-	return 0;
-}
+/* ---- one dump ---- */
 
 /* A mini is small: as it stands, a debugger opens it. */
 static bool is_mini(const struct series *s)
@@ -235,145 +219,25 @@ static const char *pattern_of(const struct series *s)
 	static const char *const names[2][2] = { { FULL_FILE_NAME, FULL_FILE_NAME ".zst" },
 						 { MINI_FILE_NAME, MINI_FILE_NAME ".zst" } };
 
+	if (s->place.pattern)
+		return s->place.pattern;
 	return s->pattern ? s->pattern : names[is_mini(s)][compressed(s)];
 }
 
-static int final_name(const struct series *s, unsigned int number, char *name, size_t size, struct err *err)
-{
-	return dump_file_name(pattern_of(s), s->process, s->proc.pid, &s->started, number, name, size, err);
-}
-
-/* A device, a pipe or a socket of that name is nothing to be replaced or numbered. */
-static int check_name(const struct series *s, const char *name, struct err *err)
-{
-	struct stat st;
-
-	if (fstatat(s->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) < 0 || S_ISREG(st.st_mode) || S_ISLNK(st.st_mode) ||
-	    S_ISDIR(st.st_mode))
-		return 0;
-	return err_say(err, -EINVAL, "'%s/%s' is not a file: a dump cannot be put there", s->dir, name);
-}
-
-/* Moves the finished dump to its name: the first free one, or with -o the plain one. */
-static int take_name(const struct series *s, char *name, size_t size, struct err *err)
+static struct place_name name_of(const struct series *s)
 {
 	/* -o: the second kind does not overwrite the first */
-	for (unsigned int number = s->overwrite ? s->at : 0; number < CLASHES_MAX; number++) {
-		int r = final_name(s, number, name, size, err);
-
-		if (r == 0)
-			r = check_name(s, name, err);
-		if (r < 0)
-			return r;
-		if (s->overwrite)
-			r = renameat(s->dir_fd, s->part, s->dir_fd, name);
-		else if (renameat2(s->dir_fd, s->part, s->dir_fd, name, RENAME_NOREPLACE) == 0)
-			r = 0;
-		else if (errno != EINVAL) /* a file system that cannot: link does not replace either */
-			r = -1;
-		else if ((r = linkat(s->dir_fd, s->part, s->dir_fd, name, 0)) == 0)
-			unlinkat(s->dir_fd, s->part, 0);
-		if (r == 0)
-			return 0;
-		if (errno != EEXIST)
-			return err_sys(err, -errno, "cannot name the dump '%s/%s'", s->dir, name);
-	}
-	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", pattern_of(s),
-		       CLASHES_MAX - 1, s->dir);
+	return (struct place_name){ .pattern = pattern_of(s),
+				    .process = s->process,
+				    .pid = s->proc.pid,
+				    .when = s->started,
+				    .replace = s->overwrite,
+				    .number = s->overwrite ? s->at : 0 };
 }
 
-/* ---- telling ---- */
-
-/* A part of text from outside; names of mappings are hostile. */
-static char *utf8_part(const char *text, size_t len)
+static struct dump_subject subject_of(const struct series *s)
 {
-	CLEAN(free) char *part = strndup(text, len);
-
-	return part ? facts_utf8(part) : NULL;
-}
-
-static json_t *omissions(const struct dump_result *result)
-{
-	json_t *list = json_array();
-
-	for (const char *line = result->omitted; *line;) {
-		size_t len = strcspn(line, "\n"), tab = MIN(strcspn(line, "\t"), len);
-		CLEAN(free) char *range = utf8_part(line, tab);
-		CLEAN(free) char *why = utf8_part(line + MIN(tab + 1, len), len - MIN(tab + 1, len));
-
-		json_array_append_new(list,
-				      json_pack("{s:s, s:s}", "range", range ? range : "", "why", why ? why : ""));
-		line += len + (line[len] == '\n');
-	}
-	return list;
-}
-
-static void tell_json(const char *path, const struct series *s, const struct dump_result *result)
-{
-	CLEAN(free) char *clean_path = facts_utf8(path);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", "dump",
-				 "path", clean_path ? clean_path : "", "kind", is_mini(s) ? "mini" : "full", "pid",
-				 (int)s->proc.pid, "threads", (json_int_t)result->threads, "method",
-				 capture_method_name(result->method), "pause_ms", ns_to_ms(result->pause_ns), "wall_ms",
-				 ns_to_ms(result->wall_ns), "bytes", (json_int_t)result->core_bytes, "bytes_on_disk",
-				 (json_int_t)result->core_bytes_on_disk, "peak_bytes", (json_int_t)result->peak_bytes,
-				 "complete", (int)result->complete, "omitted", omissions(result));
-
-	if (json && result->estimate_ns)
-		json_object_set_new(json, "estimate_ms", json_real(ns_to_ms(result->estimate_ns)));
-	if (json && result->omitted_more)
-		json_object_set_new(json, "omitted_more", json_integer(result->omitted_more));
-	if (json && result->peak_bytes)
-		json_object_set_new(json, "peak_bytes", json_integer((json_int_t)result->peak_bytes));
-	if (json && result->threads_not_stopped)
-		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
-	if (json && result->in_files_bytes)
-		json_object_set_new(json, "in_files_bytes", json_integer((json_int_t)result->in_files_bytes));
-	if (json && result->why_not_clone[0])
-		json_object_set_new(json, "why_not_clone", json_string_nocheck(result->why_not_clone));
-	if (json)
-		json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	putchar('\n');
-	fflush(stdout);
-	json_decref(json);
-}
-
-static void tell_text(const char *path, const struct series *s, const struct dump_result *result)
-{
-	struct buf out;
-
-	buf_init(&out, 65536);
-	buf_add_escaped(&out, path, strlen(path));
-	buf_addf(&out,
-		 "\n  %sprocess %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
-		 is_mini(s) ? "mini: " : "", s->proc.pid, s->process, result->threads, result->threads == 1 ? "" : "s",
-		 (double)result->core_bytes / 1048576.0, (double)result->core_bytes_on_disk / 1048576.0,
-		 ns_to_ms(result->pause_ns), capture_method_name(result->method), ns_to_ms(result->wall_ns));
-	if (result->why_not_clone[0])
-		buf_addf(&out, "  no clone: %s\n", result->why_not_clone);
-	if (result->in_files_bytes)
-		buf_addf(&out, "  %.1f MiB of unchanged pages are not copied: they are in the files they come from\n",
-			 (double)result->in_files_bytes / 1048576.0);
-	if (result->threads_not_stopped)
-		buf_addf(&out, "  %u threads could not be stopped\n", result->threads_not_stopped);
-	for (const char *line = result->omitted; *line;) {
-		size_t len = strcspn(line, "\n"), tab = MIN(strcspn(line, "\t"), len);
-
-		buf_adds(&out, "  left out: ");
-		buf_add_escaped(&out, line, tab);
-		if (tab < len) {
-			buf_adds(&out, " (");
-			buf_add_escaped(&out, line + tab + 1, len - tab - 1);
-			buf_adds(&out, ")");
-		}
-		buf_adds(&out, "\n");
-		line += len + (line[len] == '\n');
-	}
-	if (result->omitted_more)
-		buf_addf(&out, "  and %u more ranges left out\n", result->omitted_more);
-	fputs(out.data ? out.data : "", stdout);
-	fflush(stdout);
-	buf_done(&out);
+	return (struct dump_subject){ .pid = s->proc.pid, .process = s->process, .mini = is_mini(s) };
 }
 
 /* ---- the series ---- */
@@ -409,25 +273,56 @@ static void target_gone(struct series *s)
 static void name_in_error(const struct series *s, const char *text, int code, struct err *err)
 {
 	const char *at = strstr(text, s->part);
+	const struct place_name meant = name_of(s);
 	char name[NAME_MAX + 1];
 
-	if (at && final_name(s, 0, name, sizeof(name), NULL) == 0)
+	if (at && place_look(&s->place, &meant, name, sizeof(name), NULL) == 0)
 		err_say(err, code, "%.*s%s%s", (int)(at - text), text, name, at + strlen(s->part));
 	else
 		err_say(err, code, "%s", text);
+}
+
+/* What was typed was right when the dump began: the system has failed since. */
+static int failed_code(int r)
+{
+	return r == -ESRCH ? EXIT_NOTHING : r == -EINVAL || r == -EEXIST ? EXIT_MISTAKE : EXIT_REFUSED;
+}
+
+static void show_progress(struct series *s)
+{
+	const struct dump_subject subject = subject_of(s);
+	uint64_t done, total;
+
+	dump_progress(s->job, &done, &total);
+	progress_show(&s->progress, &subject, done, total);
+}
+
+static void finished(struct series *s, const char *path, const struct dump_result *result)
+{
+	struct dump_subject subject = subject_of(s);
+
+	subject.path = path;
+	if (!tell_dump(&subject, result, s->json) && errno != EPIPE && !s->untold) {
+		log_error("'%s' is written, but standard output does not take the news: %s", path, strerror(errno));
+		s->untold = true;
+	}
 }
 
 static void take_result(void *arg, uint32_t events)
 {
 	struct series *s = arg;
 	struct dump_result result;
+	const struct place_name meant = name_of(s);
 	char name[NAME_MAX + 1], path[PATH_MAX + NAME_MAX + 2];
 	struct err err = { .text = "" };
 	int r = dump_finish(s->job, false, &result);
 
 	(void)events;
-	if (r == -EAGAIN)
+	if (r == -EAGAIN) {
+		show_progress(s);
 		return;
+	}
+	progress_clear(&s->progress);
 	loop_remove(s->loop, s->job_source);
 	loop_remove(s->loop, s->timeout_source);
 	s->job_source = s->timeout_source = NULL;
@@ -443,9 +338,9 @@ static void take_result(void *arg, uint32_t events)
 	if (r == 0 && !result.core_bytes)
 		r = err_say(&err, -EOPNOTSUPP, "this version writes no %s dumps", is_mini(s) ? "mini" : "full");
 	if (r == 0)
-		r = take_name(s, name, sizeof(name), &err);
+		r = place_take(&s->place, s->part, &meant, name, sizeof(name), &err);
 	if (r < 0) {
-		unlinkat(s->dir_fd, s->part, 0);
+		unlinkat(s->place.dir_fd, s->part, 0);
 		if (s->timed_out)
 			log_error("the dump of process %d was given up after %llu s", s->proc.pid,
 				  (unsigned long long)(s->timeout_ns / NSEC_PER_SEC));
@@ -453,11 +348,11 @@ static void take_result(void *arg, uint32_t events)
 			log_note("the dump of process %d was cancelled: no file is left", s->proc.pid);
 		else
 			log_error("%s", err.text);
-		end_series(s, s->timed_out ? EXIT_NOTHING : exit_code_of(r));
+		end_series(s, s->timed_out ? EXIT_NOTHING : failed_code(r));
 		return;
 	}
-	snprintf(path, sizeof(path), "%s/%s", strcmp(s->dir, "/") ? s->dir : "", name);
-	(s->json ? tell_json : tell_text)(path, s, &result);
+	snprintf(path, sizeof(path), "%s/%s", strcmp(s->place.dir, "/") ? s->place.dir : "", name);
+	finished(s, path, &result);
 	s->at = (s->at + 1) % s->kind_count;
 	s->done += s->at == 0;
 	if (s->done == s->count || s->signal)
@@ -489,6 +384,7 @@ static void give_up(void *arg, uint32_t events)
 	struct series *s = arg;
 
 	(void)events;
+	progress_clear(&s->progress);
 	s->timed_out = true;
 	if (s->job)
 		cancel(s);
@@ -522,7 +418,8 @@ static void begin_dump(void *arg, uint32_t events)
 		random = (unsigned int)now_ns();
 	snprintf(s->part, sizeof(s->part), ".reqtrap-%d-%08x.part", getpid(), random);
 	snprintf(order.file, sizeof(order.file), "%s", s->part);
-	r = dump_start(s->dir_fd, -1, &s->job, &err);
+	s->progress.begun_ns = s->progress.told_ns = now_ns();
+	r = dump_start(s->place.dir_fd, -1, &s->job, &err);
 	if (r == 0)
 		r = dump_order_send(s->job, &order, &err);
 	if (r == 0) {
@@ -543,6 +440,7 @@ static void on_signal(void *arg, uint32_t signal)
 {
 	struct series *s = arg;
 
+	progress_clear(&s->progress);
 	if (s->job && s->signal) {
 		s->cancelled = true;
 		cancel(s);
@@ -588,12 +486,13 @@ static int series_run(struct series *s)
 
 		dump_cancel(s->job);
 		dump_finish(s->job, true, &result);
-		unlinkat(s->dir_fd, s->part, 0);
+		progress_clear(&s->progress);
+		unlinkat(s->place.dir_fd, s->part, 0);
 	}
 	loop_free(s->loop);
 	if (s->signal)
 		die_of(s->signal);
-	return r < 0 ? EXIT_REFUSED : r;
+	return r < 0 || (r == EXIT_DONE && s->untold) ? EXIT_REFUSED : r;
 }
 
 static int series_open_and_run(struct series *s, const char *target, const char *path)
@@ -602,23 +501,23 @@ static int series_open_and_run(struct series *s, const char *target, const char 
 	char name[NAME_MAX + 1];
 	int r;
 
-	s->dir_fd = -1;
-	r = open_target(target, &s->proc, s->process, sizeof(s->process), &err);
+	s->place.dir_fd = -1;
+	r = open_target(target, s->windows, &s->proc, s->process, sizeof(s->process), &err);
 	if (r < 0) {
 		log_error("%s", err.text);
 		return exit_code_of(r);
 	}
-	r = open_place(s, path, &err);
-	if (r == 0)
-		r = final_name(s, 0, name, sizeof(name), &err); /* a bad pattern shows before the stop */
-	if (r == 0)
-		r = check_name(s, name, &err);
+	r = place_open(path, &s->place, &err);
+	if (r == 0) {
+		const struct place_name meant = name_of(s);
+
+		r = place_look(&s->place, &meant, name, sizeof(name), &err); /* a bad pattern shows before the stop */
+	}
 	if (r < 0)
 		log_error("%s", err.text);
 	r = r < 0 ? exit_code_of(r) : series_run(s);
 	proc_close(&s->proc);
-	if (s->dir_fd >= 0)
-		close(s->dir_fd);
+	place_close(&s->place);
 	return r;
 }
 
@@ -634,9 +533,9 @@ static bool ends_with(const char *text, const char *end)
 /* --compress decides; else a name that was given; else the kind. */
 static enum compression choose_compression(const char *option, const char *path)
 {
-	if (option ? !strcmp(option, "zstd") : names_file(path) && ends_with(path, ".zst"))
+	if (option ? !strcmp(option, "zstd") : place_is_file(path) && ends_with(path, ".zst"))
 		return ZSTD;
-	return option || names_file(path) ? PLAIN : BY_KIND;
+	return option || place_is_file(path) ? PLAIN : BY_KIND;
 }
 
 static void choose_kinds(struct series *s, bool mini, bool full)
@@ -675,7 +574,8 @@ static int read_options(struct series *s, const struct command_line *line, const
 	s->count = 1;
 	s->every_ns = PROCDUMP_EVERY_NS;
 	s->json = option_given(line, "json");
-	log_quiet(option_given(line, "quiet"));
+	s->progress.off = option_given(line, "quiet");
+	log_quiet(s->progress.off);
 	if (line->command)
 		return err_say(err, -EOPNOTSUPP, "'-- %s': a dump needs a process that runs already", line->command[0]);
 	if ((value = option_value(line, "count")))
@@ -773,8 +673,11 @@ int cmd_procdump(int argc, char **argv)
 	s.every_ns = pd.every_ns;
 	s.timeout_ns = pd.timeout_ns;
 	s.overwrite = pd.overwrite;
+	s.windows = true;
 	s.json = pd.json;
-	choose_kinds(&s, false, true);
+	s.budget_given = pd.pause_budget_ns != 0;
+	s.order.pause_budget_ns = pd.pause_budget_ns;
+	choose_kinds(&s, pd.mini, pd.full);
 	snprintf(s.order.comment, sizeof(s.order.comment), "%s", pd.comment ? pd.comment : "");
 	return series_open_and_run(&s, pd.target, pd.path);
 }

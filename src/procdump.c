@@ -6,6 +6,8 @@
  * rest is a name of this table. */
 #include "procdump.h"
 
+#include "rule.h"
+
 #include <ctype.h>
 #include <limits.h>
 #include <string.h>
@@ -17,6 +19,8 @@ enum use {
 	USE_COUNT,    /* the number at 'at' */
 	USE_SECONDS,  /* the nanoseconds at 'at' */
 	USE_TEXT,     /* the string at 'at' */
+	USE_DURATION, /* the nanoseconds at 'at', with their unit */
+	USE_NEAREST,  /* sets the bool at 'at', which is another one: says so */
 	USE_NOTE,     /* means nothing on Linux, or not to this program */
 	USE_NOTE_ARG, /* the same, and takes an argument */
 	USE_CLONE,    /* -r, with its optional number */
@@ -33,7 +37,10 @@ struct row {
 #define AT(field) offsetof(struct procdump, field)
 
 static const struct row rows[] = {
-	{ "ma", USE_PLAIN, 0, NULL },
+	{ "mm", USE_FLAG, AT(mini), NULL },
+	{ "ma", USE_FLAG, AT(full), NULL },
+	{ "mp", USE_NEAREST, AT(full), "a full dump is written, which holds all that a MiniPlus has" },
+	{ "mt", USE_NEAREST, AT(mini), "a mini is written; what is secret in its stacks is not taken out" },
 	{ "64", USE_PLAIN, 0, NULL },
 	{ "accepteula", USE_PLAIN, 0, NULL },
 	{ "n", USE_COUNT, AT(count), NULL },
@@ -44,6 +51,8 @@ static const struct row rows[] = {
 	{ "?", USE_FLAG, AT(help), NULL },
 	{ "help", USE_FLAG, AT(help), NULL },
 	{ "json", USE_FLAG, AT(json), NULL },
+	{ "no-journal", USE_FLAG, AT(no_journal), NULL },
+	{ "pause-budget", USE_DURATION, AT(pause_budget_ns), NULL },
 	{ "r", USE_CLONE, 0, "every dump is taken from a clone here" },
 	{ "a", USE_NOTE, 0, "dumps never wait for each other here" },
 	{ "wer", USE_NOTE, 0, "there is no Windows Error Reporting here" },
@@ -62,9 +71,6 @@ static const struct row rows[] = {
 	{ "pf", USE_NOTE_ARG, 0, "nothing is polled for a dump at once" },
 	{ "log", USE_NOTE_ARG, 0, "messages go to standard error" },
 	{ "usegcore", USE_NOTE, 0, "gcore is not needed" },
-	{ "mm", USE_LATER, 0, "(mini dump)" },
-	{ "mp", USE_LATER, 0, "(mini plus dump)" },
-	{ "mt", USE_LATER, 0, "(triage dump)" },
 	{ "mc", USE_LATER, 0, "(custom dump mask)" },
 	{ "c", USE_LATER, 0, "(CPU above)" },
 	{ "cl", USE_LATER, 0, "(CPU below)" },
@@ -179,6 +185,15 @@ static int apply(struct procdump *pd, const struct row *row, const char *word, c
 			return r;
 		*(uint64_t *)at = value * 1000000000ull;
 		return 1;
+	case USE_DURATION:
+		if (!next)
+			return err_say(err, -EINVAL, "'%s' needs a time after it, such as 500ms", word);
+		r = parse_duration(next, (uint64_t *)at, err);
+		return r < 0 ? err_wrap(err, r, "'%s'", word) : 1;
+	case USE_NEAREST:
+		*(bool *)at = true;
+		buf_addf(notes, "'%s': %s\n", word, row->text);
+		return 0;
 	case USE_TEXT:
 	case USE_NOTE_ARG:
 		if (!next)
@@ -219,7 +234,7 @@ static int check(struct procdump *pd, bool every_given, struct buf *notes, struc
 int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err)
 {
 	struct procdump pd = { .count = 1, .every_ns = 0 };
-	bool size_given = false, every_given;
+	bool every_given;
 	int r;
 
 	for (int i = 1; i < argc; i++) {
@@ -233,7 +248,6 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 			r = apply(&pd, row, argv[i], i + 1 < argc ? argv[i + 1] : NULL, notes, err);
 			if (r < 0)
 				return r;
-			size_given |= !strcasecmp(row->name, "ma");
 			i += r;
 		} else if (!pd.target) {
 			pd.target = argv[i];
@@ -250,8 +264,10 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 	r = check(&pd, every_given, notes, err);
 	if (r < 0)
 		return r;
-	if (!size_given && !pd.help)
-		buf_adds(notes, "no size is given: writing a full dump (-ma)\n");
+	if (!pd.mini && !pd.full && !pd.help) {
+		buf_adds(notes, "no size is given: writing a full dump (-ma); a mini is -mm\n");
+		pd.full = true;
+	}
 	*ret_procdump = pd;
 	return 0;
 }
@@ -277,22 +293,28 @@ static void help_list(struct buf *out, enum use use, enum use also)
 
 void procdump_help(struct buf *out)
 {
-	buf_adds(out,
-		 "usage: procdump [-ma] [-n COUNT] [-s SECONDS] [-o] [-at SECONDS] [-dc TEXT] PID|NAME [FILE|FOLDER]\n"
-		 "\n"
-		 "  -ma          a full dump: an ELF core of the whole process\n"
-		 "  -n COUNT     so many dumps (1)\n"
-		 "  -s SECONDS   so long from one dump to the next (10)\n"
-		 "  -o           overwrite the file if it is there; else the name gets a number\n"
-		 "  -at SECONDS  give a dump up after this time\n"
-		 "  -dc TEXT     put a comment into the dump\n"
-		 "  --json       one JSON object for each dump\n"
-		 "\n"
-		 "The name is " PROCDUMP_FILE_NAME " in the current folder, or what is given;\n"
-		 "in it PROCESSNAME, PID, YYMMDD and HHMMSS are replaced.\n"
-		 "'-', '/' and the dashes of web pages open an option; case does not matter.\n"
-		 "\n"
-		 "Accepted, with a note, because they mean nothing here:\n");
+	buf_adds(out, "usage: procdump [-ma] [-mm] [-n COUNT] [-s SECONDS] [-o] [-at SECONDS]\n"
+		      "                [-dc TEXT] PID|NAME [FILE|FOLDER]\n"
+		      "\n"
+		      "  -ma          a full dump: an ELF core of the whole process\n"
+		      "  -mm          a mini: registers, stacks, and what they point to; with -ma both,\n"
+		      "               the mini first\n"
+		      "  -mp, -mt     the nearest of the two, with a note\n"
+		      "  -n COUNT     so many dumps (1)\n"
+		      "  -s SECONDS   so long from one dump to the next (10)\n"
+		      "  -o           overwrite the file if it is there; else the name gets a number\n"
+		      "  -at SECONDS  give a dump up after this time\n"
+		      "  -dc TEXT     put a comment into the dump\n"
+		      "  --json       one JSON object for each dump\n"
+		      "  --no-journal no entry in the journal, so that coredumpctl does not list it\n"
+		      "  --pause-budget D   take no full dump that would stop the process for longer\n"
+		      "               (250ms)\n"
+		      "\n"
+		      "The name is " PROCDUMP_FILE_NAME " in the current folder, or what is given;\n"
+		      "in it PROCESSNAME, PID, YYMMDD and HHMMSS are replaced.\n"
+		      "'-', '/' and the dashes of web pages open an option; case does not matter.\n"
+		      "\n"
+		      "Accepted, with a note, because they mean nothing here:\n");
 	help_list(out, USE_NOTE, USE_NOTE_ARG);
 	buf_adds(out, "Refused, because this version does not have them yet:\n");
 	help_list(out, USE_LATER, USE_LATER);

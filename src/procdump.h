@@ -18,14 +18,17 @@
 
 struct procdump {
 	bool help;
-	bool json;	     /* ours: '--json' */
-	bool overwrite;	     /* -o */
-	unsigned int count;  /* -n */
-	uint64_t every_ns;   /* -s: between the starts of two dumps */
-	uint64_t timeout_ns; /* -at: give a dump up after this long; 0 never */
-	const char *comment; /* -dc; into argv; NULL none */
-	const char *target;  /* PID or name; into argv */
-	const char *path;    /* file or folder; into argv; NULL: the current folder */
+	bool json;		  /* ours: '--json' */
+	bool overwrite;		  /* -o */
+	bool mini, full;	  /* the sizes; a full one if none is named */
+	bool no_journal;	  /* ours: '--no-journal' */
+	unsigned int count;	  /* -n */
+	uint64_t every_ns;	  /* -s: between the starts of two dumps */
+	uint64_t timeout_ns;	  /* -at: give a dump up after this long; 0 never */
+	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; 0: not given */
+	const char *comment;	  /* -dc; into argv; NULL none */
+	const char *target;	  /* PID or name; into argv */
+	const char *path;	  /* file or folder; into argv; NULL: the current folder */
 };
 
 /* argv[0] is the program. 'notes' gets one line for each option that is accepted but

@@ -1,108 +1,49 @@
 // SPDX-License-Identifier: MIT
-/* Is this folder in safe hands? Rejected: checking only the last folder (who owns a
- * parent swaps it), and openat2 RESOLVE_NO_SYMLINKS on the whole path (a /home or
- * /var that root moved by symlink is ordinary): the parent is resolved once, then
- * walked part by part without following, and each part must be ours or root's. */
+/* The store's parent in safe hands (folder.c), and the last part ours alone. Rejected:
+ * checking only the last folder: who owns a parent swaps it. */
 #include "store_dir.h"
 
+#include "folder.h"
 #include "incident.h"
 
 #include <fcntl.h>
-#include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static bool ours_or_roots(uid_t uid)
+/* The folder above the last part of 'dir', and that part; one that ends in '.' or '..'
+ * is entered to learn its name. */
+static int open_parent(const char *dir, const struct folder_wish *wish, int *ret_fd, char **ret_path, struct err *err)
 {
-	return uid == 0 || uid == geteuid();
-}
-
-/* May somebody else put another folder in the place of one below this? */
-static int check_parent(int fd, const char *path, size_t len, struct err *err)
-{
-	int show = len ? (int)len : 1;
-	struct stat st;
-
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot look at '%.*s'", show, path);
-	if (!ours_or_roots(st.st_uid))
-		return err_say(err, -EPERM,
-			       "store '%s' is refused: '%.*s' belongs to uid %u, who could swap it; use a folder "
-			       "under your own or root's",
-			       path, show, path, st.st_uid);
-	if ((st.st_mode & 022) && !(st.st_mode & S_ISVTX))
-		return err_say(err, -EPERM,
-			       "store '%s' is refused: others may write to '%.*s' (mode %04o) and could swap it; "
-			       "'chmod go-w' it or use another",
-			       path, show, path, st.st_mode & 07777);
-	return 0;
-}
-
-/* The folder that 'path' (absolute, no symlinks expected) ends in, its parent being
- * walked part by part. */
-static int walk(const char *path, bool strict, int *ret_parent_fd, struct err *err)
-{
-	CLEAN(fd) int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	const char *at = path;
-
-	while (fd >= 0) {
-		const char *end;
-		char part[NAME_MAX + 1];
-		int r = strict ? check_parent(fd, path, (size_t)(at - path), err) : 0, next;
-
-		if (r < 0)
-			return r;
-		at += strspn(at, "/");
-		end = strchrnul(at, '/');
-		if (!*end)
-			break; /* the last part is the caller's */
-		snprintf(part, sizeof(part), "%.*s", (int)(end - at), at);
-		next = openat(fd, part, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		if (next < 0)
-			return err_sys(err, -errno, "cannot enter '%.*s'", (int)(end - path), path);
-		close(fd);
-		fd = next;
-		at = end;
-	}
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot open '/'");
-	*ret_parent_fd = take_fd(&fd);
-	return 0;
-}
-
-/* 'dir' as an absolute path whose parent has no symlinks. */
-static int resolve(const char *dir, char **ret_path, struct err *err)
-{
-	CLEAN(free) char *copy = strdup(dir);
+	CLEAN(free) char *copy = NULL;
 	CLEAN(free) char *parent = NULL;
-	char *slash, *path = NULL;
-	size_t len = copy ? strlen(copy) : 0;
+	CLEAN(fd) int fd = -1;
+	const char *last;
+	char *slash;
+	size_t len;
+	int r;
 
+	text_set(&copy, dir);
 	if (!copy)
 		return err_sys(err, -ENOMEM, "cannot open store '%s'", dir);
-	while (len > 1 && copy[len - 1] == '/')
-		copy[--len] = '\0';
+	for (len = strlen(copy); len > 1 && copy[len - 1] == '/'; len--)
+		copy[len - 1] = '\0';
 	slash = strrchr(copy, '/');
-	if (!strcmp(slash ? slash + 1 : copy, "") || !strcmp(slash ? slash + 1 : copy, ".") ||
-	    !strcmp(slash ? slash + 1 : copy, "..")) {
-		parent = realpath(copy, NULL);
-		if (!parent)
-			return err_sys(err, -errno, "cannot open store '%s'", dir);
-		if (!strcmp(parent, "/"))
-			return err_say(err, -EINVAL, "store '%s' is refused: name a folder of its own", dir);
-		*ret_path = parent;
-		parent = NULL;
-		return 0;
+	last = slash ? slash + 1 : copy;
+	if (!*last || !strcmp(last, ".") || !strcmp(last, "..")) {
+		r = folder_open(copy, wish, &fd, &parent, err);
+		if (r == 0 && !strcmp(parent, "/"))
+			r = err_say(err, -EINVAL, "store '%s' is refused: name a folder of its own", dir);
+		return r < 0 ? r : open_parent(parent, wish, ret_fd, ret_path, err);
 	}
 	if (slash)
 		*slash = '\0';
-	parent = realpath(!slash ? "." : slash == copy ? "/" : copy, NULL);
-	if (!parent)
-		return err_sys(err, -errno, "cannot open store '%s': the folder above it", dir);
-	text_setf(&path, "%s/%s", strcmp(parent, "/") ? parent : "", slash ? slash + 1 : copy);
-	if (!path)
+	r = folder_open(!slash ? "." : *copy ? copy : "/", wish, &fd, &parent, err);
+	if (r < 0)
+		return r;
+	text_setf(ret_path, "%s/%s", strcmp(parent, "/") ? parent : "", last);
+	if (!*ret_path)
 		return err_sys(err, -ENOMEM, "cannot open store '%s'", dir);
-	*ret_path = path;
+	*ret_fd = take_fd(&fd);
 	return 0;
 }
 
@@ -134,15 +75,12 @@ static int check_own(int fd, const char *path, struct err *err)
 	return 0;
 }
 
-static int open_last(const char *path, bool create, int *ret_fd, struct err *err)
+static int open_last(int parent, const char *path, bool create, int *ret_fd, struct err *err)
 {
 	const char *last = strrchr(path, '/') + 1;
-	CLEAN(fd) int parent = -1;
 	CLEAN(fd) int fd = -1;
-	int r = walk(path, create, &parent, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (create && mkdirat(parent, last, 0700) < 0 && errno != EEXIST)
 		return err_sys(err, -errno, "cannot make store '%s'", path);
 	fd = openat(parent, last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -168,10 +106,16 @@ static int open_last(const char *path, bool create, int *ret_fd, struct err *err
 int store_dir_open(const char *dir, bool create, int *ret_fd, char **ret_path, struct err *err)
 {
 	CLEAN(free) char *path = NULL;
-	int r = resolve(dir, &path, err);
+	CLEAN(free) char *subject = NULL;
+	CLEAN(fd) int parent = -1;
+	int r;
 
+	text_setf(&subject, "store '%s'", dir);
+	r = !subject ? err_sys(err, -ENOMEM, "cannot open store '%s'", dir)
+		     : open_parent(dir, &(struct folder_wish){ .subject = subject, .safe = create }, &parent, &path,
+				   err);
 	if (r == 0)
-		r = open_last(path, create, ret_fd, err);
+		r = open_last(parent, path, create, ret_fd, err);
 	if (r == 0) {
 		*ret_path = path;
 		path = NULL;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <strings.h>
 
 static int add(struct targets *targets, pid_t pid)
 {
@@ -37,9 +38,15 @@ struct search {
 	const uint64_t *inodes;
 	size_t inode_count;
 	size_t found, unreadable;
+	bool any_case;
 };
 
-static bool exe_named(pid_t pid, const char *name)
+static bool same(const struct search *search, const char *a, const char *b, size_t len)
+{
+	return (search->any_case ? strncasecmp : strncmp)(a, b, len) == 0;
+}
+
+static bool exe_named(pid_t pid, const struct search *search)
 {
 	char path[64], exe[PATH_MAX];
 	const char *base;
@@ -54,7 +61,7 @@ static bool exe_named(pid_t pid, const char *name)
 	base = base ? base + 1 : exe;
 	if (!strncmp(base + strlen(base) - MIN(strlen(base), (size_t)10), " (deleted)", 10))
 		exe[n - 10] = '\0';
-	return !strcmp(base, name);
+	return same(search, base, search->name, SIZE_MAX);
 }
 
 static int match_name(pid_t pid, void *arg)
@@ -70,19 +77,20 @@ static int match_name(pid_t pid, void *arg)
 		return 0;
 	comm[strcspn(comm, "\n")] = '\0';
 	/* php-fpm8.2 calls itself 'php-fpm8.2', its users call it 'php-fpm'. */
-	if (strcmp(comm, search->name) && !exe_named(pid, search->name)) {
+	if (!same(search, comm, search->name, SIZE_MAX) && !exe_named(pid, search)) {
 		size_t n = strlen(search->name);
 
-		if (strncmp(comm, search->name, n) || !comm[n] || strspn(comm + n, "0123456789.") != strlen(comm + n))
+		if (!same(search, comm, search->name, n) || !comm[n] ||
+		    strspn(comm + n, "0123456789.") != strlen(comm + n))
 			return 0;
 	}
 	search->found++;
 	return add(search->targets, pid);
 }
 
-static int find_name(struct targets *targets, const char *name, struct err *err)
+static int find_name(struct targets *targets, const char *name, bool any_case, struct err *err)
 {
-	struct search search = { .targets = targets, .name = name };
+	struct search search = { .targets = targets, .name = name, .any_case = any_case };
 	int r = proc_each(match_name, &search);
 
 	if (r < 0)
@@ -264,5 +272,17 @@ int target_find(struct targets *targets, const char *word, struct err *err)
 		snprintf(path, sizeof(path), "system.slice/%s%s", word + 5, strchr(word + 5, '.') ? "" : ".service");
 		return find_cgroup(targets, word, path, err);
 	}
-	return find_name(targets, word, err);
+	return find_name(targets, word, false, err);
+}
+
+int target_find_any_case(struct targets *targets, const char *name, struct err *err)
+{
+	size_t len = strlen(name);
+	char bare[256];
+
+	if (len > 4 && len < sizeof(bare) && !strcasecmp(name + len - 4, ".exe")) {
+		snprintf(bare, sizeof(bare), "%.*s", (int)(len - 4), name);
+		return find_name(targets, bare, true, err);
+	}
+	return find_name(targets, name, true, err);
 }

@@ -17,6 +17,10 @@ struct targets {
 /* Adds what the word names. -ESRCH with words when it is nothing that runs, -EINVAL
  * when the word is none. */
 int target_find(struct targets *targets, const char *word, struct err *err);
+
+/* A process name as Windows users type it: any case, '.exe' may follow. */
+int target_find_any_case(struct targets *targets, const char *name, struct err *err);
+
 void targets_done(struct targets *targets);
 
 #endif

@@ -106,7 +106,7 @@ refused() { # EXIT-CODE PART-OF-TEXT
 
 @test "procdump: a trigger that is not there is refused, not left out" {
 	local line
-	for line in "-c 80" "-m 500" "–t" "/e" "-mm" "-mp" "-w" "-x"; do
+	for line in "-c 80" "-m 500" "–t" "/e" "-w" "-x"; do
 		# shellcheck disable=SC2086
 		procdump -ma $line "$PYTHON"
 		refused 2 "'${line%% *}'"

@@ -159,12 +159,57 @@ static void notes(void **state)
 	buf_done(&p.notes);
 }
 
+static void sizes(void **state)
+{
+	struct parsed p = PARSE("-mm", "-ma", "4711");
+
+	(void)state;
+	assert_int_equal(p.code, 0);
+	assert_true(p.pd.mini && p.pd.full);
+	assert_int_equal(p.notes.len, 0);
+	buf_done(&p.notes);
+
+	p = PARSE("/MM", "4711");
+	assert_true(p.pd.mini && !p.pd.full);
+	assert_int_equal(p.notes.len, 0);
+	buf_done(&p.notes);
+
+	p = PARSE("-mp", "4711");
+	assert_true(!p.pd.mini && p.pd.full);
+	assert_non_null(strstr(p.notes.data, "'-mp': a full dump"));
+	buf_done(&p.notes);
+
+	p = PARSE("–mt", "4711");
+	assert_true(p.pd.mini && !p.pd.full);
+	assert_non_null(strstr(p.notes.data, "'–mt': a mini"));
+	buf_done(&p.notes);
+
+	p = PARSE("4711");
+	assert_true(!p.pd.mini && p.pd.full);
+	buf_done(&p.notes);
+}
+
+static void ours(void **state)
+{
+	struct parsed p = PARSE("-ma", "--pause-budget", "1500us", "--no-journal", "4711");
+
+	(void)state;
+	assert_int_equal(p.code, 0);
+	assert_int_equal(p.pd.pause_budget_ns, 1500000);
+	assert_true(p.pd.no_journal);
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "--pause-budget", "5", "4711");
+	assert_int_equal(p.code, -EINVAL);
+	assert_non_null(strstr(p.err.text, "needs a unit"));
+	buf_done(&p.notes);
+}
+
 static void later(void **state)
 {
-	static const char *const name[] = {
-		"mm", "mp", "mt", "mc", "c", "cl",  "u", "m", "ml", "tc",  "fc",   "p",	 "pl",	  "pc",	    "pcl",
-		"e",  "f",  "fx", "t",	"w", "sig", "x", "k", "i",  "gcm", "pgid", "sr", "gcgen", "cancel", "restrack"
-	};
+	static const char *const name[] = { "mc", "c",	"cl",  "u",   "m",    "ml", "tc",    "fc",     "p",
+					    "pl", "pc", "pcl", "e",   "f",    "fx", "t",     "w",      "sig",
+					    "x",  "k",	"i",   "gcm", "pgid", "sr", "gcgen", "cancel", "restrack" };
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
@@ -319,6 +364,8 @@ int main(void)
 		cmocka_unit_test(options_after_the_target),
 		cmocka_unit_test(defaults),
 		cmocka_unit_test(notes),
+		cmocka_unit_test(sizes),
+		cmocka_unit_test(ours),
 		cmocka_unit_test(later),
 		cmocka_unit_test(mistakes),
 		cmocka_unit_test(failure_writes_nothing),
