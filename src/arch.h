@@ -88,7 +88,8 @@ int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arc
 int arch_frames_erase(const struct arch_frames *frames, int mem_fd); /* puts back what was there */
 
 /* Registers that run one system call and then return into the parent frame. For a
- * clone the new stack is frames->child: that ends in exit_group. */
+ * clone the new stack is frames->child: that ends in exit_group(ARCH_CHILD_EXIT). */
+#define ARCH_CHILD_EXIT 197 /* like no other program's, so that it is known for ours */
 void arch_call(const struct arch_site *site, const struct arch_frames *frames, const struct arch_state *state, long nr,
 	       const uint64_t arg[6], struct user_regs_struct *ret_regs);
 

@@ -472,6 +472,7 @@ int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arc
 		.uc_flags = UC_STRICT_RESTORE_SS,
 		.ss_flags = ALTSTACK_KEEP,
 		.ax = SYS_exit_group,
+		.di = ARCH_CHILD_EXIT,
 		.ip = site->call_ret,
 		.sp = ret_frames->child + 8,
 		.flags = 0x202,

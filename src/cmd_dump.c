@@ -515,6 +515,8 @@ static int series_open_and_run(struct series *s, const char *target, const char 
 	}
 	if (r < 0)
 		log_error("%s", err.text);
+	if (r == 0)
+		dump_reap();
 	r = r < 0 ? exit_code_of(r) : series_run(s);
 	proc_close(&s->proc);
 	place_close(&s->place);

@@ -6,6 +6,7 @@
 #include "child.h"
 #include "cmd.h"
 #include "config.h"
+#include "dump.h"
 #include "engine.h"
 #include "facts.h"
 #include "ktime.h"
@@ -482,6 +483,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		parse_size(option_value(line, "max-rate"), &config.core_rate, NULL);
 	if (option_given(line, "count"))
 		parse_count(option_value(line, "count"), 1, UINT32_MAX, &watch->most, NULL);
+	dump_reap();
 	r = loop_new(&watch->loop, err);
 	if (r < 0)
 		return r;

@@ -5,17 +5,20 @@
 #include "dump.h"
 
 #include "child.h"
+#include "leftover.h"
 #include "proc.h"
 #include "sink.h"
 #include "worker.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
 
 #define CANCEL_WAIT_MS 3000 /* for a worker to have its copy reaped */
+#define REAPERS_MOST 8
 
 struct dump_job {
 	struct child child;
@@ -42,12 +45,16 @@ int dump_start(int dir_fd, int analyst_fd, struct dump_job **ret_job, struct err
 	char *argv[] = { "reqtrap", "--worker", NULL };
 	struct dump_job *job = calloc(1, sizeof(*job));
 	struct child_fd fds[3];
-	struct child_spec spec = { .argv = argv, .fds = fds, .own_session = true };
+	const char *runtime_dir = getenv("XDG_RUNTIME_DIR"); /* for the journal of leftovers */
+	char runtime[PATH_MAX + 32];
+	char *envp[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", runtime, NULL };
+	struct child_spec spec = { .argv = argv, .envp = runtime_dir ? envp : NULL, .fds = fds, .own_session = true };
 	int pair[2], r;
 
 	if (!job)
 		return err_sys(err, -ENOMEM, "cannot start the dump worker");
 	*job = (struct dump_job){ .child.pidfd = -1, .fd = -1, .dir_fd = -1 };
+	snprintf(runtime, sizeof(runtime), "XDG_RUNTIME_DIR=%s", runtime_dir ? runtime_dir : "");
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) {
 		r = err_sys(err, -errno, "cannot start the dump worker");
 		job_free(job);
@@ -116,13 +123,67 @@ void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret
 	*ret_total = job->note.total;
 }
 
+/* --- what a killed worker leaves --- */
+
+static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_job)
+{
+	struct dump_order order = { .pid = pid, .start_ticks = start_ticks, .kinds = DUMP_REAP };
+	struct dump_job *job;
+	int r = dump_start(-1, -1, &job, NULL);
+
+	if (r < 0)
+		return r;
+	r = dump_order_send(job, &order, NULL);
+	*ret_job = job;
+	return r;
+}
+
+/* Nobody waits for these: what becomes of them is seen when the next one is started. */
+static bool reap_aside(pid_t pid)
+{
+	static struct dump_job *reapers[REAPERS_MOST];
+	struct dump_result result;
+
+	for (size_t i = 0; i < ARRAY_LEN(reapers); i++) {
+		if (reapers[i] && dump_finish(reapers[i], false, &result) == 0)
+			reapers[i] = NULL;
+		if (!reapers[i])
+			return reaper_start(pid, 0, &reapers[i]) == 0;
+	}
+	return false;
+}
+
+static void reap_left(void *arg, int dir_fd, struct leftover *left)
+{
+	struct dump_result result;
+	struct dump_job *job;
+	struct proc proc;
+	pid_t inside;
+	bool dead, here = proc_open(&proc, left->target, NULL) == 0 && proc.start_ticks == left->target_start;
+
+	(void)arg;
+	if (!here || !leftover_find(&proc, &inside, &dead))
+		leftover_forget(dir_fd, left);
+	else if (reaper_start(left->target, left->target_start, &job) == 0)
+		dump_finish(job, true, &result);
+	proc_close(&proc);
+}
+
+void dump_reap(void)
+{
+	CLEAN(fd) int dir_fd = leftover_open(NULL, false);
+
+	if (dir_fd >= 0)
+		leftover_each(dir_fd, reap_left, NULL);
+}
+
 /* The worker died: what did it leave? */
 static void tell_death(const struct dump_job *job, int status, struct dump_result *result)
 {
 	char part[64], leftover[200] = "";
 	struct proc_stat stat;
 	char path[64];
-	bool zombie = false;
+	bool copy = false, reaped;
 
 	*result = (struct dump_result){ .code = -EIO };
 	if (job->dir_fd >= 0) {
@@ -131,13 +192,15 @@ static void tell_death(const struct dump_job *job, int status, struct dump_resul
 	}
 	if (job->note.child) {
 		snprintf(path, sizeof(path), "/proc/%d/stat", job->note.child);
-		zombie = proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.ppid == job->target;
+		copy = proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.ppid == job->target;
 	}
-	if (zombie)
-		snprintf(leftover, sizeof(leftover), "; process %d keeps a dead child, process %d, until it ends",
-			 job->target, job->note.child);
+	reaped = (copy || job->note.stage == WORKER_CLONING) && reap_aside(job->target);
+	if (copy)
+		snprintf(leftover, sizeof(leftover), "; process %d keeps a dead child, process %d, until %s",
+			 job->target, job->note.child, reaped ? "it is reaped, which is under way" : "it ends");
 	else if (job->note.stage == WORKER_CLONING)
-		snprintf(leftover, sizeof(leftover), "; process %d may keep a dead child until it ends", job->target);
+		snprintf(leftover, sizeof(leftover), "; process %d may keep a dead child until %s", job->target,
+			 reaped ? "it is reaped, which is under way" : "it ends");
 	if (status >= 128)
 		snprintf(result->error, sizeof(result->error), "the dump worker was killed (signal %d)%s", status - 128,
 			 leftover);

@@ -97,6 +97,12 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
  * itself. dump_finish must follow. */
 void dump_cancel(struct dump_job *job);
 
+/* What workers that were killed have left dead in their targets (any process that the
+ * journal of leftover.h names) is reaped, each by a worker that stops one thread there
+ * for a moment. For the start of a verb that dumps. Blocks for milliseconds a leftover;
+ * some seconds at worst. What cannot be reaped stays in the journal. */
+void dump_reap(void);
+
 /* Entry of the hidden verb '--worker'. fd 3 is the socket to the parent, fd 4 the
  * directory (if given), fd 5 the analyst's socket (if given). */
 int dump_worker_main(int argc, char **argv);

@@ -6,6 +6,7 @@
 #include "snapshot.h"
 
 #include "ktime.h"
+#include "leftover.h"
 #include "pages.h"
 
 #include <fcntl.h>
@@ -19,8 +20,9 @@
 #define CHILD_WAIT_NS (2 * NSEC_PER_SEC)
 #define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
 #define REAP_TRIES 20
-#define LEFTOVERS_MOST 64 /* dead copies of killed workers that one dump has reaped */
-#define EXIT_FAULTS 4	  /* minor faults of a copy that did nothing but end */
+#define LEFTOVERS_MOST 64		    /* dead copies of killed workers that one dump has reaped */
+#define CLONE_LATE_NS (300 * NSEC_PER_MSEC) /* the call of a killed worker may still run for so long */
+#define CHILD_LATE_NS (5 * NSEC_PER_SEC)    /* a copy without a worker gets this long to be gone */
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
 /* Measured on 4 KiB pages, upper half of the spread; see the bench. */
@@ -178,26 +180,20 @@ static int check_status(const struct proc *proc, pid_t tid, char *why, size_t si
 	return 0;
 }
 
-int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps, char *why,
-		     size_t why_size)
+static void snapshot_init(struct snapshot *snapshot, const struct proc *proc)
 {
-	struct proc_status status;
-	struct memory mem;
-	const char *missing;
-	int r;
-
 	*snapshot = (struct snapshot){
 		.proc = proc, .tid = proc->pid, .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1
 	};
-	r = check_status(proc, proc->pid, why, why_size);
-	if (r < 0)
-		return r;
-	if (proc_status_read(proc->dir_fd, "status", &status) < 0)
-		return refuse(why, why_size, "it has ended");
-	r = check_memory(proc, &status, why, why_size);
-	if (r < 0)
-		return r;
-	snapshot->target_mem_fd = openat(proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
+}
+
+static int find_site(struct snapshot *snapshot, const struct proc_maps *maps, char *why, size_t why_size)
+{
+	const char *missing;
+	struct memory mem;
+	int r;
+
+	snapshot->target_mem_fd = openat(snapshot->proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
 	if (snapshot->target_mem_fd < 0)
 		return refuse(why, why_size, "its memory cannot be written to");
 	mem = memory_of_fd(&snapshot->target_mem_fd);
@@ -210,6 +206,24 @@ int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const s
 	if (snapshot->site.stack_high - snapshot->site.stack_low < 2 * ARCH_SITE_BYTES)
 		return refuse(why, why_size, "its main stack is too small");
 	return 0;
+}
+
+int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps, char *why,
+		     size_t why_size)
+{
+	struct proc_status status;
+	int r;
+
+	snapshot_init(snapshot, proc);
+	r = check_status(proc, proc->pid, why, why_size);
+	if (r < 0)
+		return r;
+	if (proc_status_read(proc->dir_fd, "status", &status) < 0)
+		return refuse(why, why_size, "it has ended");
+	r = check_memory(proc, &status, why, why_size);
+	if (r < 0)
+		return r;
+	return find_site(snapshot, maps, why, why_size);
 }
 
 /* Is the low end of the main stack unused? Below the stack pointer of a thread that
@@ -356,78 +370,57 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	return again;
 }
 
-/* A copy of an earlier dump whose worker was killed: dead by SIGKILL, or by the exit
- * that its frame held ready (a fault or two for the code it took), without an exit
- * signal, and it never ran in user mode. No child of the target's own looks like that. */
-static bool is_leftover(pid_t pid, pid_t parent)
+/* Of workers that were killed. With 'wait' for one that is on its way out, or that the
+ * call of such a worker still makes. */
+static void reap_leftovers(struct snapshot *snapshot, bool wait, uint64_t *pause_ns, char *why, size_t size)
 {
-	CLEAN(free) char *text = NULL;
-	unsigned long long field[53] = { 0 };
-	char path[32], state = 0;
-	int n = 3;
+	uint64_t start_ns = now_ns();
+	pid_t inside, last = 0;
+	bool dead;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
-	if (proc_file(AT_FDCWD, path, 4096, &text, NULL) < 0 || !strrchr(text, ')'))
-		return false;
-	for (char *save, *word = strtok_r(strrchr(text, ')') + 1, " \n", &save); word && n < 53;
-	     word = strtok_r(NULL, " \n", &save), n++) {
-		if (n == 3)
-			state = *word;
-		field[n] = strtoull(word, NULL, 10);
-	}
-	return n == 53 && state == 'Z' && field[4] == (unsigned long long)parent && field[14] == 0 && field[38] == 0 &&
-	       field[52] == SIGKILL;
-}
+	for (int i = 0; i < LEFTOVERS_MOST && proc_alive(snapshot->proc);) {
+		pid_t pid = leftover_find(snapshot->proc, &inside, &dead);
 
-/* One of them, by its id inside the target's pid namespace. 0: none. */
-static pid_t find_leftover(const struct proc *proc, pid_t *ret_inside)
-{
-	CLEAN(free) pid_t *tids = NULL;
-	size_t count;
-
-	if (proc_threads(proc->dir_fd, &tids, &count) < 0)
-		return 0;
-	for (size_t i = 0; i < count; i++) {
-		CLEAN(free) char *text = NULL;
-		char path[48], *save;
-
-		snprintf(path, sizeof(path), "task/%d/children", tids[i]);
-		if (proc_file(proc->dir_fd, path, 1 << 20, &text, NULL) < 0)
+		if (!pid || !dead) {
+			if (!wait || now_ns() - start_ns >= (pid ? CHILD_LATE_NS : last ? 0 : CLONE_LATE_NS))
+				return;
+			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 			continue;
-		for (char *word = strtok_r(text, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
-			pid_t pid = atoi(word);
-			struct proc_status status;
-			char of_child[32];
-
-			snprintf(of_child, sizeof(of_child), "/proc/%d/status", pid);
-			if (!is_leftover(pid, proc->pid) || proc_status_read(AT_FDCWD, of_child, &status) < 0)
-				continue;
-			*ret_inside = status.ns_tid;
-			return pid;
 		}
-	}
-	return 0;
-}
-
-static void reap_leftovers(struct snapshot *snapshot, uint64_t *pause_ns)
-{
-	char why[256];
-	pid_t inside, last = 0, pid;
-
-	for (int i = 0; i < LEFTOVERS_MOST && proc_alive(snapshot->proc); i++) {
-		pid = find_leftover(snapshot->proc, &inside);
-		if (!pid || pid == last) /* none, or it does not go */
+		if (pid == last) /* it does not go */
 			return;
 		snapshot->child_inside = inside;
-		if (reap_once(snapshot, pause_ns, why, sizeof(why)) < 0)
+		if (reap_once(snapshot, pause_ns, why, size) < 0)
 			return;
 		last = pid;
+		i++;
 	}
+}
+
+int snapshot_reap(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps,
+		  uint64_t *ret_pause_ns, struct err *err)
+{
+	char why[sizeof(err->text)] = "it is not dead yet";
+	pid_t inside, left;
+	bool dead;
+	int r;
+
+	snapshot_init(snapshot, proc);
+	r = check_status(proc, proc->pid, why, sizeof(why));
+	if (r == 0)
+		r = find_site(snapshot, maps, why, sizeof(why));
+	if (r == 0)
+		reap_leftovers(snapshot, true, ret_pause_ns, why, sizeof(why));
+	left = leftover_find(proc, &inside, &dead);
+	if (!left || !proc_alive(proc))
+		return 0;
+	return err_say(err, -ECHILD, "process %d keeps a dead child, process %d, until it ends: %s", proc->pid, left,
+		       why);
 }
 
 int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err)
 {
-	char why[sizeof(err->text)] = "it is not dead yet";
+	char why[sizeof(err->text)] = "it is not dead yet", late[sizeof(err->text)];
 	pid_t child = snapshot->child;
 	int again = 1;
 
@@ -443,7 +436,7 @@ int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err 
 		again = reap_once(snapshot, ret_pause_ns, why, sizeof(why));
 	}
 	if (!*why && proc_alive(snapshot->proc))
-		reap_leftovers(snapshot, ret_pause_ns);
+		reap_leftovers(snapshot, false, ret_pause_ns, late, sizeof(late));
 	if (!*why || !proc_alive(snapshot->proc))
 		return 0;
 	return err_say(err, -ECHILD, "process %d keeps a dead child, process %d, until it ends: %s",

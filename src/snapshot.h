@@ -48,6 +48,12 @@ bool snapshot_alive(const struct snapshot *snapshot);
  * a moment (added to ret_pause_ns), and what killed workers have left there before.
  * Fails if a zombie child of ours stays in the target. */
 int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err *err);
+
+/* Without a clone: only has the target reap what killed workers have left there, which
+ * stops one of its threads for a moment each. Waits some seconds for one that is still on
+ * its way out. Fails if one stays. snapshot_close must follow in any case. */
+int snapshot_reap(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps,
+		  uint64_t *ret_pause_ns, struct err *err);
 void snapshot_close(struct snapshot *snapshot); /* closes fds; kills nothing */
 
 #endif

@@ -11,6 +11,7 @@
 #include "contents.h"
 #include "dump.h"
 #include "ktime.h"
+#include "leftover.h"
 #include "mini.h"
 #include "snapshot.h"
 #include "triage.h"
@@ -48,6 +49,8 @@ struct worker {
 	struct freeze freeze;
 	struct snapshot snapshot;
 	struct snapshot_cost cost;
+	struct leftover left; /* our entry in the journal, while we may leave something */
+	int journal_fd;
 	struct side side;
 	struct mini mini;
 	struct triage triage;
@@ -335,6 +338,8 @@ static int make_copy(struct worker *w, struct err *err)
 		return 0;
 	}
 	if (r == -ETIMEDOUT)
+		w->left.name[0] = '\0'; /* for the next one of us */
+	if (r == -ETIMEDOUT)
 		return err_say(err, r, "cannot copy process %d: %s; it may keep a dead child until it ends",
 			       w->order.pid, result->why_not_clone);
 	tell(w, WORKER_NONE, 0);
@@ -542,6 +547,15 @@ static void finish_core(struct worker *w)
 	result->core_bytes_on_disk = on_disk;
 }
 
+/* What is in the journal for this process, by workers that are gone, is settled. */
+static void forget_same(void *arg, int dir_fd, struct leftover *left)
+{
+	const struct worker *w = arg;
+
+	if (left->target == w->proc.pid && left->target_start == w->proc.start_ticks)
+		leftover_forget(dir_fd, left);
+}
+
 static void tidy(struct worker *w)
 {
 	struct err err = { "" };
@@ -549,10 +563,12 @@ static void tidy(struct worker *w)
 
 	if (!w->snapshot.child)
 		return;
-	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0)
+	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0) {
 		tell(w, WORKER_REAPED, 0);
-	else if (alive)
+	} else if (alive) {
+		w->left.name[0] = '\0'; /* the entry stays: the next one of us tries again */
 		snprintf(w->result.error, sizeof(w->result.error), "%s", err.text);
+	}
 }
 
 /* With a clone: the process goes on at once, all is read from the copy. */
@@ -691,6 +707,10 @@ static int dump(struct worker *w, struct err *err)
 		if (triage_look(&w->proc, &w->triage) < 0)
 			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	}
+	if (r == 0 && w->clone && w->sink) {
+		w->journal_fd = leftover_open(NULL, true);
+		leftover_note(w->journal_fd, &w->proc, &w->left); /* without one: told if it comes to that */
+	}
 	boost_prepare();
 	/* Right before the stop: a thread attached to stands still at each signal it gets. */
 	if (r == 0)
@@ -701,6 +721,23 @@ static int dump(struct worker *w, struct err *err)
 	if (r < 0)
 		return r; /* our exit, soon, lets all go */
 	return w->result.method == METHOD_CLONE ? after_clone(w, err) : in_stop(w, err);
+}
+
+static int reap(struct worker *w, struct err *err)
+{
+	int r = proc_open(&w->proc, w->order.pid, err);
+
+	if (r == 0)
+		r = check_target(w, err);
+	if (r == 0)
+		r = proc_maps_read(w->proc.dir_fd, false, &w->before, err);
+	if (r == 0)
+		r = snapshot_reap(&w->snapshot, &w->proc, &w->before, &w->result.pause_ns, err);
+	if (r < 0)
+		return r;
+	w->journal_fd = leftover_open(NULL, false);
+	leftover_each(w->journal_fd, forget_same, w);
+	return 0;
 }
 
 static int take_order(struct worker *w)
@@ -739,6 +776,7 @@ static bool fd_is(int fd, mode_t type)
 static struct worker worker = {
 	.dir_fd = -1,
 	.analyst_fd = -1,
+	.journal_fd = -1,
 	.side = { .mem_fd = -1, .pagemap_fd = -1 },
 	.proc = { .pidfd = -1, .dir_fd = -1 },
 	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
@@ -766,7 +804,9 @@ int dump_worker_main(int argc, char **argv)
 		return 0;
 	start_ns = now_ns();
 	freeze_init(&w->freeze, &w->proc);
-	if ((w->order.kinds & DUMP_CORE) && w->dir_fd < 0)
+	if (w->order.kinds & DUMP_REAP)
+		r = reap(w, &err);
+	else if ((w->order.kinds & DUMP_CORE) && w->dir_fd < 0)
 		r = err_say(&err, -EINVAL, "there is no directory for the core");
 	else
 		r = dump(w, &err);
@@ -785,6 +825,7 @@ int dump_worker_main(int argc, char **argv)
 		result->complete = 0;
 		snprintf(result->error, sizeof(result->error), "%s", err.text[0] ? err.text : strerror(-r));
 	}
+	leftover_forget(w->journal_fd, &w->left);
 	result->wall_ns = now_ns() - start_ns;
 	result->peak_bytes = proc_peak_bytes();
 	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+/* The journal of dead copies, in a folder of the test's; and copies told from children. */
+#include "leftover.h"
+
+#include "arch.h"
+
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <cmocka.h>
+
+static char base[] = "/tmp/leftover.XXXXXX";
+
+static int make_base(void **state UNUSED)
+{
+	strcpy(base + strlen(base) - 6, "XXXXXX");
+	return mkdtemp(base) ? 0 : -1;
+}
+
+static void in_base(const char *path, char *buf, size_t size)
+{
+	snprintf(buf, size, "%s/%s", base, path);
+}
+
+static int remove_base(void **state UNUSED)
+{
+	char command[128];
+
+	in_base("reqtrap/leftovers", command, sizeof(command));
+	rmdir(command);
+	unlink(command);
+	in_base("reqtrap", command, sizeof(command));
+	rmdir(command);
+	return rmdir(base);
+}
+
+static void count(void *arg, int dir_fd UNUSED, struct leftover *left UNUSED)
+{
+	++*(int *)arg;
+}
+
+static void forget(void *arg, int dir_fd, struct leftover *left)
+{
+	*(struct leftover *)arg = *left;
+	leftover_forget(dir_fd, left);
+}
+
+static int entries(int dir_fd)
+{
+	int n = 0;
+
+	leftover_each(dir_fd, count, &n);
+	return n;
+}
+
+/* The entry of a worker that is dead by now. */
+static void note_and_die(int dir_fd, const struct proc *target)
+{
+	struct leftover left;
+	int status;
+	pid_t pid = fork();
+
+	if (pid == 0)
+		_exit(leftover_note(dir_fd, target, &left) == 0 ? 0 : 1);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+}
+
+static void entries_of_the_dead(void **state UNUSED)
+{
+	CLEAN(fd) int dir_fd = -1;
+	struct leftover ours, seen;
+	struct proc self;
+
+	assert_int_equal(proc_open(&self, getpid(), NULL), 0);
+	assert_int_equal(leftover_open(base, false), -ENOENT);
+	dir_fd = leftover_open(base, true);
+	assert_true(dir_fd >= 0);
+	assert_int_equal(leftover_note(dir_fd, &self, &ours), 0);
+	assert_int_equal(entries(dir_fd), 0); /* its worker, we, is alive */
+	assert_int_equal(leftover_note(dir_fd, &self, &seen), -EEXIST);
+	note_and_die(dir_fd, &self);
+	assert_int_equal(entries(dir_fd), 1);
+	leftover_each(dir_fd, forget, &seen);
+	assert_int_equal(seen.target, getpid());
+	assert_int_equal(seen.target_start, self.start_ticks);
+	assert_int_not_equal(seen.worker, getpid());
+	assert_int_equal(entries(dir_fd), 0);
+	leftover_forget(dir_fd, &ours);
+	leftover_forget(dir_fd, &ours); /* none: no harm */
+	proc_close(&self);
+}
+
+static void names_that_are_no_entries(void **state UNUSED)
+{
+	static const char *const names[] = { "x",  "1.2-3.4",	  "1.2-3.4-5 ",		 "01.2-3.4-5",
+					     "..", "-1.2-3.4-5x", "99999999999.2-3.4-5", "1.2-3.4-5" };
+	CLEAN(fd) int dir_fd = leftover_open(base, true);
+
+	assert_true(dir_fd >= 0);
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		close(openat(dir_fd, names[i], O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
+	assert_int_equal(entries(dir_fd), 0); /* the last one: of another pid namespace */
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		unlinkat(dir_fd, names[i], 0);
+}
+
+static void unsafe_folders(void **state UNUSED)
+{
+	char path[128];
+	int fd;
+
+	in_base("reqtrap", path, sizeof(path));
+	fd = leftover_open(base, true);
+	assert_true(fd >= 0);
+	close(fd);
+	assert_int_equal(chmod(path, 0770), 0);
+	assert_int_equal(leftover_open(base, true), -EPERM);
+	assert_int_equal(chmod(path, 0700), 0);
+	in_base("reqtrap/leftovers", path, sizeof(path));
+	assert_int_equal(rmdir(path), 0);
+	assert_int_equal(symlink("/tmp", path), 0);
+	assert_true(leftover_open(base, true) < 0);
+	assert_int_equal(leftover_open("tmp", true), -ENOENT);
+}
+
+/* A child with that exit signal, and that code; it is dead when this returns. */
+static pid_t dead_child(int exit_signal, int code)
+{
+	pid_t pid = (pid_t)syscall(SYS_clone, exit_signal, NULL, NULL, NULL, 0);
+	siginfo_t si;
+
+	if (pid == 0)
+		_exit(code);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | __WALL | WNOWAIT), 0);
+	return pid;
+}
+
+static void copies_and_children(void **state UNUSED)
+{
+	struct proc self;
+	pid_t inside, copy, child;
+	bool dead;
+
+	if (access("/proc/thread-self/children", F_OK) < 0)
+		skip();
+	assert_int_equal(proc_open(&self, getpid(), NULL), 0);
+	child = dead_child(SIGCHLD, ARCH_CHILD_EXIT);
+	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
+	waitpid(child, NULL, __WALL);
+	child = dead_child(0, 1); /* of a program that makes such children itself */
+	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
+	copy = dead_child(0, ARCH_CHILD_EXIT);
+	assert_int_equal(leftover_find(&self, &inside, &dead), copy);
+	assert_true(dead);
+	assert_int_equal(inside, copy);
+	waitpid(copy, NULL, __WALL);
+	waitpid(child, NULL, __WALL);
+	proc_close(&self);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(entries_of_the_dead, make_base, remove_base),
+		cmocka_unit_test_setup_teardown(names_that_are_no_entries, make_base, remove_base),
+		cmocka_unit_test_setup_teardown(unsafe_folders, make_base, remove_base),
+		cmocka_unit_test(copies_and_children),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
