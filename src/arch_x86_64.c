@@ -325,15 +325,17 @@ int arch_site_find(const struct proc_maps *maps, const struct memory *mem, struc
 	for (int pass = 0; pass < 2 && !(site.call_ret && site.sigreturn); pass++) {
 		for (size_t i = 0; i < maps->count && !(site.call_ret && site.sigreturn); i++) {
 			const struct proc_map *map = &maps->map[i];
-			bool libc = strstr(map->name, "/libc") || strstr(map->name, "/ld-");
+			const char *name;
 
-			if (map->perms[2] == 'x' && libc == !pass && strcmp(map->name, "[vsyscall]") &&
-			    (map->inode || !strcmp(map->name, "[vdso]")))
+			if (!map->executable || !(map->inode || map->kind == PROC_MAP_VDSO))
+				continue;
+			name = proc_map_name(maps, map);
+			if ((strstr(name, "/libc") || strstr(name, "/ld-")) == !pass)
 				site_scan(map, mem, chunk, size, &site);
 		}
 	}
 	for (size_t i = 0; i < maps->count; i++) {
-		if (!strcmp(maps->map[i].name, "[stack]")) {
+		if (maps->map[i].kind == PROC_MAP_STACK) {
 			site.stack_low = maps->map[i].start;
 			site.stack_high = maps->map[i].end;
 		}

@@ -51,37 +51,56 @@ static void read_process(const struct proc *proc, struct core_process *ret)
 	*ret = p;
 }
 
-static void add_thread(struct assembly *a, const struct core_process *process, const struct freeze_thread *thread)
+/* Registers of a thread that could not be stopped. Asked for twice: that it is gone
+ * is found out the first time only. */
+static bool guess_regs(const struct assembly *a, struct freeze_thread *thread, bool first,
+		       struct user_regs_struct *ret_regs)
 {
-	const struct arch_state *state = freeze_state(a->freeze, thread);
+	struct proc_syscall sc = { .nr = -1 };
+	char path[64];
+
+	if (thread->gone)
+		return false;
+	snprintf(path, sizeof(path), "task/%d/syscall", thread->tid);
+	if (proc_syscall_read(a->proc->dir_fd, path, &sc) < 0 && first) {
+		thread->gone = true;
+		return false;
+	}
+	arch_regs_guess(&sc, ret_regs);
+	return true;
+}
+
+static int add_thread(struct assembly *a, struct core_notes *notes, struct freeze_thread *thread, bool first)
+{
+	const struct arch_state *state = NULL;
 	struct core_thread row = { .tid = thread->tid };
 	uint8_t xstate[ARCH_XSTATE_CORE_BYTES];
 	struct user_regs_struct guess;
-	struct proc_syscall sc;
-	size_t len = state ? arch_xstate_core(state, xstate) : 0;
-	char path[64];
+	size_t len;
 
-	if (state) {
+	if (thread->taken) {
+		state = freeze_state(a->freeze, thread);
+		if (!state)
+			return -EIO;
+		len = arch_xstate_core(state, xstate);
 		row.regs = &state->regs;
 		row.xstate = len ? xstate : state->xstate;
 		row.xstate_len = len ? len : state->xstate_len;
-	} else {
-		snprintf(path, sizeof(path), "task/%d/syscall", thread->tid);
-		if (proc_syscall_read(a->proc->dir_fd, path, &sc) < 0)
-			return;
-		arch_regs_guess(&sc, &guess);
-		row = (struct core_thread){ .tid = thread->tid, .regs = &guess };
+	} else if (guess_regs(a, thread, first, &guess)) {
+		row.regs = &guess;
 	}
-	core_add_thread(&a->core, process, &row);
+	if (row.regs)
+		core_add_thread(notes, &a->process, &row);
+	return 0;
 }
 
 /* The request's thread, else the main one, else any. */
-static const struct freeze_thread *first_thread(const struct assembly *a)
+static struct freeze_thread *first_thread(const struct assembly *a)
 {
-	const struct freeze_thread *first = NULL;
+	struct freeze_thread *first = NULL;
 
 	for (size_t i = 0; i < a->freeze->count; i++) {
-		const struct freeze_thread *thread = &a->freeze->thread[i];
+		struct freeze_thread *thread = &a->freeze->thread[i];
 
 		if (thread->gone && !thread->taken)
 			continue;
@@ -93,63 +112,74 @@ static const struct freeze_thread *first_thread(const struct assembly *a)
 	return first;
 }
 
-void assemble_notes(struct assembly *a, const char *text, size_t len)
+static int give_notes(void *arg, struct core_notes *notes)
 {
-	CLEAN(free) char *auxv = NULL;
-	struct core_process process;
-	const struct freeze_thread *first;
-	size_t auxv_len = 0;
+	struct assembly *a = arg;
+	bool count_only = !a->counted;
+	struct freeze_thread *first;
+	int r = 0;
 
-	read_process(a->proc, &process);
-	if (proc_file(a->proc->dir_fd, "auxv", 65536, &auxv, &auxv_len) < 0)
-		auxv_len = 0;
-	first = first_thread(a);
+	if (count_only)
+		a->first = first_thread(a);
+	a->counted = true;
+	first = a->first;
 	if (first)
-		add_thread(a, &process, first);
-	core_add_process(&a->core, &process, auxv, auxv_len, &a->all);
-	core_add_text(&a->core, text, len);
-	for (size_t i = 0; i < a->freeze->count; i++) {
-		const struct freeze_thread *thread = &a->freeze->thread[i];
-
-		if (thread != first && (!thread->gone || thread->taken))
-			add_thread(a, &process, thread);
+		r = add_thread(a, notes, first, count_only);
+	core_add_process(notes, &a->process, a->auxv, a->auxv_len, a->frozen);
+	core_add_text(notes, a->text, a->text_len);
+	for (size_t i = 0; i < a->freeze->count && r == 0; i++) {
+		if (&a->freeze->thread[i] != first)
+			r = add_thread(a, notes, &a->freeze->thread[i], count_only);
 	}
+	return r;
 }
 
-/* The frozen maps with the flags seen before the stop, and the ranges that
+void assemble_notes(struct assembly *a, const char *text, size_t len)
+{
+	read_process(a->proc, &a->process);
+	if (proc_file(a->proc->dir_fd, "auxv", 65536, &a->auxv, &a->auxv_len) < 0)
+		a->auxv_len = 0;
+	a->text = text;
+	a->text_len = len;
+	a->core.notes = give_notes;
+	a->core.notes_arg = a;
+}
+
+/* The frozen maps get the flags seen before the stop, and the ranges that
  * MADV_DONTFORK keeps out of a clone. */
 static int join_maps(struct assembly *a)
 {
-	size_t most = a->frozen->count + a->before->count, n = 0, lost = 0;
-	struct proc_map *map = calloc(most ? most : 1, sizeof(*map));
+	size_t count = a->frozen->count, at = 0;
+	int r = 0;
 
-	if (!map)
-		return -ENOMEM;
-	for (size_t i = 0; i < a->frozen->count; i++) {
-		const struct proc_map *old = proc_maps_find(a->before, a->frozen->map[i].start);
-		const struct proc_map *next = &a->frozen->map[i];
+	for (size_t i = 0; i < a->before->count && r == 0; i++) {
+		const struct proc_map *old = &a->before->map[i];
 
-		for (; a->cloned && lost < a->before->count && a->before->map[lost].end <= next->start; lost++) {
-			if (a->before->map[lost].dontfork && !proc_maps_find(a->frozen, a->before->map[lost].start))
-				map[n++] = a->before->map[lost];
+		for (; at < count && a->frozen->map[at].end <= old->start; at++)
+			;
+		if (a->cloned && old->dontfork && (at == count || a->frozen->map[at].start > old->start))
+			r = proc_maps_add(a->frozen, a->before, old);
+		for (; at < count && a->frozen->map[at].start < old->end; at++) {
+			struct proc_map *map = &a->frozen->map[at];
+
+			if (map->start >= old->start) {
+				map->dontdump |= old->dontdump;
+				map->wipeonfork |= old->wipeonfork;
+				map->huge |= old->huge;
+				map->device |= old->device;
+			}
+			if (map->end > old->end)
+				break;
 		}
-		map[n] = *next;
-		if (old) {
-			map[n].dontdump |= old->dontdump;
-			map[n].wipeonfork |= old->wipeonfork;
-			map[n].huge |= old->huge;
-			map[n].device |= old->device;
-		}
-		n++;
 	}
-	a->all = (struct proc_maps){ .map = map, .count = n };
-	return 0;
+	if (a->frozen->count > count)
+		proc_maps_sort(a->frozen);
+	return r;
 }
 
 static uint32_t segment_flags(const struct proc_map *map)
 {
-	return (map->perms[0] == 'r' ? PF_R : 0u) | (map->perms[1] == 'w' ? PF_W : 0u) |
-	       (map->perms[2] == 'x' ? PF_X : 0u);
+	return (map->readable ? PF_R : 0u) | (map->writable ? PF_W : 0u) | (map->executable ? PF_X : 0u);
 }
 
 /* Segments for a mapping whose present pages are all that counts. */
@@ -211,13 +241,14 @@ static int add_elsewhere(struct assembly *a, const struct proc_map *map)
 	if (!source)
 		return -ENOMEM;
 	if (live && a->cloned)
-		a->omit(a->omit_arg, map->start, map->end, map->name,
+		a->omit(a->omit_arg, map->start, map->end, proc_map_name(a->frozen, map),
 			map->wipeonfork || map->dontfork
 				? "not in the snapshot (MADV_DONTFORK or MADV_WIPEONFORK): read from the live process later"
 				: "shared memory: read from the live process later",
 			false);
 	if (pages_next(&source->pages, PAGES_ANY, map->start, map->end, &start, &end) < 0) {
-		a->omit(a->omit_arg, map->start, map->end, map->name, "gone from the live process", true);
+		a->omit(a->omit_arg, map->start, map->end, proc_map_name(a->frozen, map), "gone from the live process",
+			true);
 		return add_dense(a, map, map->start);
 	}
 	return add_sparse(a, map, source);
@@ -243,7 +274,7 @@ static int add_map(struct assembly *a, const struct proc_map *map)
 
 	if (private_file) {
 		changed = pages_next(&a->present.pages, PAGES_PRIVATE, map->start, map->end, &start, &end) == 1;
-		elf = !changed && map->offset == 0 && map->perms[0] == 'r' &&
+		elf = !changed && map->offset == 0 && map->readable &&
 		      memory_get(&mem, map->start, magic, sizeof(magic)) == 0 && !memcmp(magic, ELFMAG, SELFMAG);
 	}
 	switch (contents_of(map, a->filter, changed, elf, &why)) {
@@ -256,7 +287,7 @@ static int add_map(struct assembly *a, const struct proc_map *map)
 		a->in_files_bytes += map->end - map->start - PAGE_BYTES;
 		return add_dense(a, map, map->start + PAGE_BYTES);
 	case CONTENTS_OMIT:
-		a->omit(a->omit_arg, map->start, map->end, map->name, why, false);
+		a->omit(a->omit_arg, map->start, map->end, proc_map_name(a->frozen, map), why, false);
 		return add_dense(a, map, map->start);
 	case CONTENTS_WHOLE:
 		break;
@@ -266,7 +297,7 @@ static int add_map(struct assembly *a, const struct proc_map *map)
 	if ((a->filter & FILTER_EVERYTHING) && private_file)
 		return add_file(a, map, changed);
 	/* Pages of a file that are not mapped yet are absent and yet not zero. */
-	if (private_file || !strcmp(map->name, "[vdso]"))
+	if (private_file || map->kind == PROC_MAP_VDSO)
 		return add_dense(a, map, map->end);
 	return add_sparse(a, map, &a->present);
 }
@@ -281,15 +312,15 @@ int assemble(struct assembly *a, struct err *err)
 	a->present = (struct core_source){ .memory = a->every.memory, .pages = pages_of_cache(&a->pages) };
 	r = join_maps(a);
 	if (r == 0 && a->mini)
-		r = mini_segments(a->mini, &a->all, a->flags_known, &a->core);
-	for (size_t i = 0; i < a->all.count && r == 0 && !a->mini; i++)
-		r = add_map(a, &a->all.map[i]);
+		r = mini_segments(a->mini, a->frozen, a->flags_known, &a->core);
+	for (size_t i = 0; i < a->frozen->count && r == 0 && !a->mini; i++)
+		r = add_map(a, &a->frozen->map[i]);
 	return r < 0 ? err_sys(err, r, "cannot put the core of process %d together", a->proc->pid) : 0;
 }
 
 void assembly_done(struct assembly *a)
 {
 	core_done(&a->core);
-	free(a->all.map);
-	a->all = (struct proc_maps){ 0 };
+	free(a->auxv);
+	a->auxv = NULL;
 }

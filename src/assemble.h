@@ -13,8 +13,8 @@ struct assembly {
 	/* given by the caller */
 	const struct proc *proc;
 	struct freeze *freeze;
-	const struct proc_maps *before; /* from before the stop, with flags */
-	const struct proc_maps *frozen; /* of the frozen memory */
+	const struct proc_maps *before; /* from before the stop: those with flags */
+	struct proc_maps *frozen;	/* of the frozen memory; gets what only 'before' knows */
 	struct side *side;
 	struct mini *mini;	/* a mini core, of what this one holds; else NULL */
 	bool flags_known;	/* ... with the flags of 'before' */
@@ -32,13 +32,20 @@ struct assembly {
 	/* inside */
 	struct pages_cache pages;
 	struct core_source present, every;
-	struct proc_maps all; /* frozen, and what a clone lacks; names borrowed */
+	struct core_process process;
+	struct freeze_thread *first; /* as counted */
+	bool counted;
+	char *auxv;
+	size_t auxv_len;
+	const char *text;
+	size_t text_len;
 };
 
 /* The segments, and what is left out. Pointers given must outlive the assembly. */
 int assemble(struct assembly *assembly, struct err *err);
 
-/* Then the notes; text: our own one. assembly->core is ready then. */
+/* Then the notes; text: our own one, which must outlive the assembly. assembly->core
+ * is ready then. */
 void assemble_notes(struct assembly *assembly, const char *text, size_t len);
 void assembly_done(struct assembly *assembly);
 

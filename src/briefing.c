@@ -57,7 +57,7 @@ static int open_regular(int path_fd)
 	return open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 }
 
-static int open_mapped(const struct proc *proc, const struct proc_map *map)
+static int open_mapped(const struct proc *proc, const struct proc_map *map, const struct proc_file *file)
 {
 	struct open_how how = { .flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
 	CLEAN(fd) int root = -1;
@@ -72,34 +72,52 @@ static int open_mapped(const struct proc *proc, const struct proc_map *map)
 		return open_regular(path_fd);
 	/* Without the capability for map_files: by its path, if it still is that file. */
 	root = openat(proc->dir_fd, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0 || map->name[0] != '/')
+	if (root < 0 || !map->path)
 		return -1;
-	path_fd = (int)syscall(SYS_openat2, root, map->name, &how, sizeof(how));
-	if (path_fd < 0 || fstat(path_fd, &st) < 0 || st.st_ino != map->inode)
+	path_fd = (int)syscall(SYS_openat2, root, file->name, &how, sizeof(how));
+	if (path_fd < 0 || fstat(path_fd, &st) < 0 || st.st_ino != file->inode)
 		return -1;
 	return open_regular(path_fd);
 }
 
-static bool seen_before(const struct proc_maps *maps, size_t i)
+/* The files handed over. */
+struct given {
+	struct analyst_file *file; /* owned */
+	size_t count;
+	uint64_t last; /* proc_map.file: the mappings of a file lie together, but need not */
+};
+
+static bool is_new(struct given *given, const struct proc_map *map, const struct proc_file *file)
 {
-	const struct proc_map *map = &maps->map[i];
+	struct analyst_file *more;
 
-	for (size_t j = i; j > 0; j--) { /* a file's mappings lie together, but need not */
-		const struct proc_map *other = &maps->map[j - 1];
+	if (given->count && given->last == map->file)
+		return false;
+	given->last = map->file;
+	for (size_t i = 0; i < given->count; i++) {
+		const struct analyst_file *old = &given->file[i];
 
-		if (other->perms[2] == 'x' && other->inode == map->inode && other->dev_major == map->dev_major &&
-		    other->dev_minor == map->dev_minor)
-			return true;
+		if (old->inode == file->inode && old->dev_major == file->dev_major && old->dev_minor == file->dev_minor)
+			return false;
 	}
-	return false;
+	if (!(given->count & (given->count - 1))) {
+		more = realloc(given->file, MAX(2 * given->count, (size_t)1) * sizeof(*more));
+		if (!more)
+			return false;
+		given->file = more;
+	}
+	given->file[given->count++] = (struct analyst_file){ .dev_major = file->dev_major,
+							     .dev_minor = file->dev_minor,
+							     .inode = file->inode };
+	return true;
 }
 
-int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, const char *maps_text,
-		     size_t maps_len, uint64_t wait_ns)
+int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, int maps_fd, uint64_t wait_ns)
 {
 	struct analyst_message msg = { .type = ANALYST_PREPARE, .pid = proc->pid };
 	struct analyst_message answer;
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct given given = { 0 };
 	int fds[FDS_MAX];
 	size_t fd_count = 0, kept;
 	int r = 0;
@@ -107,21 +125,20 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 	if (fd < 0)
 		return 0;
 	fds[fd_count++] = openat(proc->dir_fd, "mem", O_RDONLY | O_CLOEXEC);
-	fds[fd_count++] = memfd_create("reqtrap-maps", MFD_CLOEXEC);
-	if (fds[0] < 0 || fds[1] < 0 || write(fds[1], maps_text, maps_len) != (ssize_t)maps_len)
+	fds[fd_count++] = fcntl(maps_fd, F_DUPFD_CLOEXEC, 0);
+	if (fds[0] < 0 || fds[1] < 0)
 		r = -EIO;
 	for (size_t i = 0; i <= maps->count && r == 0; i++) {
 		const struct proc_map *map = &maps->map[i];
 		bool last = i == maps->count;
 
-		if (!last && map->perms[2] == 'x' && map->inode && !seen_before(maps, i)) {
-			int file = open_mapped(proc, map);
+		if (!last && map->executable && map->inode) {
+			const struct proc_file *file = proc_map_file(maps, map);
+			int file_fd = is_new(&given, map, file) ? open_mapped(proc, map, file) : -1;
 
-			if (file >= 0) {
-				msg.file[msg.file_count++] = (struct analyst_file){ .dev_major = map->dev_major,
-										    .dev_minor = map->dev_minor,
-										    .inode = map->inode };
-				fds[fd_count++] = file;
+			if (file_fd >= 0) {
+				msg.file[msg.file_count++] = given.file[given.count - 1];
+				fds[fd_count++] = file_fd;
 			}
 		}
 		if (last || msg.file_count == ANALYST_FILES_MAX) {
@@ -136,6 +153,7 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 		if (fds[kept] >= 0)
 			close(fds[kept]);
 	}
+	free(given.file);
 	if (r < 0)
 		return r;
 	if (poll(&pfd, 1, (int)(wait_ns / NSEC_PER_MSEC)) == 1)

@@ -6,10 +6,9 @@
 
 #include "proc.h"
 
-/* Before the stop: opens the target's ELF files and hands them over with its maps and
- * memory; then waits for 'ready', at most wait_ns. fd < 0: does nothing. */
-int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, const char *maps_text,
-		     size_t maps_len, uint64_t wait_ns);
+/* Before the stop: opens the target's ELF files and hands them over with its maps
+ * (maps_fd: their text, kept by the caller and not written to any more) and memory; then waits for 'ready', at most wait_ns. fd < 0: does nothing. */
+int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, int maps_fd, uint64_t wait_ns);
 
 /* copy_mem_fd: -1 when the target itself stands still. */
 int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd);

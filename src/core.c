@@ -8,38 +8,79 @@
 #include <elf.h>
 #include <string.h>
 
-#define CHUNK_BYTES (1u << 20)
-#define NOTES_MAX (1u << 30)
+#define CHUNK_BYTES (256u << 10)
 #define PROGRESS_BYTES (4u << 20)
 
 void core_init(struct core *core)
 {
-	*core = (struct core){ 0 };
-	buf_init(&core->notes, NOTES_MAX);
+	*core = (struct core){ .segments.fd = -1 };
 }
 
 void core_done(struct core *core)
 {
-	buf_done(&core->notes);
-	free(core->segment);
-	core->segment = NULL;
-	core->count = core->cap = 0;
+	spool_close(&core->segments);
+	core->count = core->from = 0;
 }
 
-static void add_note(struct core *core, const char *name, uint32_t type, const void *data, size_t len)
+/* Small pieces on their way to the sink; without one they are only counted. */
+struct core_notes {
+	struct sink *sink;
+	struct err *err;
+	uint8_t *chunk;
+	size_t used;
+	uint64_t len;
+	int code; /* the first failure */
+};
+
+static void flush(struct core_notes *out)
 {
-	static const char pad[4];
+	if (out->code == 0 && out->used)
+		out->code = sink_write(out->sink, out->chunk, out->used, out->err);
+	out->used = 0;
+}
+
+static void put(struct core_notes *out, const void *data, size_t len)
+{
+	const uint8_t *p = data;
+
+	out->len += len;
+	while (out->sink && len && out->code == 0) {
+		size_t n = MIN(len, CHUNK_BYTES - out->used);
+
+		memcpy(out->chunk + out->used, p, n);
+		out->used += n;
+		p += n;
+		len -= n;
+		if (out->used == CHUNK_BYTES)
+			flush(out);
+	}
+}
+
+static void put_pad(struct core_notes *out, size_t len)
+{
+	static const char zeros[4];
+
+	put(out, zeros, -len & 3);
+}
+
+static void begin_note(struct core_notes *out, const char *name, uint32_t type, size_t len)
+{
 	size_t name_len = strlen(name) + 1;
 	Elf64_Nhdr nhdr = { .n_namesz = (uint32_t)name_len, .n_descsz = (uint32_t)len, .n_type = type };
 
-	buf_add(&core->notes, &nhdr, sizeof(nhdr));
-	buf_add(&core->notes, name, name_len);
-	buf_add(&core->notes, pad, -name_len & 3);
-	buf_add(&core->notes, data, len);
-	buf_add(&core->notes, pad, -len & 3);
+	put(out, &nhdr, sizeof(nhdr));
+	put(out, name, name_len);
+	put_pad(out, name_len);
 }
 
-void core_add_thread(struct core *core, const struct core_process *process, const struct core_thread *thread)
+static void add_note(struct core_notes *out, const char *name, uint32_t type, const void *data, size_t len)
+{
+	begin_note(out, name, type, len);
+	put(out, data, len);
+	put_pad(out, len);
+}
+
+void core_add_thread(struct core_notes *notes, const struct core_process *process, const struct core_thread *thread)
 {
 	struct elf_prstatus status = {
 		.pr_pid = thread->tid,
@@ -53,40 +94,45 @@ void core_add_thread(struct core *core, const struct core_process *process, cons
 
 	_Static_assert(sizeof(status.pr_reg) == sizeof(*thread->regs), "registers as ptrace gives them");
 	memcpy(&status.pr_reg, thread->regs, sizeof(status.pr_reg));
-	add_note(core, "CORE", NT_PRSTATUS, &status, sizeof(status));
+	add_note(notes, "CORE", NT_PRSTATUS, &status, sizeof(status));
 	if (thread->xstate_len < 512)
 		return;
-	add_note(core, "CORE", NT_FPREGSET, thread->xstate, 512);
+	add_note(notes, "CORE", NT_FPREGSET, thread->xstate, 512);
 	if (thread->xstate_len > 512)
-		add_note(core, "LINUX", NT_X86_XSTATE, thread->xstate, thread->xstate_len);
+		add_note(notes, "LINUX", NT_X86_XSTATE, thread->xstate, thread->xstate_len);
 }
 
-static void add_files(struct core *core, const struct proc_maps *maps)
+static void add_files(struct core_notes *notes, const struct proc_maps *maps)
 {
 	uint64_t head[2] = { 0, PAGE_BYTES };
-	struct buf desc;
+	size_t len = sizeof(head);
 
-	buf_init(&desc, NOTES_MAX);
-	for (size_t i = 0; i < maps->count; i++)
-		head[0] += maps->map[i].name[0] == '/';
-	buf_add(&desc, head, sizeof(head));
+	for (size_t i = 0; i < maps->count; i++) {
+		if (!maps->map[i].path)
+			continue;
+		head[0]++;
+		len += 3 * sizeof(uint64_t) + strlen(proc_map_name(maps, &maps->map[i])) + 1;
+	}
+	begin_note(notes, "CORE", NT_FILE, len);
+	put(notes, head, sizeof(head));
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct proc_map *map = &maps->map[i];
 		uint64_t row[3] = { map->start, map->end, map->offset / PAGE_BYTES };
 
-		if (map->name[0] == '/')
-			buf_add(&desc, row, sizeof(row));
+		if (map->path)
+			put(notes, row, sizeof(row));
 	}
 	for (size_t i = 0; i < maps->count; i++) {
-		if (maps->map[i].name[0] == '/')
-			buf_add(&desc, maps->map[i].name, strlen(maps->map[i].name) + 1);
+		if (maps->map[i].path) {
+			const char *name = proc_map_name(maps, &maps->map[i]);
+
+			put(notes, name, strlen(name) + 1);
+		}
 	}
-	core->notes.full |= desc.full;
-	add_note(core, "CORE", NT_FILE, desc.data, desc.len);
-	buf_done(&desc);
+	put_pad(notes, len);
 }
 
-void core_add_process(struct core *core, const struct core_process *process, const void *auxv, size_t auxv_len,
+void core_add_process(struct core_notes *notes, const struct core_process *process, const void *auxv, size_t auxv_len,
 		      const struct proc_maps *maps)
 {
 	static const char states[] = "RSDTZW";
@@ -108,30 +154,49 @@ void core_add_process(struct core *core, const struct core_process *process, con
 
 	memcpy(info.pr_fname, process->comm, strnlen(process->comm, sizeof(info.pr_fname)));
 	memcpy(info.pr_psargs, process->args, strnlen(process->args, sizeof(info.pr_psargs) - 1));
-	add_note(core, "CORE", NT_PRPSINFO, &info, sizeof(info));
-	add_note(core, "CORE", NT_SIGINFO, siginfo, sizeof(siginfo));
-	add_note(core, "CORE", NT_AUXV, auxv, auxv_len);
-	add_files(core, maps);
+	add_note(notes, "CORE", NT_PRPSINFO, &info, sizeof(info));
+	add_note(notes, "CORE", NT_SIGINFO, siginfo, sizeof(siginfo));
+	add_note(notes, "CORE", NT_AUXV, auxv, auxv_len);
+	add_files(notes, maps);
 }
 
-void core_add_text(struct core *core, const char *text, size_t len)
+void core_add_text(struct core_notes *notes, const char *text, size_t len)
 {
-	add_note(core, "REQTRAP", CORE_NOTE_TEXT, text, len);
+	add_note(notes, "REQTRAP", CORE_NOTE_TEXT, text, len);
+}
+
+/* All that does not fit into the block goes to the spool. */
+static int spool_block(struct core *core)
+{
+	int r = core->segments.fd < 0 ? spool_open(&core->segments, -1) : 0;
+
+	if (r == 0)
+		r = spool_put(&core->segments, core->block, (core->count - core->from) * sizeof(core->block[0]), NULL);
+	core->from = core->count;
+	return r;
 }
 
 int core_add_segment(struct core *core, const struct core_segment *segment)
 {
-	if (core->count == core->cap) {
-		size_t bigger = core->cap ? core->cap * 2 : 256;
-		struct core_segment *more = realloc(core->segment, bigger * sizeof(*more));
+	if (core->count - core->from == CORE_BLOCK) {
+		int r = spool_block(core);
 
-		if (!more)
-			return -ENOMEM;
-		core->segment = more;
-		core->cap = bigger;
+		if (r < 0)
+			return r;
 	}
-	core->segment[core->count++] = *segment;
+	core->block[core->count++ - core->from] = *segment;
 	return 0;
+}
+
+static const struct core_segment *segment_at(struct core *core, size_t i)
+{
+	if (core->segments.fd >= 0 && (i < core->from || i >= core->from + CORE_BLOCK || core->from >= core->count)) {
+		core->from = i / CORE_BLOCK * CORE_BLOCK;
+		if (spool_get(&core->segments, core->from * sizeof(core->block[0]), core->block,
+			      MIN((size_t)CORE_BLOCK, core->count - core->from) * sizeof(core->block[0])) < 0)
+			return NULL;
+	}
+	return &core->block[i - core->from];
 }
 
 static uint64_t page_up(uint64_t n)
@@ -139,7 +204,14 @@ static uint64_t page_up(uint64_t n)
 	return (n + PAGE_BYTES - 1) & ~(uint64_t)(PAGE_BYTES - 1);
 }
 
-static int write_headers(const struct core *core, struct sink *sink, struct err *err)
+static int give_notes(const struct core *core, struct core_notes *out)
+{
+	int r = core->notes ? core->notes(core->notes_arg, out) : 0;
+
+	return r < 0 ? r : out->code;
+}
+
+static int write_headers(struct core *core, uint64_t notes_len, struct core_notes *out)
 {
 	bool many = core->count + 1 >= PN_XNUM;
 	Elf64_Ehdr ehdr = {
@@ -159,36 +231,53 @@ static int write_headers(const struct core *core, struct sink *sink, struct err 
 	Elf64_Phdr note = {
 		.p_type = PT_NOTE,
 		.p_offset = ehdr.e_phoff + (core->count + 1) * sizeof(note),
-		.p_filesz = core->notes.len,
+		.p_filesz = notes_len,
 		.p_align = 4,
 	};
 	uint64_t offset = page_up(note.p_offset + note.p_filesz);
-	int r = sink_write(sink, &ehdr, sizeof(ehdr), err);
 
-	if (r == 0 && many)
-		r = sink_write(sink, &shdr, sizeof(shdr), err);
-	if (r == 0)
-		r = sink_write(sink, &note, sizeof(note), err);
-	for (size_t i = 0; i < core->count && r == 0; i++) {
-		const struct core_segment *seg = &core->segment[i];
-		Elf64_Phdr load = {
-			.p_type = PT_LOAD,
-			.p_flags = seg->flags,
-			.p_offset = offset,
-			.p_vaddr = seg->start,
-			.p_filesz = seg->data_end - seg->start,
-			.p_memsz = seg->end - seg->start,
-			.p_align = PAGE_BYTES,
-		};
+	put(out, &ehdr, sizeof(ehdr));
+	if (many)
+		put(out, &shdr, sizeof(shdr));
+	put(out, &note, sizeof(note));
+	for (size_t i = 0; i < core->count && out->code == 0; i++) {
+		const struct core_segment *seg = segment_at(core, i);
+		Elf64_Phdr load = { .p_type = PT_LOAD, .p_offset = offset, .p_align = PAGE_BYTES };
 
+		if (!seg)
+			return -EIO;
+		load.p_flags = seg->flags;
+		load.p_vaddr = seg->start;
+		load.p_filesz = seg->data_end - seg->start;
+		load.p_memsz = seg->end - seg->start;
 		offset += load.p_filesz;
-		r = sink_write(sink, &load, sizeof(load), err);
+		put(out, &load, sizeof(load));
 	}
+	return out->code;
+}
+
+/* All that comes before the memory. */
+static int write_front(struct core *core, struct sink *sink, uint8_t *chunk, struct err *err)
+{
+	struct core_notes count = { .err = err }, out = { .sink = sink, .err = err, .chunk = chunk };
+	uint64_t before;
+	int r = core->segments.fd >= 0 ? spool_block(core) : 0;
+
 	if (r == 0)
-		r = sink_write(sink, core->notes.data, core->notes.len, err);
+		r = give_notes(core, &count);
 	if (r == 0)
-		r = sink_zeros(sink, page_up(sink_written(sink)) - sink_written(sink), err);
-	return r;
+		r = write_headers(core, count.len, &out);
+	before = out.len;
+	if (r == 0)
+		r = give_notes(core, &out);
+	flush(&out);
+	if (r == 0)
+		r = out.code;
+	if (r == 0 && out.len - before != count.len)
+		r = -EIO;
+	if (r < 0)
+		return out.code < 0 ? out.code : err_sys(err, r, "cannot write the core's notes");
+	return sink_zeros(sink, page_up(sink_written(sink)) - sink_written(sink), err);
 }
 
 static bool page_is_zero(const uint8_t *page)
@@ -299,18 +388,19 @@ static int copy_segment(struct writer *w, const struct core_segment *seg)
 	return 0;
 }
 
-int core_write(const struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err)
+int core_write(struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err)
 {
 	struct writer w = { .sink = sink, .watch = watch, .err = err };
 	int r;
 
-	if (core->notes.full)
-		return err_sys(err, -ENOMEM, "cannot write the core's notes");
 	if (posix_memalign((void **)&w.chunk, PAGE_BYTES, CHUNK_BYTES))
 		return err_sys(err, -ENOMEM, "cannot write the core");
-	r = write_headers(core, sink, err);
-	for (size_t i = 0; i < core->count && r == 0; i++)
-		r = copy_segment(&w, &core->segment[i]);
+	r = write_front(core, sink, w.chunk, err);
+	for (size_t i = 0; i < core->count && r == 0; i++) {
+		const struct core_segment *seg = segment_at(core, i);
+
+		r = seg ? copy_segment(&w, seg) : err_sys(err, -EIO, "cannot write the core");
+	}
 	if (r == 0)
 		r = watch->go_on(watch->arg, w.done, err);
 	if (r == 0)

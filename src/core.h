@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /* An ELF64 core file as gdb, lldb and elfutils read it. Given threads, segments and
  * where their bytes come from, streams it into a sink. Stops nothing, knows no process.
- * Memory: the notes and one buffer, never the core. */
+ * Memory: one buffer, however many threads and segments there are. */
 #ifndef REQTRAP_CORE_H
 #define REQTRAP_CORE_H
 
 #include "arch.h"
-#include "buf.h"
 #include "memory.h"
 #include "pages.h"
 #include "sink.h"
+#include "spool.h"
 
 #include <sys/procfs.h>
 
@@ -29,10 +29,22 @@ struct core_segment {
 	const struct core_source *source;
 };
 
+#define CORE_BLOCK 64
+
+struct core_notes; /* where notes go */
+
 struct core {
-	struct buf notes;
-	struct core_segment *segment; /* owned */
-	size_t count, cap;
+	/* set by the caller: gives all notes, by the calls below. Asked twice, for their
+	 * length first: both times the same notes of the same lengths must come. */
+	int (*notes)(void *arg, struct core_notes *notes);
+	void *notes_arg;
+
+	size_t count; /* of segments */
+
+	/* inside */
+	struct core_segment block[CORE_BLOCK]; /* from 'from' on; all the others are in the spool */
+	size_t from;
+	struct spool segments;
 };
 
 /* What the process is, for NT_PRPSINFO. */
@@ -60,12 +72,12 @@ void core_done(struct core *core);
 
 /* Notes go into the file in the order of the calls: the thread that a debugger is to
  * show first comes first, right after it the process. */
-void core_add_thread(struct core *core, const struct core_process *process, const struct core_thread *thread);
-void core_add_process(struct core *core, const struct core_process *process, const void *auxv, size_t auxv_len,
+void core_add_thread(struct core_notes *notes, const struct core_process *process, const struct core_thread *thread);
+void core_add_process(struct core_notes *notes, const struct core_process *process, const void *auxv, size_t auxv_len,
 		      const struct proc_maps *maps);
-void core_add_text(struct core *core, const char *text, size_t len); /* our own note, 'REQTRAP' */
+void core_add_text(struct core_notes *notes, const char *text, size_t len); /* our own note, 'REQTRAP' */
 
-/* Ascending addresses. -ENOMEM. */
+/* Ascending addresses. What 'segment' points to must outlive the core. -ENOMEM, -ENOSPC. */
 int core_add_segment(struct core *core, const struct core_segment *segment);
 
 /* Told of pages that could not be read (they are zeros in the file) and asked now
@@ -76,7 +88,7 @@ struct core_watch {
 	void *arg;
 };
 
-/* -ENOMEM when notes did not fit; else whatever the sink or go_on returns. */
-int core_write(const struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err);
+/* Once; whatever the notes, the sink or go_on return. */
+int core_write(struct core *core, struct sink *sink, const struct core_watch *watch, struct err *err);
 
 #endif

@@ -267,7 +267,7 @@ static void stack_of(struct mini *m, const struct user_regs_struct *regs, uint64
 	if (block > sp && block < end) { /* other memory may lie right behind */
 		end = MIN(end, page_up(block + ARCH_THREAD_BLOCK_BYTES));
 		most = MINI_STACK_MAX;
-	} else if (map && !strcmp(map->name, "[stack]")) {
+	} else if (map && map->kind == PROC_MAP_STACK) {
 		most = MINI_STACK_MAX;
 	}
 	*ret_end = end - *ret_at > most ? *ret_at + most : end;
@@ -298,7 +298,7 @@ static int take_stack(struct mini *m, struct freeze *freeze, const struct freeze
 	} else if (map && !late && (end - at == MINI_STACK_MAX || end - at == CAPTURE_STACK_MAX) && end < map->end) {
 		/* In a heap nobody knows where a stack ends: that the rest is left out is no loss then. */
 		snprintf(why, sizeof(why), "thread %d: its stack may go on here", thread->tid);
-		m->omit(m->omit_arg, end, map->end, map->name, why, end - at == MINI_STACK_MAX);
+		m->omit(m->omit_arg, end, map->end, proc_map_name(m->maps, map), why, end - at == MINI_STACK_MAX);
 	}
 	block = arch_thread_block(&regs);
 	if (block && (block < at || block + BLOCK_BYTES > end)) {
@@ -339,8 +339,7 @@ static int take_header(struct mini *m, const struct proc_map *map)
 
 static bool readable_file(const struct proc_map *map)
 {
-	return map->inode && map->name[0] == '/' && map->perms[0] == 'r' && !contents_shared(map) &&
-	       strncmp(map->name, "/dev/", 5) != 0;
+	return map->inode && map->path && map->readable && !map->shared && !map->devices;
 }
 
 /* What no debugger finds elsewhere, and does not change: taken while the process runs. */
@@ -354,21 +353,21 @@ static int take_files(struct mini *m)
 		const struct proc_map *map = &m->maps->map[i];
 		uint64_t len = map->end - map->start;
 
-		if (!strcmp(map->name, "[vdso]"))
+		if (map->kind == PROC_MAP_VDSO)
 			r = (int)MIN(copy_all(m, map->start, map->end, 0), 0);
 		if (!readable_file(map))
 			continue;
-		if (contents_deleted(map) && map->perms[1] != 'w') {
+		if (contents_deleted(map) && !map->writable) {
 			if (gone + len <= GONE_BYTES) {
 				gone += len;
 				r = (int)MIN(copy_all(m, map->start, map->end, 0), 0);
 				continue;
 			}
-			m->omit(m->omit_arg, map->start, map->end, map->name,
+			m->omit(m->omit_arg, map->start, map->end, proc_map_name(m->maps, map),
 				"code of a file that is gone: more than 8 MiB of them", true);
 		}
 		if (map->offset == 0 && headers == MINI_LINKS_MAX)
-			m->omit(m->omit_arg, map->start, map->end, map->name,
+			m->omit(m->omit_arg, map->start, map->end, proc_map_name(m->maps, map),
 				"the header of this file and of later ones: more than 4096", true);
 		if (map->offset == 0 && headers++ < MINI_LINKS_MAX)
 			r = take_header(m, map);
@@ -378,11 +377,11 @@ static int take_files(struct mini *m)
 	for (size_t i = m->maps->count; m->data && i-- && m->data_count < DATA_ALL_BYTES / PAGE_BYTES;) {
 		const struct proc_map *map = &m->maps->map[i], *before = i ? &m->maps->map[i - 1] : map;
 		uint64_t len = map->end - map->start;
-		bool bss = !map->inode && !map->name[0] && before->end == map->start && readable_file(before);
+		bool bss = !map->file && before->end == map->start && readable_file(before);
 
-		if ((readable_file(map) || bss) && !contents_deleted(map) && map->perms[0] == 'r' &&
-		    (map->perms[1] == 'w' || (!bss && before->inode == map->inode && map->offset)) &&
-		    map->perms[2] != 'x' && len <= DATA_BYTES && data + len <= DATA_ALL_BYTES) {
+		if ((readable_file(map) || bss) && !contents_deleted(map) && map->readable &&
+		    (map->writable || (!bss && before->file == map->file && map->offset)) && !map->executable &&
+		    len <= DATA_BYTES && data + len <= DATA_ALL_BYTES) {
 			data += len;
 			m->data[m->data_count++] = map;
 		}
@@ -490,20 +489,12 @@ static int take_modules(struct mini *m)
  * are on disk; nothing that may be a device. */
 static bool followed(const struct mini *m, const struct proc_map *map)
 {
-	static const char *const memory_files[] = { "/dev/zero", "/dev/shm/", "/memfd:", "/SYSV" };
 	const char *why;
 
-	if (map->perms[0] != 'r' || map->device || (map->dontdump && !m->everything) ||
+	if (!map->readable || map->device || (map->dontdump && !m->everything) ||
 	    contents_of(map, FILTER_DEFAULT, true, false, &why) == CONTENTS_SKIP)
 		return false;
-	if (!map->inode)
-		return true;
-	for (size_t i = 0; i < ARRAY_LEN(memory_files); i++) {
-		if (!strncmp(map->name, memory_files[i], strlen(memory_files[i])))
-			return true;
-	}
-	return map->name[0] == '/' && map->perms[1] == 'w' && strncmp(map->name, "/dev/", 5) != 0 &&
-	       strncmp(map->name, "/sys/", 5) != 0;
+	return !map->inode || map->memory || (map->path && map->writable && !map->devices);
 }
 
 struct follow {
@@ -701,7 +692,7 @@ static void tell_left(struct mini *m)
 		if (!m->left[i])
 			continue;
 		snprintf(why, sizeof(why), "%u pages that stacks point to: no room left in a mini core", m->left[i]);
-		m->omit(m->omit_arg, map->start, map->end, map->name, why, false);
+		m->omit(m->omit_arg, map->start, map->end, proc_map_name(m->maps, map), why, false);
 	}
 	if (m->late_threads) {
 		snprintf(why, sizeof(why), "what the stacks of %zu threads point to: no time left in the pause",
@@ -720,15 +711,15 @@ static bool unwanted(const struct mini *m, const struct mini_run *run, const str
 {
 	if (m->everything)
 		return false;
-	if (map && map->dontdump && strcmp(map->name, "[vdso]") != 0)
+	if (map && map->dontdump && map->kind != PROC_MAP_VDSO)
 		return true;
 	return !flags_known && (run->off & OFF_REF);
 }
 
-static int add_map(struct mini *m, const struct proc_map *map, size_t *i, bool flags_known, struct core *core)
+static int add_map(struct mini *m, const struct proc_maps *maps, const struct proc_map *map, size_t *i,
+		   bool flags_known, struct core *core)
 {
-	uint32_t flags = (map->perms[0] == 'r' ? PF_R : 0u) | (map->perms[1] == 'w' ? PF_W : 0u) |
-			 (map->perms[2] == 'x' ? PF_X : 0u);
+	uint32_t flags = (map->readable ? PF_R : 0u) | (map->writable ? PF_W : 0u) | (map->executable ? PF_X : 0u);
 	uint64_t start = map->start, data_end = map->start, dropped = 0;
 	char why[96];
 	int r = 0;
@@ -752,7 +743,7 @@ static int add_map(struct mini *m, const struct proc_map *map, size_t *i, bool f
 	if (dropped) {
 		snprintf(why, sizeof(why), "%llu bytes that stacks point to: %s", (unsigned long long)dropped,
 			 map->dontdump ? "MADV_DONTDUMP" : "the process ended before its flags were read");
-		m->omit(m->omit_arg, map->start, map->end, map->name, why, !map->dontdump);
+		m->omit(m->omit_arg, map->start, map->end, proc_map_name(maps, map), why, !map->dontdump);
 	}
 	return r < 0 ? r : add_segment(m, core, start, data_end, map->end, flags);
 }
@@ -788,7 +779,7 @@ int mini_segments(struct mini *m, const struct proc_maps *maps, bool flags_known
 
 		r = add_between(m, done, map->start, &run, flags_known, core);
 		if (r == 0 && contents_of(map, FILTER_DEFAULT, true, false, &why) != CONTENTS_SKIP)
-			r = add_map(m, map, &run, flags_known, core);
+			r = add_map(m, maps, map, &run, flags_known, core);
 		done = map->end;
 	}
 	if (r == 0)

@@ -6,6 +6,7 @@
 #define REQTRAP_PROC_H
 
 #include "err.h"
+#include "spool.h"
 
 #include <sys/types.h>
 
@@ -22,25 +23,63 @@ int proc_open(struct proc *ret_proc, pid_t pid, struct err *err);
 void proc_close(struct proc *proc);
 bool proc_alive(const struct proc *proc); /* false for a zombie too */
 
-struct proc_map {
-	uint64_t start, end, offset, inode;
+/* What is mapped. */
+struct proc_file {
+	uint64_t inode; /* 0: none */
 	uint32_t dev_major, dev_minor;
-	char perms[5];
-	char *name;				   /* '' for anonymous; owned */
-	bool dontdump, dontfork, wipeonfork, huge; /* VmFlags dd, dc, wf, ht; by proc_maps_flags only */
-	bool device;				   /* io or pf: not memory, and not to be read */
+	char name[]; /* '' for anonymous memory */
 };
+
+enum proc_map_kind {
+	PROC_MAP_PLAIN,
+	PROC_MAP_STACK, /* [stack]: of the main thread */
+	PROC_MAP_VDSO,
+	PROC_MAP_KERNEL, /* [vvar] and the like: no part of the process's memory */
+};
+
+/* Small, for there may be 100,000 of them. */
+struct proc_map {
+	uint64_t start, end, offset;
+	uint64_t file : 40; /* equal: the same file; for proc_map_file */
+	uint64_t kind : 4;  /* enum proc_map_kind */
+	bool readable : 1, writable : 1, executable : 1, shared : 1;
+	bool inode : 1;	  /* it has one */
+	bool path : 1;	  /* its name begins with '/' */
+	bool deleted : 1; /* ... and its file has no name any more, or one too long to be told */
+	bool memory : 1;  /* named, but memory all the same: /dev/zero, /dev/shm, memfd, SysV */
+	bool devices : 1; /* below /dev or /sys */
+	bool dontdump : 1, dontfork : 1, wipeonfork : 1, huge : 1; /* VmFlags dd, dc, wf, ht: of smaps only */
+	bool device : 1;					   /* io or pf: not memory, and not to be read */
+};
+
+_Static_assert(sizeof(struct proc_map) == 32, "bit-fields in one word");
 
 struct proc_maps {
-	struct proc_map *map;
-	size_t count;
+	struct proc_map *map; /* owned */
+	size_t count, cap;
+	struct proc_names *names;
 };
 
-/* dir_fd: an open /proc/PID. With flags smaps is read (slower: milliseconds per GiB). */
+/* dir_fd: an open /proc/PID. With flags smaps is read (slower: milliseconds per GiB).
+ * Names are not kept in our memory. */
 int proc_maps_read(int dir_fd, bool flags, struct proc_maps *ret_maps, struct err *err);
+
+/* The same from an open file or spool of such text, from its begin. keep: which are
+ * wanted; NULL: all. */
+typedef bool proc_maps_keep_fn(void *arg, const struct proc_map *map);
+int proc_maps_load(int fd, proc_maps_keep_fn *keep, void *arg, struct proc_maps *ret_maps);
 int proc_maps_parse(const char *text, size_t len, struct proc_maps *ret_maps); /* maps or smaps text */
 void proc_maps_free(struct proc_maps *maps);
+void proc_maps_keep(struct proc_maps *maps, proc_maps_keep_fn *keep, void *arg); /* forgets the others */
 const struct proc_map *proc_maps_find(const struct proc_maps *maps, uint64_t addr);
+
+/* Adds a row of other maps, in its place once proc_maps_sort was called. */
+int proc_maps_add(struct proc_maps *maps, const struct proc_maps *from, const struct proc_map *map);
+void proc_maps_sort(struct proc_maps *maps);
+
+/* Of maps that were parsed: valid as long as they are. Else until the next call. */
+const struct proc_file *proc_map_file(const struct proc_maps *maps, const struct proc_map *map);
+const char *proc_map_name(const struct proc_maps *maps, const struct proc_map *map);
 
 struct proc_status {
 	char comm[64]; /* as the kernel escapes it */
@@ -76,6 +115,9 @@ int proc_syscall_read(int dir_fd, const char *path, struct proc_syscall *ret_sys
 
 /* All tids of /proc/PID/task, ascending. Caller frees *ret_tids. */
 int proc_threads(int dir_fd, pid_t **ret_tids, size_t *ret_count);
+
+/* Adds a /proc file of any size to a spool. */
+int proc_spool(int dir_fd, const char *path, struct spool *spool);
 
 /* Reads a small /proc file whole (NUL-terminated, at most max bytes). Caller frees. */
 int proc_file(int dir_fd, const char *path, size_t max, char **ret_text, size_t *ret_len);

@@ -190,12 +190,14 @@ int images_add_file(struct images *im, uint64_t dev_major, uint64_t dev_minor, u
 	return 0;
 }
 
-static const struct elf_file *file_of(const struct images *im, const struct proc_map *map)
+static const struct elf_file *file_of(const struct images *im, const struct proc_maps *maps, const struct proc_map *map)
 {
+	const struct proc_file *file = proc_map_file(maps, map);
+
 	for (size_t i = 0; i < im->file_count && map->inode; i++) {
 		const struct elf_file *f = &im->file[i];
 
-		if (f->inode == map->inode && f->dev_major == map->dev_major && f->dev_minor == map->dev_minor)
+		if (f->inode == file->inode && f->dev_major == file->dev_major && f->dev_minor == file->dev_minor)
 			return f;
 	}
 	return NULL;
@@ -269,7 +271,7 @@ static int place(struct images *im, const struct proc_map *map, const struct elf
 		if (im->image[i].file == f->data && im->image[i].bias == bias)
 			return 0;
 	}
-	image = image_new(im, map->name, bias);
+	image = image_new(im, proc_map_name(im->maps, map), bias);
 	if (!image)
 		return -ENOMEM;
 	image->file = f->data;
@@ -299,12 +301,12 @@ int images_place(struct images *im, const struct proc_maps *maps)
 	dwfl_report_begin(im->dwfl);
 	for (size_t i = 0; i < maps->count; i++) {
 		const struct proc_map *map = &maps->map[i];
-		const struct elf_file *f = map->perms[2] == 'x' ? file_of(im, map) : NULL;
+		const struct elf_file *f = map->executable ? file_of(im, maps, map) : NULL;
 		struct image *vdso;
 		int r;
 
-		if (!strcmp(map->name, "[vdso]")) {
-			vdso = image_new(im, map->name, map->start);
+		if (map->kind == PROC_MAP_VDSO) {
+			vdso = image_new(im, "[vdso]", map->start);
 			if (!vdso)
 				return -ENOMEM;
 			vdso->module = dwfl_report_module(im->dwfl, "[vdso]", map->start, map->end);
@@ -350,7 +352,7 @@ const struct image *images_find(const struct images *im, uint64_t addr)
 	const struct proc_map *map = im->maps ? proc_maps_find(im->maps, addr) : NULL;
 	Dwfl_Module *module;
 
-	if (!map || !im->dwfl || (strcmp(map->name, "[vdso]") && !file_of(im, map)))
+	if (!map || !im->dwfl || (map->kind != PROC_MAP_VDSO && !file_of(im, im->maps, map)))
 		return NULL;
 	module = dwfl_addrmodule(im->dwfl, addr);
 	for (size_t i = 0; i < im->image_count && module; i++) {

@@ -155,6 +155,7 @@ static void name_by_line(const struct image *image, struct place *p)
 static void name_without_symbol(const struct images *images, struct place *p)
 {
 	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
+	const char *name = map ? proc_map_name(images_maps(images), map) : "";
 	uint64_t start;
 
 	if (p->image) {
@@ -163,22 +164,23 @@ static void name_without_symbol(const struct images *images, struct place *p)
 		else
 			text_setf(&p->function, "%s+0x%llx", p->image->name,
 				  (unsigned long long)(p->addr - p->image->bias));
-	} else if (map && map->inode && map->name[0] == '/' && strncmp(map->name, "/dev/zero", 9)) {
-		text_setf(&p->function, "%s+0x%llx", strrchr(map->name, '/') + 1,
+	} else if (map && map->inode && map->path && strncmp(name, "/dev/zero", 9)) {
+		text_setf(&p->function, "%s+0x%llx", strrchr(name, '/') + 1,
 			  (unsigned long long)(p->addr - map->start + map->offset));
 	} else {
-		text_set(&p->function, map && map->perms[2] == 'x' ? "[jit]" : map ? "[anon]" : "[unmapped]");
+		text_set(&p->function, map && map->executable ? "[jit]" : map ? "[anon]" : "[unmapped]");
 	}
 }
 
 static const char *module_of(const struct images *images, const struct place *p)
 {
 	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
-	const char *slash = map ? strrchr(map->name, '/') : NULL;
+	const char *name = map ? proc_map_name(images_maps(images), map) : "";
+	const char *slash = strrchr(name, '/');
 
 	if (p->image)
 		return p->image->name;
-	return slash ? slash + 1 : map && map->name[0] ? map->name : NULL;
+	return slash ? slash + 1 : name[0] ? name : NULL;
 }
 
 static size_t unique_places(struct images *images, const struct walk *walks, size_t count, struct place *places)

@@ -111,7 +111,7 @@ static int put_stack(int fd, const struct proc_maps *maps, const struct memory *
 	const struct proc_map *map = proc_maps_find(maps, sp);
 
 	row->stack_off = off;
-	if (!map || map->perms[0] != 'r')
+	if (!map || !map->readable)
 		return 0;
 	at = MAX(sp - MIN(sp, (uint64_t)ARCH_RED_ZONE), map->start);
 	end = map->end;
@@ -172,8 +172,24 @@ static void fill_running(struct capture_thread *row, const struct proc *proc)
 	memcpy(row->arg, sc.arg, sizeof(row->arg));
 }
 
-int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem, const char *maps_text,
-		 size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err)
+static int put_text(int fd, const struct spool *text, uint64_t off)
+{
+	char piece[16384];
+	int r = 0;
+
+	for (uint64_t at = 0; at < text->len && r == 0; at += sizeof(piece)) {
+		size_t n = (size_t)MIN((uint64_t)sizeof(piece), text->len - at);
+
+		r = spool_get(text, at, piece, n);
+		if (r == 0)
+			r = put(fd, piece, n, off + at);
+	}
+	return r;
+}
+
+int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem,
+		 const struct proc_maps *maps, const struct spool *maps_text, pid_t holder_tid, int *ret_fd,
+		 struct err *err)
 {
 	struct capture_head head = {
 		.magic = CAPTURE_MAGIC,
@@ -181,12 +197,11 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 		.pid = freeze->proc->pid,
 		.holder_tid = holder_tid,
 		.taken_ns = freeze->taken_ns,
-		.maps_len = maps_len,
+		.maps_len = maps_text->len,
 	};
 	CLEAN(fd) int fd = memfd_create("reqtrap-capture", MFD_CLOEXEC);
-	struct proc_maps maps = { 0 };
 	uint64_t off, row_off = sizeof(head);
-	int r = fd < 0 ? -errno : proc_maps_parse(maps_text, maps_len, &maps);
+	int r = fd < 0 ? -errno : 0;
 
 	for (size_t i = 0; i < freeze->count; i++)
 		head.thread_count += !freeze->thread[i].gone || freeze->thread[i].taken;
@@ -202,19 +217,18 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 		if (!thread->taken)
 			fill_running(&row, freeze->proc);
 		memcpy(&regs, row.reg, sizeof(regs));
-		r = put_stack(fd, &maps, mem, &regs, off, &row, &head.stack_bytes_cut);
+		r = put_stack(fd, maps, mem, &regs, off, &row, &head.stack_bytes_cut);
 		off += row.stack_len;
 		if (r == 0)
 			r = put(fd, &row, sizeof(row), row_off);
 		row_off += sizeof(row);
 	}
 	head.maps_off = off;
-	head.total_len = off + maps_len;
+	head.total_len = off + maps_text->len;
 	if (r == 0)
-		r = put(fd, maps_text, maps_len, off);
+		r = put_text(fd, maps_text, off);
 	if (r == 0)
 		r = put(fd, &head, sizeof(head), 0);
-	proc_maps_free(&maps);
 	if (r < 0)
 		return err_sys(err, r, "cannot keep the stacks of process %d", freeze->proc->pid);
 	*ret_fd = take_fd(&fd);

@@ -23,8 +23,10 @@ struct triage {
 int triage_look(const struct proc *proc, struct triage *ret_triage);
 void triage_free(struct triage *triage);
 
-/* mem: the stopped process, or a frozen copy. Returns a new memfd, the caller's. */
-int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem, const char *maps_text,
-		 size_t maps_len, pid_t holder_tid, int *ret_fd, struct err *err);
+/* mem: the stopped process, or a frozen copy; maps and maps_text are its own. Returns a
+ * new memfd, the caller's. */
+int triage_write(const struct triage *triage, struct freeze *freeze, const struct memory *mem,
+		 const struct proc_maps *maps, const struct spool *maps_text, pid_t holder_tid, int *ret_fd,
+		 struct err *err);
 
 #endif

@@ -43,8 +43,7 @@ struct worker {
 	struct proc proc;
 	struct proc_status status;
 	struct proc_maps before, frozen;
-	char *before_text, *frozen_text;
-	size_t before_len, frozen_len;
+	struct spool before_text, frozen_text;
 	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
 	struct freeze freeze;
 	struct snapshot snapshot;
@@ -103,7 +102,7 @@ static void flush_unread(struct worker *w)
 	const struct proc_map *map = proc_maps_find(&w->frozen, w->lost_start);
 
 	if (w->lost_end > w->lost_start)
-		omit(w, w->lost_start, w->lost_end, map ? map->name : "", w->lost_why, true);
+		omit(w, w->lost_start, w->lost_end, map ? proc_map_name(&w->frozen, map) : "", w->lost_why, true);
 	w->lost_start = w->lost_end = 0;
 }
 
@@ -161,6 +160,13 @@ static int check_target(struct worker *w, struct err *err)
 	return 0;
 }
 
+static int read_text(int dir_fd, struct spool *text)
+{
+	int r = spool_open(text, -1);
+
+	return r < 0 ? r : proc_spool(dir_fd, "maps", text);
+}
+
 static int read_maps(struct worker *w, struct err *err)
 {
 	bool core = w->order.kinds & DUMP_CORE;
@@ -168,13 +174,14 @@ static int read_maps(struct worker *w, struct err *err)
 
 	w->flags_known = core && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
 					 FLAGS_FIRST_BYTES;
-	r = proc_maps_read(w->proc.dir_fd, w->flags_known, &w->before, err);
+	r = w->analyst_fd >= 0 || !w->flags_known ? read_text(w->proc.dir_fd, &w->before_text) : 0;
+	if (r == 0 && w->flags_known)
+		r = proc_maps_read(w->proc.dir_fd, true, &w->before, NULL);
+	else if (r == 0)
+		r = proc_maps_load(w->before_text.fd, NULL, NULL, &w->before);
 	if (r == 0 && w->before.count == 0)
 		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
-	if (r == 0 && w->analyst_fd >= 0 &&
-	    proc_file(w->proc.dir_fd, "maps", 256u << 20, &w->before_text, &w->before_len) < 0)
-		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
-	return r;
+	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
 }
 
 static int over_budget(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err)
@@ -385,33 +392,44 @@ static int frozen_fds(const struct worker *w, int *ret_mem, int *ret_pagemap, in
 	return *ret_mem;
 }
 
+static bool is_not_copied(void *arg, const struct proc_map *map)
+{
+	return !proc_maps_find(arg, map->start);
+}
+
+static bool is_among(void *arg, const struct proc_map *map)
+{
+	const struct proc_map *same = proc_maps_find(arg, map->start);
+
+	return same && same->start == map->start && same->end == map->end;
+}
+
 /* What the process has, had before the stop, and its copy lacks, was kept out of it. */
 static void find_dontfork(struct worker *w)
 {
+	CLEAN(fd) int fd = openat(w->proc.dir_fd, "maps", O_RDONLY | O_CLOEXEC);
 	struct proc_maps live = { 0 };
 
-	if (proc_maps_read(w->proc.dir_fd, false, &live, NULL) < 0)
+	if (fd < 0 || proc_maps_load(fd, is_not_copied, &w->frozen, &live) < 0)
 		return;
-	for (size_t i = 0; i < w->before.count; i++) {
-		struct proc_map *map = &w->before.map[i];
-		const struct proc_map *now = proc_maps_find(&live, map->start);
-
-		map->dontfork = now && now->start == map->start && now->end == map->end &&
-				!proc_maps_find(&w->frozen, map->start);
-	}
+	if (proc_maps_load(w->before_text.fd, is_among, &live, &w->before) < 0)
+		w->before = (struct proc_maps){ 0 };
+	for (size_t i = 0; i < w->before.count; i++)
+		w->before.map[i].dontfork = true;
 	proc_maps_free(&live);
 }
 
 static int read_frozen_maps(struct worker *w, struct err *err)
 {
+	bool flags = w->sink && !w->flags_known && !(w->order.kinds & DUMP_MINI);
 	int mem, pagemap, dir, r;
 
 	frozen_fds(w, &mem, &pagemap, &dir);
-	r = proc_file(dir, "maps", 256u << 20, &w->frozen_text, &w->frozen_len);
-	if (r == 0 && w->sink && !w->flags_known && !(w->order.kinds & DUMP_MINI))
-		r = proc_maps_read(dir, true, &w->frozen, NULL);
+	r = w->analyst_fd >= 0 ? read_text(dir, &w->frozen_text) : 0;
+	if (r == 0 && w->analyst_fd >= 0 && !flags)
+		r = proc_maps_load(w->frozen_text.fd, NULL, NULL, &w->frozen);
 	else if (r == 0)
-		r = proc_maps_parse(w->frozen_text, w->frozen_len, &w->frozen);
+		r = proc_maps_read(dir, flags, &w->frozen, NULL);
 	if (r == 0 && w->sink && !w->flags_known && w->result.method == METHOD_CLONE)
 		find_dontfork(w);
 	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
@@ -427,8 +445,7 @@ static int brief_analyst(struct worker *w, struct err *err)
 		return 0;
 	frozen_fds(w, &mem_fd, &pagemap, &dir);
 	mem = memory_of_fd(&mem_fd);
-	r = triage_write(&w->triage, &w->freeze, &mem, w->frozen_text, w->frozen_len, w->order.holder_tid, &capture,
-			 err);
+	r = triage_write(&w->triage, &w->freeze, &mem, &w->frozen, &w->frozen_text, w->order.holder_tid, &capture, err);
 	if (r == 0)
 		r = briefing_go(w->analyst_fd, w->order.pid, capture, w->result.method == METHOD_CLONE ? mem_fd : -1);
 	return r;
@@ -520,9 +537,9 @@ static int write_core(struct worker *w, struct err *err)
 		r = err_sys(err, -ENOMEM, "cannot put the core of process %d together", w->order.pid);
 	if (r == 0)
 		assemble_notes(&a, note.data, note.len + 1);
-	buf_done(&note);
 	if (r == 0)
 		r = core_write(&a.core, w->sink, &watch, err);
+	buf_done(&note);
 	flush_unread(w);
 	assembly_done(&a);
 	return r;
@@ -676,6 +693,23 @@ static int in_stop(struct worker *w, struct err *err)
 	return r < 0 ? r : analyst_r;
 }
 
+static bool has_flags(void *arg UNUSED, const struct proc_map *map)
+{
+	return map->dontdump || map->dontfork || map->wipeonfork || map->huge || map->device;
+}
+
+/* A full core needs the flags alone from here on; what has none is read again when it
+ * is asked for. */
+static void forget_maps(struct worker *w)
+{
+	if (!(w->order.kinds & DUMP_FULL))
+		return;
+	if (w->flags_known)
+		proc_maps_keep(&w->before, has_flags, NULL);
+	else
+		proc_maps_free(&w->before);
+}
+
 static int dump(struct worker *w, struct err *err)
 {
 	bool stacks = (w->order.kinds & DUMP_STACKS) || w->analyst_fd >= 0;
@@ -702,8 +736,7 @@ static int dump(struct worker *w, struct err *err)
 		 * for it, so that the stop need not. */
 		bool copy = w->clone && (w->order.kinds & DUMP_FULL) && w->core_code == 0;
 
-		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text, w->before_len,
-				 copy ? 0 : ANALYST_PREPARE_NS);
+		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text.fd, copy ? 0 : ANALYST_PREPARE_NS);
 		if (triage_look(&w->proc, &w->triage) < 0)
 			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	}
@@ -712,6 +745,8 @@ static int dump(struct worker *w, struct err *err)
 		leftover_note(w->journal_fd, &w->proc, &w->left); /* without one: told if it comes to that */
 	}
 	boost_prepare();
+	if (r == 0 && w->sink)
+		forget_maps(w);
 	/* Right before the stop: a thread attached to stands still at each signal it gets. */
 	if (r == 0)
 		r = freeze_seize(&w->freeze, 0, err);
@@ -777,6 +812,8 @@ static struct worker worker = {
 	.dir_fd = -1,
 	.analyst_fd = -1,
 	.journal_fd = -1,
+	.before_text.fd = -1,
+	.frozen_text.fd = -1,
 	.side = { .mem_fd = -1, .pagemap_fd = -1 },
 	.proc = { .pidfd = -1, .dir_fd = -1 },
 	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },

@@ -74,19 +74,20 @@ static inline bool play_prepare(struct play *p, int sock)
 	fds[n++] = play_text_fd(text, len);
 	for (size_t i = 0; i < maps.count && msg.file_count < ANALYST_FILES_MAX; i++) {
 		const struct proc_map *m = &maps.map[i];
+		const struct proc_file *file = proc_map_file(&maps, m);
 		int fd;
 
-		if (m->perms[2] != 'x' || m->name[0] != '/')
+		if (!m->executable || !m->path)
 			continue;
 		snprintf(path, sizeof(path), "/proc/%d/map_files/%lx-%lx", p->pid, m->start, m->end);
 		fd = open(path, O_RDONLY | O_CLOEXEC);
 		if (fd < 0) /* no root: by name */
-			fd = open(m->name, O_RDONLY | O_CLOEXEC);
+			fd = open(file->name, O_RDONLY | O_CLOEXEC);
 		if (fd < 0)
 			continue;
-		msg.file[msg.file_count++] = (struct analyst_file){ .dev_major = m->dev_major,
-								    .dev_minor = m->dev_minor,
-								    .inode = m->inode };
+		msg.file[msg.file_count++] = (struct analyst_file){ .dev_major = file->dev_major,
+								    .dev_minor = file->dev_minor,
+								    .inode = file->inode };
 		fds[n++] = fd;
 	}
 	if (play_send(sock, &msg, fds, n) < 0)

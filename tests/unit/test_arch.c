@@ -231,7 +231,7 @@ static void test_site(void **state)
 	found.call_ret++;
 	assert_false(arch_site_holds(&found, &mem));
 	for (size_t i = 0; i < maps.count; i++)
-		maps.map[i].perms[2] = '-';
+		maps.map[i].executable = false;
 	assert_int_equal(arch_site_find(&maps, &mem, &found, &missing), -ENOENT);
 	assert_non_null(strstr(missing, "syscall; ret"));
 	proc_maps_free(&maps);

@@ -72,7 +72,7 @@ static int go_on(void *arg, uint64_t done, struct err *err)
 }
 
 /* Writes the core into a folder of its own; maps the file. */
-static const uint8_t *write_core(const struct core *core, size_t *ret_len, int stop)
+static const uint8_t *write_core(struct core *core, size_t *ret_len, int stop)
 {
 	struct core_watch watch = { .unread = count_unread, .go_on = go_on, .arg = stop ? &stop : NULL };
 	char dir[] = "/tmp/test_core.XXXXXX";
@@ -138,22 +138,43 @@ static size_t read_notes(const uint8_t *p, size_t len, struct note *note, size_t
 	return n;
 }
 
+/* What the notes of a core are made of. */
+struct given {
+	struct core_process process;
+	struct core_thread thread[2];
+	struct proc_maps maps;
+	const uint64_t *auxv;
+	size_t auxv_len;
+	const char *text;
+};
+
+static int give(void *arg, struct core_notes *notes)
+{
+	const struct given *g = arg;
+
+	core_add_thread(notes, &g->process, &g->thread[0]);
+	core_add_process(notes, &g->process, g->auxv, g->auxv_len, &g->maps);
+	core_add_text(notes, g->text, strlen(g->text) + 1);
+	core_add_thread(notes, &g->process, &g->thread[1]);
+	return 0;
+}
+
+static int give_text(void *arg, struct core_notes *notes)
+{
+	core_add_text(notes, arg, strlen(arg) + 1);
+	return 0;
+}
+
 static void test_layout(void **state)
 {
-	struct proc_map map[2] = {
-		{ .start = BASE, .end = BASE + PAGES * PAGE_BYTES, .name = "" },
-		{ .start = 0x7f0000000000, .end = 0x7f0000002000, .offset = 0x3000, .inode = 5, .name = "/lib/x.so" }
-	};
-	struct proc_maps maps = { .map = map, .count = 2 };
-	struct core_process process = {
-		.pid = 41, .ppid = 7, .uid = 33, .state = 'S', .comm = "nginx", .args = "nginx: worker"
+	static const char maps[] = "10000000-10010000 rw-p 00000000 00:00 0\n"
+				   "7f0000000000-7f0000002000 r--p 00003000 08:01 5 /lib/x.so\n";
+	struct given given = {
+		.process = { .pid = 41, .ppid = 7, .uid = 33, .state = 'S', .comm = "nginx", .args = "nginx: worker" },
+		.text = "rule: slow",
 	};
 	struct user_regs_struct first = { .rip = 0x1234, .rsp = 0x5678, .orig_rax = 232 }, second = { .rip = 1 };
 	static uint8_t xstate[2688] = { 0xaa };
-	struct core_thread threads[2] = {
-		{ .tid = 43, .regs = &first, .xstate = xstate, .xstate_len = sizeof(xstate) },
-		{ .tid = 41, .regs = &second },
-	};
 	struct core_segment segments[3] = {
 		{ .start = BASE,
 		  .end = BASE + PAGES * PAGE_BYTES,
@@ -180,10 +201,14 @@ static void test_layout(void **state)
 
 	(void)state;
 	core_init(&core);
-	core_add_thread(&core, &process, &threads[0]);
-	core_add_process(&core, &process, auxv, sizeof(auxv), &maps);
-	core_add_text(&core, "rule: slow", 11);
-	core_add_thread(&core, &process, &threads[1]);
+	given.thread[0] =
+		(struct core_thread){ .tid = 43, .regs = &first, .xstate = xstate, .xstate_len = sizeof(xstate) };
+	given.thread[1] = (struct core_thread){ .tid = 41, .regs = &second };
+	given.auxv = auxv;
+	given.auxv_len = sizeof(auxv);
+	assert_int_equal(proc_maps_parse(maps, strlen(maps), &given.maps), 0);
+	core.notes = give;
+	core.notes_arg = &given;
 	for (size_t i = 0; i < ARRAY_LEN(segments); i++)
 		assert_int_equal(core_add_segment(&core, &segments[i]), 0);
 	file = write_core(&core, &len, 0);
@@ -250,6 +275,7 @@ static void test_layout(void **state)
 	assert_true(asked >= 1);
 	munmap((void *)file, len);
 	core_done(&core);
+	proc_maps_free(&given.maps);
 }
 
 /* More segments than e_phnum can say: their number stands in section header 0. */
@@ -265,7 +291,8 @@ static void test_many_segments(void **state)
 
 	(void)state;
 	core_init(&core);
-	core_add_text(&core, "x", 2);
+	core.notes = give_text;
+	core.notes_arg = "x";
 	for (uint32_t i = 0; i < many; i++) {
 		struct core_segment seg = { .start = BASE + i * 2ull * PAGE_BYTES, .source = &fake };
 
@@ -336,21 +363,22 @@ static void test_contents(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		struct proc_map map = { .start = BASE,
-					.end = BASE + PAGE_BYTES,
-					.inode = rows[i].inode,
-					.name = (char *)rows[i].name,
-					.dontdump = rows[i].dontdump,
-					.huge = rows[i].huge };
 		const char *why = NULL;
+		struct proc_maps maps;
 		enum contents got;
+		char line[128];
 
-		strcpy(map.perms, rows[i].perms);
-		got = contents_of(&map, rows[i].filter, rows[i].changed, rows[i].elf, &why);
+		snprintf(line, sizeof(line), "1000-2000 %s 0 8:1 %llu %s\n", rows[i].perms,
+			 (unsigned long long)rows[i].inode, rows[i].name);
+		assert_int_equal(proc_maps_parse(line, strlen(line), &maps), 0);
+		maps.map[0].dontdump = rows[i].dontdump;
+		maps.map[0].huge = rows[i].huge;
+		got = contents_of(&maps.map[0], rows[i].filter, rows[i].changed, rows[i].elf, &why);
 		if (got != rows[i].want)
 			print_error("row %zu: %s %s\n", i, rows[i].perms, rows[i].name);
 		assert_int_equal(got, rows[i].want);
 		assert_int_equal(why != NULL, got == CONTENTS_OMIT);
+		proc_maps_free(&maps);
 	}
 }
 

@@ -104,11 +104,11 @@ static void maps_of_ours(void **state UNUSED)
 	assert_int_equal(map->end, map->start + page);
 	assert_true(map->dontdump);
 	assert_false(map->dontfork);
-	assert_string_equal(map->name, "");
+	assert_string_equal(proc_map_name(&maps, map), "");
 	map = proc_maps_find(&maps, (uint64_t)(uintptr_t)&maps_of_ours);
 	assert_non_null(map);
-	assert_non_null(strstr(map->name, program_invocation_short_name));
-	assert_true(map->inode != 0);
+	assert_non_null(strstr(proc_map_name(&maps, map), program_invocation_short_name));
+	assert_true(map->inode && map->path && proc_map_file(&maps, map)->inode != 0);
 	assert_null(proc_maps_find(&maps, 0));
 	assert_null(proc_maps_find(&maps, ~0ull));
 	proc_maps_free(&maps);
@@ -123,6 +123,7 @@ static int parse(const char *text, struct proc_maps *maps)
 
 static void maps_text(void **state UNUSED)
 {
+	const struct proc_file *file;
 	struct proc_maps maps;
 
 	assert_int_equal(parse("00400000-00452000 r-xp 00001000 08:02 173521      /usr/bin/a b (deleted)\n"
@@ -135,13 +136,19 @@ static void maps_text(void **state UNUSED)
 	assert_int_equal(maps.map[0].start, 0x400000);
 	assert_int_equal(maps.map[0].end, 0x452000);
 	assert_int_equal(maps.map[0].offset, 0x1000);
-	assert_int_equal(maps.map[0].dev_major, 8);
-	assert_int_equal(maps.map[0].dev_minor, 2);
-	assert_int_equal(maps.map[0].inode, 173521);
-	assert_string_equal(maps.map[0].perms, "r-xp");
-	assert_string_equal(maps.map[0].name, "/usr/bin/a b (deleted)");
-	assert_string_equal(maps.map[1].name, "");
-	assert_string_equal(maps.map[3].name, "[vsyscall]");
+	file = proc_map_file(&maps, &maps.map[0]);
+	assert_int_equal(file->dev_major, 8);
+	assert_int_equal(file->dev_minor, 2);
+	assert_int_equal(file->inode, 173521);
+	assert_string_equal(file->name, "/usr/bin/a b (deleted)");
+	assert_true(maps.map[0].readable && !maps.map[0].writable && maps.map[0].executable && !maps.map[0].shared);
+	assert_true(maps.map[0].inode && maps.map[0].path && maps.map[0].deleted);
+	assert_string_equal(proc_map_name(&maps, &maps.map[1]), "");
+	assert_true(!maps.map[1].inode && !maps.map[1].path && maps.map[1].kind == PROC_MAP_PLAIN);
+	assert_string_equal(proc_map_name(&maps, &maps.map[2]), "/dev/zero\\012x");
+	assert_true(maps.map[2].shared && !maps.map[2].deleted);
+	assert_string_equal(proc_map_name(&maps, &maps.map[3]), "[vsyscall]");
+	assert_int_equal(maps.map[3].kind, PROC_MAP_KERNEL);
 	assert_ptr_equal(proc_maps_find(&maps, 0x451fff), &maps.map[0]);
 	assert_null(proc_maps_find(&maps, 0x452000));
 	proc_maps_free(&maps);

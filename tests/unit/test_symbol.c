@@ -29,10 +29,11 @@ static void add_files(struct world *w)
 {
 	for (size_t i = 0; i < w->maps.count; i++) {
 		const struct proc_map *m = &w->maps.map[i];
-		int fd = m->perms[2] == 'x' && m->name[0] == '/' ? open(m->name, O_RDONLY | O_CLOEXEC) : -1;
+		const struct proc_file *f = proc_map_file(&w->maps, m);
+		int fd = m->executable && m->path ? open(f->name, O_RDONLY | O_CLOEXEC) : -1;
 
 		if (fd >= 0)
-			assert_int_equal(images_add_file(w->images, m->dev_major, m->dev_minor, m->inode, fd), 0);
+			assert_int_equal(images_add_file(w->images, f->dev_major, f->dev_minor, f->inode, fd), 0);
 	}
 }
 
@@ -156,7 +157,7 @@ static void test_maps_that_lie(void **state UNUSED)
 	assert_int_equal(proc_maps_parse(twice, 2 * len, &lies), 0);
 	/* and each file once more where its neighbour is */
 	for (size_t i = 1; i < lies.count; i++) {
-		if (i % 3 == 0 && lies.map[i].perms[2] == 'x')
+		if (i % 3 == 0 && lies.map[i].executable)
 			lies.map[i].start = lies.map[i - 1].start;
 		if (i % 5 == 0)
 			lies.map[i].offset += 4096;
