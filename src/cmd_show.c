@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* The verbs that read the store: list, show, report, open, rm. Rejected: a pager and
- * colours (pipes do that). Trap: while gdb has the terminal its Ctrl-C comes to us
- * too, and we must live to remove the core that was unpacked for it. */
-#include "child.h"
+/* The verbs that read the store: list, show, report, rm. Rejected: a pager and colours
+ * (pipes do that). */
 #include "cmd.h"
 #include "facts.h"
 #include "log.h"
@@ -11,7 +9,6 @@
 #include "store.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -343,146 +340,6 @@ int cmd_report(int argc, char **argv)
 	if (render(incident, report_format_find(format ? format : "html"), &out, &code) == 0)
 		code = output ? put_file(output, &out) : put(&out);
 	buf_done(&out);
-	incident_free(incident);
-	return code;
-}
-
-/* --- open --- */
-
-/* A program on PATH as an absolute path; false: there is none. */
-static bool find_program(const char *name, char *path, size_t size)
-{
-	const char *dirs = getenv("PATH");
-
-	for (const char *at = dirs ? dirs : "/usr/local/bin:/usr/bin:/bin"; *at;) {
-		size_t len = strcspn(at, ":");
-
-		snprintf(path, size, "%.*s/%s", (int)len, at, name);
-		if (at[0] == '/' && access(path, X_OK) == 0)
-			return true;
-		at += len;
-		at += *at == ':';
-	}
-	return false;
-}
-
-static int run(const char *path, char *const *run_argv, const struct child_fd *fds, size_t fd_count)
-{
-	const struct child_spec spec = {
-		.path = path, .argv = run_argv, .fds = fds, .fd_count = fd_count, .inherit_env = true, .keep_stdio = true
-	};
-	struct child child;
-	struct err err;
-	int r = child_start(&spec, &child, &err);
-
-	return r < 0 ? fail(r, &err) : child_reap(&child, true);
-}
-
-/* 'core.zst' beside itself under a hidden name of our own. */
-static int unpack(int dir_fd, const char *name, char *temp, size_t size)
-{
-	char program[4096], arg[] = "zstd", decompress[] = "-dcq", sparse[] = "--sparse";
-	char *const unpack_argv[] = { arg, decompress, sparse, NULL };
-	struct child_fd fds[2];
-	CLEAN(fd) int from = -1;
-	CLEAN(fd) int to = -1;
-	int code;
-
-	if (!find_program("zstd", program, sizeof(program))) {
-		log_error("the core is compressed and there is no zstd here: 'apt install zstd'");
-		return EXIT_REFUSED;
-	}
-	from = openat(dir_fd, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (from < 0) {
-		log_error("cannot open core '%s': %s", name, strerror(errno));
-		return exit_code_of(-errno);
-	}
-	snprintf(temp, size, ".core-%d", getpid());
-	to = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (to < 0) {
-		log_error("cannot unpack the core beside itself: %s", strerror(errno));
-		temp[0] = '\0';
-		return EXIT_REFUSED;
-	}
-	fds[0] = (struct child_fd){ from, 0 };
-	fds[1] = (struct child_fd){ to, 1 };
-	log_note("unpacking '%s' ...", name);
-	code = run(program, unpack_argv, fds, ARRAY_LEN(fds));
-	if (code == 0)
-		return EXIT_DONE;
-	log_error("zstd could not unpack '%s' (exit code %d): is there room for it?", name, code);
-	return EXIT_REFUSED;
-}
-
-static bool ends_with(const char *text, const char *end)
-{
-	size_t len = strlen(text), n = strlen(end);
-
-	return len > n && !strcmp(text + len - n, end);
-}
-
-static int debug(const struct incident *incident, int dir_fd, const char *path)
-{
-	char program[4096], temp[64] = "", arg[] = "gdb", quiet[] = "-q", core_flag[] = "-c";
-	const char *core = incident->capture.core_file;
-	char *exe = incident->process.exe, *core_path = NULL;
-	int code;
-
-	if (!find_program("gdb", program, sizeof(program))) {
-		log_error("there is no gdb here: 'apt install gdb'; the core is '%s/%s'", path, core);
-		return EXIT_REFUSED;
-	}
-	/* one of another root or host would only mislead */
-	if (exe && (exe[0] != '/' || access(exe, R_OK) < 0))
-		exe = NULL;
-	if (!exe)
-		log_note("the program '%s' is not here: symbols will be missing",
-			 incident->process.exe ? incident->process.exe : "?");
-	code = ends_with(core, ".zst") ? unpack(dir_fd, core, temp, sizeof(temp)) : EXIT_DONE;
-	if (code == EXIT_DONE) {
-		text_setf(&core_path, "%s/%s", path, temp[0] ? temp : core);
-		char *const gdb_argv[] = { arg, quiet, core_flag, core_path, exe, NULL };
-
-		code = run(program, gdb_argv, NULL, 0);
-		free(core_path);
-	}
-	if (temp[0])
-		unlinkat(dir_fd, temp, 0);
-	return code;
-}
-
-int cmd_open(int argc, char **argv)
-{
-	static const int held[] = { SIGINT, SIGQUIT, SIGTERM, SIGHUP };
-	CLEAN(free) char *path = NULL;
-	struct command_line line;
-	struct incident *incident;
-	struct store *store;
-	int r, code = begin("open", argc, argv, 1, 1, &line);
-	CLEAN(fd) int dir_fd = -1;
-	struct err err;
-
-	if (code == VERB_GO_ON)
-		code = open_store(&line, &store);
-	if (code != VERB_GO_ON)
-		return code;
-	r = store_load(store, line.rest[0], &incident, NULL, &err);
-	if (r == 0) {
-		r = store_find(store, incident->id, &dir_fd, &path, &err);
-		if (r < 0)
-			incident_free(incident);
-	}
-	store_free(store);
-	if (r < 0)
-		return fail(r, &err);
-	if (!incident->capture.core_file) {
-		log_error("incident %s has no core: the rule must ask for one (--capture mini or full)", incident->id);
-		code = EXIT_NOTHING;
-	} else {
-		for (size_t n = 0; n < ARRAY_LEN(held); n++)
-			signal(held[n], SIG_IGN);
-		code = debug(incident, dir_fd, path);
-	}
 	incident_free(incident);
 	return code;
 }

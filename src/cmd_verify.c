@@ -63,10 +63,10 @@ static void add_verdict(struct buf *out, const char *path, const struct verify_r
 	if (r->pid)
 		buf_addf(&line, " of process %d '%s'", r->pid, r->process);
 	buf_addf(&line, ", %llu thread%s, %s of memory: ", (unsigned long long)r->threads, word_plural(r->threads),
-		 word_bytes(r->memory).s);
+		 word_bytes(r->data).s);
 	buf_adds(&line, r->of_level[VERIFY_DAMAGED] ? "damaged" : whole(r) ? "whole" : "not whole");
 	if (here)
-		buf_addf(&line, "; %zu of its files %s not on this machine", here, here == 1 ? "is" : "are");
+		buf_addf(&line, "; %zu of the files it needs %s not here", here, here == 1 ? "is" : "are");
 	add_wrapped(out, "", line.data ? line.data : "", 2);
 	buf_done(&line);
 }
@@ -79,6 +79,8 @@ static void add_making(struct buf *out, const struct verify_report *r)
 	buf_init(&line, 65536);
 	if (!strcmp(r->method, "clone"))
 		buf_addf(&line, "from a copy, the process stood still for %.1f ms; ", ns_to_ms(r->pause_ns));
+	else if (!strcmp(r->method, "stop") && r->pause_ns)
+		buf_addf(&line, "copied in a stop of %.1f ms; ", ns_to_ms(r->pause_ns));
 	else if (!strcmp(r->method, "stop"))
 		buf_adds(&line, "the process stood still while it was written; ");
 	buf_addf(&line, "%llu segment%s, %s left in files, %llu librar%s; %s", (unsigned long long)r->segments,
@@ -119,6 +121,7 @@ static void add_json(struct buf *out, const char *path, const struct verify_repo
 		{ "segments", r->segments },
 		{ "bytes", r->bytes },
 		{ "memory_bytes", r->memory },
+		{ "data_bytes", r->data },
 		{ "in_files_bytes", r->in_files },
 		{ "libraries", r->libraries },
 		{ "omitted", r->omitted },

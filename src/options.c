@@ -92,6 +92,7 @@ const struct option_row option_rows[] = {
 	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false,
 	  "stop waiting for slow requests after N seconds (default 20)" },
 	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
+	{ "debugger", 0, TYPE_CHOICE, "NAME", "gdb|lldb|eu-stack", VERB_OPEN, false, "to use (default gdb)" },
 	{ "quick", 0, TYPE_FLAG, NULL, NULL, VERB_VERIFY, false,
 	  "do not decompress all of it: checksums of its data are not compared" },
 	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },

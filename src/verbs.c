@@ -40,7 +40,11 @@ const struct verb verbs[] = {
 	  "  reqtrap show last\n  reqtrap show 7f3a --json\n" },
 	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,
 	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
-	{ "open", "ID", "Open an incident's core in gdb.", VERB_OPEN, cmd_open, ID_DETAILS, "  reqtrap open last\n" },
+	{ "open", "ID|CORE", "Open an incident's core, or any, in a debugger.", VERB_OPEN, cmd_open,
+	  ID_DETAILS "CORE is the path of a core file. A compressed one is unpacked beside itself\n"
+		     "(else in $TMPDIR or /var/tmp) into a file without a name: it is gone when the\n"
+		     "debugger ends. The program is handed over if that very build of it is here.\n",
+	  "  reqtrap open last\n  reqtrap open /var/tmp/nginx.core.zst --debugger lldb\n" },
 	{ "verify", "CORE...", "Check a core: is it sound, and what is missing in it.", VERB_VERIFY, cmd_verify,
 	  "CORE is a core file of anybody's, plain or zstd. Pages that a file still holds\n"
 	  "are not missing. 'here' is a file that this machine lacks, or has another build\n"

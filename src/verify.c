@@ -151,6 +151,7 @@ static void one_segment(struct verify *v, const Elf64_Phdr *p, uint64_t *end)
 		return;
 	v->report->segments++;
 	v->report->memory += p->p_memsz;
+	v->report->data += MIN(p->p_filesz, rest);
 	if (p->p_memsz > UINT64_MAX - p->p_vaddr) {
 		count(&v->segment[OVERFLOW], p->p_vaddr);
 		return;

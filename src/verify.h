@@ -35,6 +35,7 @@ struct verify_report {
 	uint64_t segments;  /* with memory */
 	uint64_t bytes;	    /* of the core, not compressed */
 	uint64_t memory;    /* bytes of memory that it speaks of */
+	uint64_t data;	    /* bytes of them that it has, zeros counted */
 	uint64_t in_files;  /* of them, left to the files they came from */
 	uint64_t libraries; /* that the program had loaded */
 	uint64_t omitted;   /* ranges that it says it leaves out */

@@ -498,7 +498,7 @@ static void make_note(const struct worker *w, struct buf *note)
 	}
 	buf_addf(note, "kind: %s\n", w->order.kinds & DUMP_MINI ? "mini" : "full");
 	buf_addf(note, "method: %s\n", result->method == METHOD_CLONE ? "clone" : "stop");
-	if (result->method == METHOD_CLONE)
+	if (result->pause_ns) /* not yet over otherwise */
 		buf_addf(note, "pause_ns: %llu\n", (unsigned long long)result->pause_ns);
 	if (result->why_not_clone[0])
 		buf_addf(note, "no_clone: %s\n", result->why_not_clone);
