@@ -311,6 +311,11 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 
 			if (thread->stopped || thread->gone)
 				continue;
+			/* Thousands of threads take their time: most of them stand still by now. */
+			if (pass && settle(thread, 0) == 0)
+				r = take(freeze, thread, err);
+			if (thread->stopped || thread->gone || r < 0)
+				continue;
 			if (pass == 2 && thread_state(freeze, thread->tid) == 'D')
 				continue;
 			if (pass)

@@ -28,10 +28,11 @@
 #define FLAGS_FIRST_BYTES (128ull << 20)
 #define STOP_BASE_NS (300 * NSEC_PER_USEC) /* stop and go, without a copy */
 #define STOP_THREAD_NS (20 * NSEC_PER_USEC)
-#define MINI_THREAD_NS (15 * NSEC_PER_USEC) /* its stack copied */
-#define MINI_NS (20 * NSEC_PER_MSEC)	    /* for references, where no budget says more */
-#define MINI_MAPS 4096			    /* more are read when the process runs again */
-#define STOP_WAIT_NS (100 * NSEC_PER_MSEC)  /* for threads to stop, where no budget says less */
+#define MINI_THREAD_NS (15 * NSEC_PER_USEC)	  /* its stack copied */
+#define MINI_NS (20 * NSEC_PER_MSEC)		  /* for references, where no budget says more */
+#define MINI_MAPS 4096				  /* more are read when the process runs again */
+#define STOP_WAIT_NS (100 * NSEC_PER_MSEC)	  /* for threads to stop, where no budget says less ... */
+#define STOP_WAIT_THREAD_NS (100 * NSEC_PER_USEC) /* ... and for each of them */
 #define WATCHDOG_NS NSEC_PER_SEC
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
@@ -318,6 +319,11 @@ static void let_go(struct worker *w)
 	w->result.pause_ns += w->freeze.thaw_ns - w->freeze.stop_ns;
 }
 
+static uint64_t stop_wait(const struct worker *w)
+{
+	return STOP_WAIT_NS + w->status.threads * STOP_WAIT_THREAD_NS;
+}
+
 static uint64_t longest_stop(const struct worker *w)
 {
 	uint64_t budget = w->order.pause_budget_ns;
@@ -326,7 +332,7 @@ static uint64_t longest_stop(const struct worker *w)
 		return 0; /* as long as it takes: that was asked for */
 	if (w->sink && w->clone)
 		budget = MAX(budget, 4 * w->cost.clone_ns);
-	return MAX(budget, STOP_WAIT_NS) + WATCHDOG_NS;
+	return MAX(budget, stop_wait(w)) + WATCHDOG_NS;
 }
 
 /* In the stop: the clone. Falls back to stop-and-copy where that is allowed. */
@@ -363,7 +369,7 @@ static int make_copy(struct worker *w, struct err *err)
 
 static int stop(struct worker *w, struct err *err)
 {
-	uint64_t budget = w->order.pause_budget_ns, wait_ns = budget ? MIN(budget, STOP_WAIT_NS) : STOP_WAIT_NS;
+	uint64_t budget = w->order.pause_budget_ns, wait_ns = budget ? MIN(budget, stop_wait(w)) : stop_wait(w);
 	struct dump_result *result = &w->result;
 	int r;
 
