@@ -463,6 +463,12 @@ static int copy_died(const struct worker *w, struct err *err)
 		       w->order.pid);
 }
 
+/* Its memory is gone a moment before it is seen to be dead. */
+static bool copy_lost(const struct worker *w, int code)
+{
+	return code == -ESRCH || !snapshot_alive(&w->snapshot);
+}
+
 static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 {
 	struct worker *w = arg;
@@ -605,14 +611,14 @@ static int after_clone(struct worker *w, struct err *err)
 	if (r == 0)
 		r = read_frozen_maps(w, err);
 	if (r < 0)
-		return snapshot_alive(&w->snapshot) ? r : copy_died(w, err);
+		return copy_lost(w, r) ? copy_died(w, err) : r;
 	go_ns = now_ns();
 	r = brief_analyst(w, err);
 	if (r < 0)
 		briefing_failed(w->analyst_fd, w->order.pid, err->text);
 	r = write_core(w, &w->core_err);
 	if (r < 0)
-		no_core(w, snapshot_alive(&w->snapshot) ? r : copy_died(w, &w->core_err));
+		no_core(w, copy_lost(w, r) ? copy_died(w, &w->core_err) : r);
 	if (!proc_alive(&w->proc))
 		go_ns = 0; /* its successor waits for what the copy holds */
 	briefing_wait(w->analyst_fd, go_ns + (go_ns ? ANALYST_COPY_NS : 0));
