@@ -505,7 +505,6 @@ struct follow {
 static int follow_page(struct mini *m, const struct follow *f, uint64_t page)
 {
 	const struct proc_map *map = m->last;
-	uint64_t start, end;
 	bool full = false;
 	size_t i;
 	int64_t n;
@@ -521,8 +520,7 @@ static int follow_page(struct mini *m, const struct follow *f, uint64_t page)
 	if (i < f->sure && m->run[i].start <= page)
 		return 0;
 	if (full || m->refs_bytes >= m->refs_max) {
-		if (pages_next(&m->pages, PAGES_ANY, page, page + PAGE_BYTES, &start, &end) == 1)
-			m->left[map - m->maps->map]++;
+		m->left[map - m->maps->map]++;
 		return 0;
 	}
 	n = copy(m, page, page + PAGE_BYTES, OFF_REF);

@@ -359,6 +359,13 @@ static void test_contents(void **state)
 		{ "r-xp", "[vdso]", 0, true, false, false, false, 0, CONTENTS_WHOLE },
 		{ "r--p", "[vvar]", 0, true, false, false, false, FILTER_DEFAULT, CONTENTS_SKIP },
 		{ "--xp", "[vsyscall]", 0, false, false, false, false, FILTER_DEFAULT, CONTENTS_SKIP },
+		{ "rw-p", "", 0, true, false, true, false, FILTER_EVERYTHING, CONTENTS_WHOLE },
+		{ "r-xp", "/lib/x.so", 9, false, false, false, false, FILTER_EVERYTHING, CONTENTS_WHOLE },
+		{ "rw-s", "/tmp/file", 9, false, false, false, false, FILTER_EVERYTHING, CONTENTS_WHOLE },
+		{ "rw-s", "/anon_hugepage (deleted)", 9, false, true, true, false, FILTER_EVERYTHING, CONTENTS_WHOLE },
+		{ "r--p", "[vvar]", 0, true, false, false, false, FILTER_EVERYTHING, CONTENTS_SKIP },
+		{ "rw-s", "/dev/dri/card0 device", 9, true, false, false, false, FILTER_EVERYTHING, CONTENTS_OMIT },
+		{ "rw-s", "/dev/dri/card0 device", 9, true, false, false, false, FILTER_DEFAULT, CONTENTS_OMIT },
 	};
 
 	(void)state;
@@ -373,6 +380,7 @@ static void test_contents(void **state)
 		assert_int_equal(proc_maps_parse(line, strlen(line), &maps), 0);
 		maps.map[0].dontdump = rows[i].dontdump;
 		maps.map[0].huge = rows[i].huge;
+		maps.map[0].device = strstr(rows[i].name, "device") != NULL;
 		got = contents_of(&maps.map[0], rows[i].filter, rows[i].changed, rows[i].elf, &why);
 		if (got != rows[i].want)
 			print_error("row %zu: %s %s\n", i, rows[i].perms, rows[i].name);
