@@ -11,18 +11,27 @@
 
 struct side_run {
 	uint64_t start, end;
-	size_t off; /* in the copy */
+	uint64_t off; /* in the copy */
 };
 
 struct side_range {
 	uint64_t start, end;
-	bool wanted; /* to be copied in the stop */
-	bool copied; /* ... and it was, whole */
-	int file_fd; /* shared memory as a file; -1: read through the page tables */
 	uint64_t file_off;
+	int file_fd;	 /* of those that are held open */
+	bool file : 1;	 /* a file, or shared memory as one; else read through the page tables */
+	bool wanted : 1; /* to be copied in the stop */
+	bool copied : 1; /* ... and it was, whole: 'runs' from 'run' on */
+	uint32_t run, runs;
+};
+
+/* One source for all: there may be as many ranges as mappings. */
+struct side_ranges {
 	struct side *side;
-	struct side_run *run; /* of the copy */
-	size_t run_count, run_cap;
+	struct side_range *range; /* owned; ascending */
+	size_t count, cap;
+	size_t last;	/* found */
+	int file_fd;	/* of a range whose file is not held open, opened when it was read */
+	size_t file_at; /* that range */
 	struct core_source source;
 };
 
@@ -30,10 +39,13 @@ struct side {
 	int mem_fd, pagemap_fd; /* of the live process; owned */
 	int dir_fd;		/* /proc/PID, the caller's */
 	struct pages_cache pages;
-	struct side_range **range;
-	size_t count, cap;
-	uint8_t *copy;
-	size_t copy_len, copy_cap;
+	struct side_ranges planned, late; /* what was known before the stop, and what came after it */
+	size_t held;			  /* files */
+	struct side_run *run;		  /* of the copy; owned */
+	size_t run_count, run_cap;
+	struct spool copy; /* not in our memory */
+	uint64_t copy_cap;
+	uint8_t *chunk; /* owned */
 };
 
 /* Opens the process's memory. Copies nothing, stops nothing. */
@@ -42,10 +54,11 @@ void side_close(struct side *side);
 
 /* Before the stop: a range of 'map' that will be needed; decides if it will be copied. */
 int side_add(struct side *side, const struct proc_map *map);
-int side_reserve(struct side *side); /* memory for the copies, touched */
+int side_reserve(struct side *side); /* room for the copies */
 void side_copy(struct side *side);   /* in the stop; what does not fit stays live */
 
-/* The source of exactly this range; made live if it was not planned. NULL: no memory. */
+/* The source of exactly this range; made live if it was not planned. To be asked for in
+ * ascending order. NULL: no memory. */
 const struct core_source *side_source(struct side *side, const struct proc_map *map, bool *ret_live);
 
 /* A private mapping of a file that the process has not changed: its data is read from

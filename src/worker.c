@@ -826,7 +826,7 @@ static struct worker worker = {
 	.journal_fd = -1,
 	.before_text.fd = -1,
 	.frozen_text.fd = -1,
-	.side = { .mem_fd = -1, .pagemap_fd = -1 },
+	.side = { .mem_fd = -1, .pagemap_fd = -1, .copy.fd = -1 },
 	.proc = { .pidfd = -1, .dir_fd = -1 },
 	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
 };

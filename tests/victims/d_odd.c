@@ -140,6 +140,18 @@ static void maps(int n)
 	wait_for_ever();
 }
 
+/* N shared mappings of a page each, no two of them neighbours; the page's number in each. */
+static void shared(int n)
+{
+	for (int i = 0; i < n; i++) {
+		uint8_t *p = map(3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS);
+
+		memset(p, i % 255 + 1, PAGE);
+		munmap(p + PAGE, 2 * PAGE);
+	}
+	wait_for_ever();
+}
+
 /* Every kind of memory that a clone treats in its own way, each with its own bytes. */
 static void ranges(int mib)
 {
@@ -274,7 +286,7 @@ int main(int argc, char **argv)
 		{ "threads", threads },		{ "vfork", with_vfork },    { "seccomp", with_seccomp },
 		{ "nproc", no_more_processes }, { "maps", maps },	    { "ranges", ranges },
 		{ "sparse", sparse },		{ "coroutine", coroutine }, { "deep", deep },
-		{ "leader", leader_gone },	{ "storm", storm },
+		{ "leader", leader_gone },	{ "storm", storm },	    { "shared", shared },
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(kinds) / sizeof(*kinds); i++) {
