@@ -304,7 +304,8 @@ static int plan_core(struct worker *w, struct err *err)
 					   .max_bytes = w->order.max_bytes,
 					   .free_bytes = w->order.free_bytes,
 					   .free_percent = w->order.free_percent,
-					   .rate = w->order.rate },
+					   .rate = w->order.rate,
+					   .urgent = !w->clone },
 		      &w->sink, err);
 	if (r == 0)
 		sink_cancel_when(w->sink, cancel_asked);

@@ -1,24 +1,95 @@
 // SPDX-License-Identifier: MIT
-/* A sink's file is whole or absent, in every mode and after every failure. */
+/* A sink's file is whole or absent, in every mode and after every failure; compressed it
+ * is what zstd and seek.h read, frame by frame. */
+#include "ktime.h"
+#include "seek.h"
 #include "sink.h"
 
+#include <dlfcn.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <zstd.h>
 
 #include <cmocka.h>
 
+#define MIB (1u << 20)
+
+#ifdef __SANITIZE_ADDRESS__
+#define SANITIZED 1
+#else
+#define SANITIZED 0
+#endif
+
 static char dir[64];
 static int dir_fd = -1;
+
+/* What the system is made to answer. */
+static struct {
+	bool no_thread;
+	unsigned int odd_writes; /* every so many-th is interrupted, the next one is short */
+	uint64_t disk_bytes;	 /* size of the disk that is played; 0: the real one */
+	uint64_t disk_free;
+	unsigned int writes, looks;
+	uint64_t put;
+} fake;
+
+/* The next one of this name, past the ones below. */
+static void *real(const char *name)
+{
+	void *found = dlsym(RTLD_NEXT, name);
+
+	assert_non_null(found);
+	return found;
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	int (*next)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) = real("pthread_create");
+
+	return fake.no_thread ? EAGAIN : next(thread, attr, start, arg);
+}
+
+ssize_t pwrite(int fd, const void *buf, size_t len, off_t off)
+{
+	ssize_t (*next)(int, const void *, size_t, off_t) = real("pwrite64");
+	ssize_t n;
+
+	fake.writes++;
+	if (fake.odd_writes && fake.writes % fake.odd_writes == 0) {
+		errno = EINTR;
+		return -1;
+	}
+	n = next(fd, buf, fake.odd_writes && fake.writes % fake.odd_writes == 1 ? (len + 2) / 3 : len, off);
+	fake.put += n > 0 ? (uint64_t)n : 0;
+	return n;
+}
+
+int fstatvfs(int fd, struct statvfs *st)
+{
+	int (*next)(int, struct statvfs *) = real("fstatvfs64");
+	int r = next(fd, st);
+
+	fake.looks++;
+	if (r == 0 && fake.disk_bytes) {
+		st->f_frsize = 4096;
+		st->f_blocks = fake.disk_bytes / 4096;
+		st->f_bavail = (fake.disk_free - MIN(fake.put, fake.disk_free)) / 4096;
+	}
+	return r;
+}
 
 static int set_up(void **state)
 {
 	(void)state;
+	memset(&fake, 0, sizeof(fake));
 	snprintf(dir, sizeof(dir), "/tmp/test_sink.XXXXXX");
 	assert_non_null(mkdtemp(dir));
 	dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
@@ -293,6 +364,344 @@ static void test_refused_write(void **state)
 	signal(SIGXFSZ, SIG_DFL);
 }
 
+static uint32_t random32(uint64_t *x)
+{
+	*x = *x * 6364136223846793005u + 1442695040888963407u;
+	return (uint32_t)(*x >> 32);
+}
+
+/* Data of all kinds and holes of all lengths, always the same. */
+static void feed(struct sink *sink, unsigned int pieces)
+{
+	static uint8_t data[3 * MIB];
+	struct err err = { "" };
+	uint64_t x = 1;
+
+	for (unsigned int i = 0; i < pieces; i++) {
+		uint32_t kind = random32(&x) % 4, len = random32(&x) % (i % 5 ? 9000 : sizeof(data));
+		uint32_t hole = random32(&x) % (i % 7 ? 12000 : 40 * MIB);
+
+		for (uint32_t k = 0; k < len; k++)
+			data[k] = kind == 0 ? 0x5a : kind == 1 ? (uint8_t)(k / 50) : (uint8_t)random32(&x);
+		assert_int_equal(sink_write(sink, data, len, &err), 0);
+		assert_int_equal(sink_zeros(sink, i % 11 ? hole & ~4095u : hole, &err), 0);
+	}
+}
+
+static uint64_t make(const char *name, enum sink_compress compress, unsigned int pieces)
+{
+	struct err err = { "" };
+	struct sink *sink;
+	uint64_t on_disk, written;
+
+	assert_int_equal(
+		sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = name, .compress = compress }, &sink, &err), 0);
+	feed(sink, pieces);
+	written = sink_written(sink);
+	assert_int_equal(sink_commit(sink, &on_disk, &err), 0);
+	return written;
+}
+
+static void same_content(const char *name, const char *as_name)
+{
+	static uint8_t a[MIB], b[MIB];
+	int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC), as_fd = openat(dir_fd, as_name, O_RDONLY | O_CLOEXEC);
+	struct err err = { "" };
+	struct seek *seek;
+	uint64_t size = look(as_name, 0, NULL, 0);
+
+	assert_int_equal(seek_open(fd, &seek, &err), 0);
+	assert_int_equal(seek_size(seek), size);
+	for (uint64_t at = 0; at < size; at += sizeof(a)) {
+		ssize_t n = pread(as_fd, a, sizeof(a), (off_t)at);
+
+		assert_int_equal(seek_read(seek, at, b, sizeof(b), &err), n);
+		assert_memory_equal(a, b, (size_t)n);
+	}
+	if (seek_is_zstd(seek))
+		assert_true(seek_has_table(seek));
+	assert_int_equal(seek_check(seek, NULL, NULL, &err), 0);
+	seek_close(seek);
+	close(fd);
+	close(as_fd);
+}
+
+static void test_same_content(void **state)
+{
+	(void)state;
+	make("core", SINK_PLAIN, 60);
+	make("core.zst", SINK_ZSTD, 60);
+	same_content("core.zst", "core");
+	/* no thread can be made; writes are interrupted and short */
+	for (int i = 0; i < 4; i++) {
+		fake.no_thread = i & 1;
+		fake.odd_writes = i & 2 ? 5 : 0;
+		make("again", SINK_PLAIN, 60);
+		make("again.zst", SINK_ZSTD, 60);
+		fake.odd_writes = 0;
+		same_content("again", "core");
+		same_content("again.zst", "core");
+		assert_int_equal(unlinkat(dir_fd, "again", 0), 0);
+		assert_int_equal(unlinkat(dir_fd, "again.zst", 0), 0);
+	}
+}
+
+static uint32_t le32(const uint8_t *p)
+{
+	return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+/* Each frame alone, the last first, as its row of the table says. 5000 small ones: more
+ * rows than are kept in memory. */
+static void test_frames(void **state)
+{
+	static uint8_t out[16 * MIB];
+	struct err err = { "" };
+	struct sink *sink;
+	uint64_t on_disk, size, at, total = 0;
+	const uint8_t *map, *table;
+	uint32_t rows;
+	int fd;
+
+	(void)state;
+	assert_int_equal(
+		sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "c", .compress = SINK_ZSTD }, &sink, &err), 0);
+	feed(sink, 20);
+	for (uint32_t i = 0; i < 2500; i++) {
+		assert_int_equal(sink_write(sink, &i, sizeof(i), &err), 0);
+		assert_int_equal(sink_zeros(sink, 300000 + i * 37, &err), 0);
+	}
+	at = sink_written(sink);
+	assert_int_equal(sink_commit(sink, &on_disk, &err), 0);
+	size = look("c", 0, NULL, 0);
+	fd = openat(dir_fd, "c", O_RDONLY | O_CLOEXEC);
+	map = mmap(NULL, size, PROT_READ, MAP_PRIVATE, fd, 0);
+	assert_true(map != MAP_FAILED);
+	close(fd);
+
+	assert_int_equal(le32(map + size - 4), 0x8f92eab1);
+	assert_int_equal(map[size - 5], 0);
+	rows = le32(map + size - 9);
+	assert_true(rows > 5000);
+	table = map + size - 9 - rows * 8;
+	assert_int_equal(le32(table - 8), 0x184d2a5e);
+	assert_int_equal(le32(table - 4), rows * 8 + 9);
+	size = (uint64_t)(table - 8 - map);
+	for (uint32_t i = rows; i-- > 0;) {
+		uint32_t packed = le32(table + i * 8), content = le32(table + i * 8 + 4);
+
+		assert_true(packed <= size);
+		size -= packed;
+		assert_int_equal(ZSTD_getFrameContentSize(map + size, packed), content);
+		assert_int_equal(ZSTD_findFrameCompressedSize(map + size, packed), packed);
+		assert_true(map[size + 4] & 4); /* a checksum, which is compared */
+		assert_int_equal(ZSTD_decompress(out, sizeof(out), map + size, packed), content);
+		assert_true(content <= MIB || (out[0] == 0 && !memcmp(out, out + 1, content - 1)));
+		total += content;
+	}
+	assert_int_equal(size, 0);
+	assert_int_equal(total, at);
+}
+
+/* The program that users have reads it as we do. */
+static void test_zstd_program(void **state)
+{
+	char command[256];
+
+	(void)state;
+	if (system("zstd --version >/dev/null 2>&1") != 0)
+		skip();
+	make("core", SINK_PLAIN, 30);
+	make("core.zst", SINK_ZSTD, 30);
+	snprintf(command, sizeof(command), "cd %s && zstd -tq core.zst && zstd -dcq core.zst | cmp - core", dir);
+	assert_int_equal(system(command), 0);
+}
+
+/* Writes what does not compress until it is refused, or 'most' is reached. */
+static int write_much(struct sink *sink, uint64_t most, struct err *err)
+{
+	static uint8_t data[MIB];
+	uint64_t x = 5, on_disk;
+	int r = 0;
+
+	for (uint64_t done = 0; done < most && r == 0; done += sizeof(data)) {
+		for (size_t k = 0; k < sizeof(data); k += 4) {
+			uint32_t n = random32(&x);
+
+			memcpy(data + k, &n, sizeof(n));
+		}
+		r = sink_write(sink, data, sizeof(data), err);
+	}
+	if (r == 0)
+		return sink_commit(sink, &on_disk, err);
+	sink_abort(sink);
+	return r;
+}
+
+static void test_max_bytes(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct sink_spec spec = { .dir_fd = dir_fd,
+					  .name = "core",
+					  .compress = i & 1 ? SINK_ZSTD : SINK_PLAIN,
+					  .max_bytes = 5 * MIB + MIB / 2 };
+		struct err err = { "" };
+		struct sink *sink;
+
+		fake.no_thread = i & 2;
+		assert_int_equal(sink_open(&spec, &sink, &err), 0);
+		assert_int_equal(sink_zeros(sink, 100 * MIB, &err), 0); /* holes do not count */
+		fake.put = 0;
+		assert_int_equal(write_much(sink, 64 * MIB, &err), -EFBIG);
+		assert_true(fake.put <= spec.max_bytes);
+		assert_true(fake.put > 4 * MIB);
+		assert_non_null(strstr(err.text, "'core'"));
+		assert_non_null(strstr(err.text, "5.5 MiB"));
+		assert_non_null(strstr(err.text, "--max-size"));
+		assert_int_equal(entries(false), 0);
+		/* what just fits is written */
+		spec.max_bytes = i & 1 ? 5 * MIB + 8192 : 5 * MIB;
+		assert_int_equal(sink_open(&spec, &sink, &err), 0);
+		assert_int_equal(write_much(sink, 5 * MIB, &err), 0);
+		assert_int_equal(entries(true), 1);
+	}
+}
+
+static void test_floor(void **state)
+{
+	struct sink_spec spec = { .dir_fd = dir_fd, .name = "core", .free_percent = 100 };
+	struct err err = { "" };
+	struct sink *sink;
+
+	(void)state;
+	assert_int_equal(sink_open(&spec, &sink, &err), -ENOSPC);
+	assert_non_null(strstr(err.text, "stay free"));
+	fake.disk_bytes = 1000 * (uint64_t)MIB;
+	for (int i = 0; i < 4; i++) {
+		/* 60 MiB may be taken: by each of the limits, and it never is less than they say */
+		spec.compress = i & 1 ? SINK_ZSTD : SINK_PLAIN;
+		spec.free_percent = i & 2 ? 10 : 3;
+		spec.free_bytes = i & 2 ? 0 : 100 * MIB;
+		fake.put = 0;
+		fake.disk_free = 160 * MIB;
+		assert_int_equal(sink_open(&spec, &sink, &err), 0);
+		fake.looks = 0;
+		assert_int_equal(write_much(sink, 200 * MIB, &err), -ENOSPC);
+		assert_true(fake.put <= 60 * MIB);
+		assert_true(fake.put > 50 * MIB);
+		assert_true(fake.looks >= 4 && fake.looks < 30);
+		assert_int_equal(entries(false), 0);
+		spec.expect_bytes = 61 * MIB;
+		fake.put = 0;
+		assert_int_equal(sink_open(&spec, &sink, &err), -ENOSPC);
+		spec.expect_bytes = 0;
+	}
+}
+
+static void test_rate(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct sink_spec spec = {
+			.dir_fd = dir_fd, .name = "core", .compress = i & 1 ? SINK_ZSTD : SINK_PLAIN, .rate = 20 * MIB
+		};
+		struct err err = { "" };
+		struct sink *sink;
+		uint64_t start;
+
+		fake.no_thread = i & 2;
+		assert_int_equal(sink_open(&spec, &sink, &err), 0);
+		start = now_ns();
+		assert_int_equal(write_much(sink, 6 * MIB, &err), 0);
+		assert_true(now_ns() - start > 200 * NSEC_PER_MSEC); /* 300, less what may come at once */
+		assert_int_equal(entries(true), 1);
+	}
+}
+
+static bool asked;
+static unsigned int asks;
+
+static bool cancel(void)
+{
+	return asked || (asks && --asks == 0);
+}
+
+/* While the caller waits for a disk that takes a byte a second, at the next write, at the
+ * end; and an abort does not wait for it. */
+static void test_cancel(void **state)
+{
+	(void)state;
+	for (int i = 0; i < 8; i++) {
+		struct sink_spec spec = {
+			.dir_fd = dir_fd, .name = "core", .compress = i & 1 ? SINK_ZSTD : SINK_PLAIN, .rate = 1
+		};
+		struct err err = { "" };
+		struct sink *sink;
+
+		fake.no_thread = i & 2;
+		asked = false;
+		asks = 0;
+		assert_int_equal(sink_open(&spec, &sink, &err), 0);
+		sink_cancel_when(sink, cancel);
+		if (i & 4) { /* it has been asked a few times before */
+			asks = 8;
+			assert_int_equal(write_much(sink, 64 * MIB, &err), -ECANCELED);
+		} else {
+			asked = true;
+			assert_int_equal(sink_write(sink, "x", 1, &err), -ECANCELED);
+			assert_non_null(strstr(err.text, "cancelled"));
+			asked = false;
+			sink_abort(sink);
+			assert_int_equal(sink_open(&spec, &sink, &err), 0);
+			assert_int_equal(sink_write(sink, "x", 1, &err), 0);
+			asks = 3;
+			sink_cancel_when(sink, cancel);
+			assert_int_equal(write_much(sink, MIB, &err), -ECANCELED);
+		}
+		assert_int_equal(entries(false), 0);
+	}
+}
+
+static long rss_kib(const char *key)
+{
+	FILE *f = fopen("/proc/self/status", "re");
+	char line[256];
+	long kib = 0;
+
+	assert_non_null(f);
+	while (fgets(line, sizeof(line), f)) {
+		if (!strncmp(line, key, strlen(key)))
+			kib = strtol(line + strlen(key) + 1, NULL, 10);
+	}
+	fclose(f);
+	return kib;
+}
+
+static void test_memory(void **state)
+{
+	static uint8_t warm[MIB];
+	struct err err = { "" };
+	struct sink *sink;
+	FILE *f;
+	long before;
+
+	(void)state;
+	if (SANITIZED) /* takes memory of its own */
+		skip();
+	memset(warm, 1, sizeof(warm));
+	assert_int_equal(make("warm.zst", SINK_ZSTD, 20), make("warm", SINK_PLAIN, 20));
+	assert_int_equal(
+		sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "c", .compress = SINK_ZSTD }, &sink, &err), 0);
+	f = fopen("/proc/self/clear_refs", "we");
+	if (!f || fputs("5", f) < 0 || fclose(f) != 0)
+		skip();
+	before = rss_kib("VmRSS:");
+	assert_int_equal(write_much(sink, 64 * MIB, &err), 0);
+	assert_true(rss_kib("VmHWM:") - before < 5 * 1024);
+	assert_true(rss_kib("VmHWM:") > before); /* that is what grew */
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -304,6 +713,14 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_abort, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_no_room, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_refused_write, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_same_content, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_frames, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_zstd_program, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_max_bytes, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_floor, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_rate, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_cancel, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_memory, set_up, tear_down),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
