@@ -379,7 +379,7 @@ static int take_files(struct mini *m)
 		uint64_t len = map->end - map->start;
 		bool bss = !map->file && before->end == map->start && readable_file(before);
 
-		if ((readable_file(map) || bss) && !contents_deleted(map) && map->readable &&
+		if ((readable_file(map) || bss) && map->readable &&
 		    (map->writable || (!bss && before->file == map->file && map->offset)) && !map->executable &&
 		    len <= DATA_BYTES && data + len <= DATA_ALL_BYTES) {
 			data += len;
@@ -563,14 +563,13 @@ static int follow_thread(struct mini *m, struct freeze *freeze, const struct fre
 		r = follow_words(m, &f, block, BLOCK_WORDS);
 	at = (arch_sp(&regs) - MIN(arch_sp(&regs), (uint64_t)ARCH_RED_ZONE)) & ~7ull;
 	for (at = MAX(at, f.at); at < f.end && r == 0;) {
-		uint64_t some[64];
-		size_t n = read_runs(m, sure, at, some, (size_t)MIN(f.end - at, (uint64_t)sizeof(some)));
+		size_t n = read_runs(m, sure, at, m->words, (size_t)MIN(f.end - at, (uint64_t)CHUNK_BYTES));
 
-		if (n < sizeof(*some)) { /* absent: the next page may be there */
+		if (n < sizeof(*m->words)) { /* absent: the next page may be there */
 			at = (at & PAGE_START) + PAGE_BYTES;
 			continue;
 		}
-		r = follow_words(m, &f, some, n / sizeof(*some));
+		r = follow_words(m, &f, m->words, n / sizeof(*m->words));
 		at += n & ~7ull;
 	}
 	return r;
@@ -612,13 +611,15 @@ int mini_open(struct mini *m, size_t threads, struct err *err)
 	m->seen = calloc(SEEN_SLOTS, sizeof(*m->seen));
 	m->left = calloc(m->maps->count + 1, sizeof(*m->left));
 	m->chunk = calloc(1, CHUNK_BYTES);
-	if (r == 0 && (!m->run || !m->seen || !m->left || !m->chunk))
+	m->words = calloc(1, CHUNK_BYTES);
+	if (r == 0 && (!m->run || !m->seen || !m->left || !m->chunk || !m->words))
 		r = -ENOMEM;
 	if (r == 0 && m->proc_dir_fd >= 0 && proc_file(m->proc_dir_fd, "auxv", 65536, &m->auxv, &m->auxv_len) < 0)
 		m->auxv_len = 0;
 	if (r == 0) { /* now, not in the stop */
 		memset(m->run, 0xff, m->cap * sizeof(*m->run));
 		memset(m->chunk, 0xff, CHUNK_BYTES);
+		memset(m->words, 0xff, CHUNK_BYTES);
 		memset(m->seen, 0, SEEN_SLOTS * sizeof(*m->seen));
 		spool_reserve(&m->quick, QUICK_BYTES);
 	}
@@ -637,12 +638,14 @@ void mini_close(struct mini *m)
 	free(m->seen);
 	free(m->left);
 	free(m->chunk);
+	free(m->words);
 	free(m->auxv);
 	free(m->data);
 	m->run = NULL;
 	m->seen = NULL;
 	m->left = NULL;
 	m->chunk = NULL;
+	m->words = NULL;
 	m->auxv = NULL;
 	m->data = NULL;
 	m->count = 0;

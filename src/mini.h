@@ -43,6 +43,7 @@ struct mini {
 	size_t seen_count;
 	uint32_t *left; /* per mapping: referenced pages left out */
 	uint8_t *chunk;
+	uint64_t *words;	     /* of the stack at work */
 	const struct proc_map *last; /* found */
 	const struct proc_map **data;
 	size_t data_count;
