@@ -238,6 +238,8 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 	status = child_reap(&job->child, true);
 	if (!have)
 		tell_death(job, status, &result);
+	else if (result.code == -ETIMEDOUT && job->note.stage == WORKER_CLONING)
+		reap_aside(job->target);
 	*ret_result = result;
 	job_free(job);
 	return 0;

@@ -17,6 +17,7 @@
 #include <sys/wait.h>
 
 #define UNINTERRUPTIBLE_NS (10 * NSEC_PER_MSEC) /* a thread in state D gets this long to stop */
+#define THREAD_NS (50 * NSEC_PER_USEC)		/* ... and this much for each thread */
 #define QUIET_NS (400 * NSEC_PER_USEC)		/* a thread that has not stopped by then is helped to get a CPU */
 #define HELP_NS (2 * NSEC_PER_MSEC)		/* ... for so long at most */
 #define STOPS_MAX 64				/* stops seen during one injected call */
@@ -300,7 +301,7 @@ static void help_from(const struct freeze *freeze, size_t first, uint64_t deadli
 static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 {
 	/* Most stop at once; then those that wait for a CPU; then those in state D are left out. */
-	const uint64_t pass_ns[] = { QUIET_NS, UNINTERRUPTIBLE_NS, wait_ns };
+	const uint64_t pass_ns[] = { QUIET_NS, UNINTERRUPTIBLE_NS + freeze->count * THREAD_NS, wait_ns };
 	int r = 0;
 
 	for (size_t pass = 0; pass < ARRAY_LEN(pass_ns); pass++) {

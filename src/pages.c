@@ -18,6 +18,9 @@ struct scan_arg {
 #define IS_PRESENT (1u << 3)
 #define IS_SWAPPED (1u << 4)
 #define IS_PFNZERO (1u << 5)
+#define IS_HUGE (1u << 6)
+
+#define HUGE_STEP (1ull << 30) /* page tables walked at a time: the process may wait to map memory meanwhile */
 
 #define MAP_FILE (1ull << 61)
 #define MAP_SWAPPED (1ull << 62)
@@ -123,6 +126,34 @@ static int next_page_run(void *arg, enum pages_kind kind, uint64_t addr, uint64_
 	if (r == -ENOTTY || r == -EINVAL)
 		r = next_by_pagemap(cache->fd, kind, addr, end, ret_start, ret_end);
 	return r;
+}
+
+int pages_huge(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *ret_bytes)
+{
+	struct {
+		uint64_t start, end, categories;
+	} region[32];
+	uint64_t sum = 0;
+
+	while (start < end) {
+		struct scan_arg arg = { .size = sizeof(arg),
+					.start = start,
+					.end = MIN(end, start + HUGE_STEP),
+					.vec = (uintptr_t)region,
+					.vec_len = ARRAY_LEN(region),
+					.category_mask = IS_PRESENT | IS_HUGE };
+		int n = ioctl(pagemap_fd, SCAN, &arg);
+
+		if (n < 0)
+			return -errno;
+		if (arg.walk_end <= start)
+			return -EIO;
+		for (int i = 0; i < n; i++)
+			sum += region[i].end - region[i].start;
+		start = arg.walk_end;
+	}
+	*ret_bytes = sum;
+	return 0;
 }
 
 struct pages pages_of_cache(struct pages_cache *cache)

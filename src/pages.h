@@ -32,6 +32,10 @@ struct pages_cache {
 	} region[256]; /* the kernel's struct page_region */
 };
 
+/* Bytes in [start, end) that huge pages hold, of a pagemap file. -ENOTTY or -EINVAL: a
+ * kernel that cannot tell (before 6.7). */
+int pages_huge(int pagemap_fd, uint64_t start, uint64_t end, uint64_t *ret_bytes);
+
 struct pages pages_of_cache(struct pages_cache *cache);
 void pages_cache_init(struct pages_cache *cache, int pagemap_fd);
 

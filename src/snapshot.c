@@ -25,15 +25,6 @@
 #define CHILD_LATE_NS (5 * NSEC_PER_SEC)    /* a copy without a worker gets this long to be gone */
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
-/* Measured on 4 KiB pages, upper half of the spread; see the bench. */
-#define STOP_NS 300000ull /* stop and go of a small process */
-#define THREAD_NS 20000ull
-#define MAP_NS 1500ull
-#define CLONE_NS_PER_PAGE 70ull	  /* 18 ms a GiB */
-#define CLONE_NS_PER_HUGE 1600ull /* 0.8 ms a GiB */
-#define WRITE_NS_PER_PAGE 2700ull /* 0.7 s a GiB */
-#define HUGE_BYTES (2ull << 20)
-
 static int refuse(char *why, size_t size, const char *text)
 {
 	snprintf(why, size, "%s", text);
@@ -45,30 +36,6 @@ static uint64_t field_kb(const char *text, const char *key)
 	const char *p = text ? strstr(text, key) : NULL;
 
 	return p ? strtoull(p + strlen(key), NULL, 10) << 10 : 0;
-}
-
-int snapshot_cost(const struct proc *proc, size_t map_count, uint64_t enough_ns, struct snapshot_cost *ret_cost,
-		  struct err *err)
-{
-	CLEAN(free) char *rollup = NULL;
-	struct proc_status status;
-	uint64_t base_ns, small, huge;
-	int r = proc_status_read(proc->dir_fd, "status", &status);
-
-	if (r < 0)
-		return err_say(err, -ESRCH, "process %d has ended", proc->pid);
-	base_ns = STOP_NS + status.threads * THREAD_NS + map_count * MAP_NS;
-	small = status.rss_anon_bytes + status.swap_bytes;
-	ret_cost->bytes = small;
-	ret_cost->stop_ns = base_ns + (small + status.rss_shmem_bytes) / PAGE_BYTES * WRITE_NS_PER_PAGE;
-	ret_cost->clone_ns = base_ns + small / PAGE_BYTES * CLONE_NS_PER_PAGE;
-	if (!enough_ns || ret_cost->clone_ns <= enough_ns ||
-	    proc_file(proc->dir_fd, "smaps_rollup", 65536, &rollup, NULL) < 0)
-		return 0;
-	huge = MIN(field_kb(rollup, "AnonHugePages:"), small);
-	ret_cost->clone_ns =
-		base_ns + (small - huge) / PAGE_BYTES * CLONE_NS_PER_PAGE + huge / HUGE_BYTES * CLONE_NS_PER_HUGE;
-	return 0;
 }
 
 static uint64_t number_file(int dir_fd, const char *path)

@@ -18,17 +18,6 @@ struct snapshot {
 	int dir_fd, mem_fd, pagemap_fd; /* /proc/CHILD and files in it */
 };
 
-struct snapshot_cost {
-	uint64_t clone_ns; /* estimated pause for a clone */
-	uint64_t stop_ns;  /* ... for writing the core while the process stands still */
-	uint64_t bytes;	   /* private memory to be written */
-};
-
-/* Reads /proc only. Huge pages, which take milliseconds to count, are counted only if
- * the estimate is above enough_ns without them (0: never). */
-int snapshot_cost(const struct proc *proc, size_t map_count, uint64_t enough_ns, struct snapshot_cost *ret_cost,
-		  struct err *err);
-
 /* Finds where a clone could be made. Stops nothing. 0, or -EOPNOTSUPP with the reason
  * in 'why' (one line for the user). snapshot_close must follow in any case. */
 int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const struct proc_maps *maps, char *why,

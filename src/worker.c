@@ -9,6 +9,7 @@
 #include "briefing.h"
 #include "buf.h"
 #include "contents.h"
+#include "cost.h"
 #include "dump.h"
 #include "ktime.h"
 #include "leftover.h"
@@ -26,13 +27,12 @@
 
 /* smaps costs 35 ms a GiB: above this it is not read before the stop, but afterwards. */
 #define FLAGS_FIRST_BYTES (128ull << 20)
-#define STOP_BASE_NS (300 * NSEC_PER_USEC) /* stop and go, without a copy */
-#define STOP_THREAD_NS (20 * NSEC_PER_USEC)
 #define MINI_THREAD_NS (15 * NSEC_PER_USEC)	  /* its stack copied */
 #define MINI_NS (20 * NSEC_PER_MSEC)		  /* for references, where no budget says more */
 #define MINI_MAPS 4096				  /* more are read when the process runs again */
 #define STOP_WAIT_NS (100 * NSEC_PER_MSEC)	  /* for threads to stop, where no budget says less ... */
 #define STOP_WAIT_THREAD_NS (100 * NSEC_PER_USEC) /* ... and for each of them */
+#define CLONE_OVER_NS (50 * NSEC_PER_MSEC)
 #define WATCHDOG_NS NSEC_PER_SEC
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
@@ -48,7 +48,7 @@ struct worker {
 	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
 	struct freeze freeze;
 	struct snapshot snapshot;
-	struct snapshot_cost cost;
+	struct cost cost;
 	struct leftover left; /* our entry in the journal, while we may leave something */
 	int journal_fd;
 	struct side side;
@@ -185,25 +185,29 @@ static int read_maps(struct worker *w, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
 }
 
-static int over_budget(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err)
+/* It will take so long; may it? One that is stopped already has no pause to spare. */
+static int allowed(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err)
 {
-	if (!w->order.pause_budget_ns || cost_ns <= w->order.pause_budget_ns || w->status.state == 'T')
+	if (w->status.state == 'T')
 		return 0;
-	return err_say(err, -EBUSY, "%s would stop process %d for about %.0f ms, more than the %.0f ms allowed: %s",
-		       what, w->order.pid, ns_to_ms(cost_ns), ns_to_ms(w->order.pause_budget_ns), choice);
+	w->result.estimate_ns = cost_ns;
+	return cost_check(cost_ns, w->order.pause_budget_ns, w->order.pid, what, choice, err);
+}
+
+static int allowed_stop(struct worker *w, struct err *err)
+{
+	return allowed(w, w->cost.stop_ns, "writing the core with the process stopped",
+		       "take a mini core or the stacks only, or allow a longer pause", err);
 }
 
 /* Clone, or stop while the core is written, or no core at all. */
 static int choose_method(struct worker *w, struct err *err)
 {
 	struct dump_result *result = &w->result;
-	int r = snapshot_cost(&w->proc, w->before.count, w->order.pause_budget_ns, &w->cost, err);
+	int r;
 
-	if (r < 0)
-		return r;
 	if (w->order.snapshot == SNAPSHOT_STOP)
-		return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
-				   "allow a longer pause, or use a clone", err);
+		return allowed_stop(w, err);
 	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone, sizeof(result->why_not_clone));
 	w->clone = r == 0;
 	if (r < 0 && w->order.snapshot == SNAPSHOT_CLONE)
@@ -211,10 +215,12 @@ static int choose_method(struct worker *w, struct err *err)
 			err, -EOPNOTSUPP,
 			"process %d cannot be copied while it runs: %s; it can be stopped while the core is written",
 			w->order.pid, result->why_not_clone);
-	if (w->clone)
-		return over_budget(w, w->cost.clone_ns, "a copy", "allow a longer pause, or take the stacks only", err);
-	return over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
-			   "allow a longer pause, or take the stacks only", err);
+	if (!w->clone)
+		return allowed_stop(w, err);
+	return allowed(w, w->cost.clone_ns, "a copy of its memory",
+		       "take a mini core or the stacks only, allow a longer pause, or let it stand still while the "
+		       "core is written",
+		       err);
 }
 
 static unsigned int filter_of(const struct worker *w)
@@ -252,8 +258,8 @@ static bool cancel_asked(void)
 /* Its memory is copied in the stop, however a full core would be made: that is shorter. */
 static int plan_mini(struct worker *w, struct err *err)
 {
-	int r = over_budget(w, STOP_BASE_NS + w->status.threads * (STOP_THREAD_NS + MINI_THREAD_NS), "a mini core",
-			    "allow a longer pause", err);
+	int r = allowed(w, w->cost.look_ns + w->status.threads * MINI_THREAD_NS, "a mini core",
+			"take the stacks only, or allow a longer pause", err);
 
 	if (r < 0)
 		return r;
@@ -336,6 +342,17 @@ static uint64_t longest_stop(const struct worker *w)
 	return MAX(budget, stop_wait(w)) + WATCHDOG_NS;
 }
 
+/* A clone given up costs more than its end: a dead child, until that is reaped. So one
+ * that is under way gets a little more than the budget. */
+static uint64_t clone_wait(const struct worker *w)
+{
+	uint64_t budget = w->order.pause_budget_ns, spent = now_ns() - w->freeze.stop_ns;
+
+	if (!budget || w->status.state == 'T')
+		return MAX(2 * w->cost.clone_ns, NSEC_PER_SEC);
+	return budget - MIN(budget, spent) + CLONE_OVER_NS;
+}
+
 /* In the stop: the clone. Falls back to stop-and-copy where that is allowed. */
 static int make_copy(struct worker *w, struct err *err)
 {
@@ -344,26 +361,25 @@ static int make_copy(struct worker *w, struct err *err)
 
 	side_copy(&w->side);
 	tell(w, WORKER_CLONING, 0);
-	r = snapshot_take(&w->snapshot, &w->freeze, MAX(2 * w->cost.clone_ns, NSEC_PER_SEC), result->why_not_clone,
+	r = snapshot_take(&w->snapshot, &w->freeze, clone_wait(w), result->why_not_clone,
 			  sizeof(result->why_not_clone));
 	if (r == 0) {
 		result->method = METHOD_CLONE;
 		tell(w, WORKER_CLONED, w->snapshot.child);
 		return 0;
 	}
-	if (r == -ETIMEDOUT)
-		w->left.name[0] = '\0'; /* for the next one of us */
-	if (r == -ETIMEDOUT)
-		return err_say(err, r, "cannot copy process %d: %s; it may keep a dead child until it ends",
-			       w->order.pid, result->why_not_clone);
+	if (r == -ETIMEDOUT) {
+		w->left.name[0] = '\0'; /* the entry stays, for the next one of us */
+		return err_say(err, r, "the copying of process %d was given up after %.3g ms: %s", w->order.pid,
+			       ns_to_ms(now_ns() - w->freeze.stop_ns), result->why_not_clone);
+	}
 	tell(w, WORKER_NONE, 0);
 	w->clone = false;
 	freeze_longest(&w->freeze, longest_stop(w));
 	if (w->order.snapshot == SNAPSHOT_CLONE)
 		no_core(w, err_say(&w->core_err, -EOPNOTSUPP, "process %d cannot be copied while it runs: %s",
 				   w->order.pid, result->why_not_clone));
-	else if ((r = over_budget(w, w->cost.stop_ns, "writing the core with the process stopped",
-				  "allow a longer pause", &w->core_err)) < 0)
+	else if ((r = allowed_stop(w, &w->core_err)) < 0)
 		no_core(w, r);
 	return 0;
 }
@@ -733,14 +749,18 @@ static int dump(struct worker *w, struct err *err)
 	if (r == 0)
 		r = read_maps(w, err);
 	if (r == 0)
-		r = over_budget(w, STOP_BASE_NS + w->status.threads * STOP_THREAD_NS, "a look at its stacks",
-				"allow a longer pause", err);
+		r = cost_estimate(&w->proc, &w->before, w->order.kinds & DUMP_FULL, w->order.pause_budget_ns, &w->cost,
+				  err);
+	if (r == 0)
+		r = allowed(w, w->cost.look_ns, "a look at its stacks", "allow a longer pause", err);
 	if (r == 0 && (w->order.kinds & DUMP_CORE)) {
 		w->core_code = plan_core(w, &w->core_err);
 		if (w->core_code < 0 && !stacks) {
 			*err = w->core_err;
 			return w->core_code;
 		}
+		if (w->core_code < 0)
+			w->result.estimate_ns = w->cost.look_ns;
 	}
 	if (r == 0 && w->side.mem_fd < 0 && side_open(&w->side, w->proc.dir_fd) < 0)
 		r = err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);

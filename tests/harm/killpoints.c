@@ -191,7 +191,9 @@ static const char *health(struct victim *v, unsigned int dead_before)
 		return "a signal is lost";
 	if (!all)
 		return "a thread does not go on";
-	harm = check_threads(v);
+	/* Another reqtrap of this host may be reaping what the kill left: a moment, then none may be seen. */
+	while ((harm = check_threads(v)) && now_ns() < end)
+		nap();
 	if (harm)
 		return harm;
 	/* All have been round since: what the kill cut short has been told by now. */
