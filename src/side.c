@@ -8,9 +8,10 @@
 
 #include <fcntl.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 
-#define HELD_MOST 256		/* files held open from before the stop; others are opened when they are read */
+#define HELD_MOST 4096		/* files held open from before the stop; others are opened when they are read */
 #define CHUNK_BYTES (64u << 10) /* copied at a time */
 #define GONE "gone from the live process"
 
@@ -191,9 +192,21 @@ static void list_init(struct side_ranges *list, struct side *side)
 					     .unreadable = GONE };
 }
 
+/* As many as we may have, and some for others. */
+static size_t most_held(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return 0;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+	return (size_t)MIN((uint64_t)limit.rlim_cur / 2, (uint64_t)HELD_MOST);
+}
+
 int side_open(struct side *side, int dir_fd)
 {
-	*side = (struct side){ .dir_fd = dir_fd, .copy.fd = -1 };
+	*side = (struct side){ .dir_fd = dir_fd, .held_most = most_held(), .copy.fd = -1 };
 	list_init(&side->planned, side);
 	list_init(&side->late, side);
 	side->mem_fd = openat(dir_fd, "mem", O_RDONLY | O_CLOEXEC);
@@ -231,7 +244,7 @@ static struct side_range *add(struct side_ranges *list, const struct proc_map *m
 {
 	struct side *side = list->side;
 	int fd = file ? open_memory_file(side->dir_fd, map->start, map->end) : -1;
-	bool hold = fd >= 0 && side->held < HELD_MOST;
+	bool hold = fd >= 0 && side->held < side->held_most;
 
 	if (list->count == list->cap) {
 		size_t bigger = list->cap ? list->cap * 2 : 16;
@@ -275,6 +288,8 @@ int side_add(struct side *side, const struct proc_map *map)
 
 	if (!range)
 		return -ENOMEM;
+	if (range->file && range->file_fd < 0)
+		return 0; /* to open it in the stop takes longer than to copy it */
 	bytes = resident(&side->planned, range, SIDE_COPY_BYTES);
 	if (side->copy_cap + bytes <= SIDE_COPY_BYTES) {
 		range->wanted = true;

@@ -40,7 +40,7 @@ struct side {
 	int dir_fd;		/* /proc/PID, the caller's */
 	struct pages_cache pages;
 	struct side_ranges planned, late; /* what was known before the stop, and what came after it */
-	size_t held;			  /* files */
+	size_t held, held_most;		  /* files */
 	struct side_run *run;		  /* of the copy; owned */
 	size_t run_count, run_cap;
 	struct spool copy; /* not in our memory */
