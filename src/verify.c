@@ -119,6 +119,7 @@ static int check_header(struct verify *v)
 {
 	const Elf64_Ehdr *h = corefile_header(v->core);
 	uint64_t declared = corefile_declared(v->core), have = corefile_count(v->core);
+	uint64_t size = corefile_size(v->core);
 
 	if (h->e_phentsize != sizeof(Elf64_Phdr))
 		find(v, VERIFY_DAMAGED, "program headers of %u bytes each, not %zu", h->e_phentsize,
@@ -131,6 +132,8 @@ static int check_header(struct verify *v)
 	else if (declared > have)
 		find(v, VERIFY_MISSING, "the file ends within its headers: %llu of %llu are there", ull(have),
 		     ull(declared));
+	if (h->e_shoff > size || (uint64_t)h->e_shnum * h->e_shentsize > size - h->e_shoff)
+		find(v, VERIFY_DAMAGED, "the file ends before its section headers do");
 	if (h->e_machine != ARCH_ELF_MACHINE)
 		find(v, VERIFY_NOTE, "of another kind of machine (ELF machine %u): registers are not looked at",
 		     h->e_machine);
@@ -620,6 +623,11 @@ int verify_core(int fd, bool quick, struct verify_report *ret_report, struct err
 	v->report = ret_report;
 	v->quick = quick;
 	r = corefile_open(fd, &v->core, err);
+	if (r == -EBADMSG) { /* not even its header can be read */
+		v->check = "file";
+		find(v, VERIFY_DAMAGED, "%s", err->text);
+		return 0;
+	}
 	if (r < 0)
 		return r;
 	ret_report->bytes = corefile_size(v->core);

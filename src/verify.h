@@ -46,7 +46,8 @@ struct verify_report {
 };
 
 /* quick: what would take the decompression of the whole file is left out. The descriptor
- * stays the caller's. -EINVAL: not a core. The report is the caller's: verify_done. */
+ * stays the caller's. -EINVAL: not a core. The report is the caller's: verify_done.
+ * err must not be NULL. */
 int verify_core(int fd, bool quick, struct verify_report *ret_report, struct err *err);
 void verify_done(struct verify_report *report);
 

@@ -119,6 +119,13 @@ static void lost_extra_header(struct play_core *c)
 	h->e_shoff = UINT64_MAX - 8;
 }
 
+static void sections_lost(struct play_core *c)
+{
+	((Elf64_Ehdr *)(void *)c->byte)->e_shoff = PLAY_SIZE - 63;
+	((Elf64_Ehdr *)(void *)c->byte)->e_shnum = 1;
+	((Elf64_Ehdr *)(void *)c->byte)->e_shentsize = 64;
+}
+
 static void swapped(struct play_core *c)
 {
 	Elf64_Phdr one = *play_phdr(c, 4);
@@ -375,6 +382,7 @@ static const struct row {
 	{ "size of headers", header_size, VERIFY_DAMAGED, "of 32 bytes each" },
 	{ "no headers", no_headers, VERIFY_DAMAGED, "no program headers" },
 	{ "PN_XNUM without its section", lost_extra_header, VERIFY_DAMAGED, "no program headers" },
+	{ "section headers", sections_lost, VERIFY_DAMAGED, "ends before its section headers" },
 	{ "swapped", swapped, VERIFY_DAMAGED,
 	  "1 segment not in the order of their addresses, or twice (first at 0x700000)" },
 	{ "overlap", overlap, VERIFY_DAMAGED, "1 segment overlapping the one before (first at 0x401000)" },
