@@ -300,6 +300,7 @@ static int run(struct demo *demo, uint64_t seconds, struct err *err)
 		.rules = &demo->rules,
 		.store_dir = demo->store,
 		.compress = true,
+		.no_journal = true,
 		.trapped = on_trapped,
 		.ended = on_ended,
 		.stored = on_stored,

@@ -6,17 +6,21 @@
 #include "cmd.h"
 #include "cmd_dump_tell.h"
 #include "dump.h"
+#include "journal.h"
 #include "ktime.h"
 #include "log.h"
 #include "loop.h"
 #include "place.h"
 #include "proc.h"
 #include "procdump.h"
+#include "process.h"
+#include "process.h"
 #include "rule.h"
 #include "target.h"
 
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/capability.h>
 #include <pwd.h>
 #include <signal.h>
 #include <string.h>
@@ -37,7 +41,8 @@ struct series {
 	const char *pattern; /* of the file's name, where the place has none; NULL: by kind */
 	enum compression { BY_KIND, ZSTD, PLAIN } compress;
 	bool overwrite, json;
-	bool windows;		 /* names as typed there */
+	bool windows; /* names as typed there */
+	bool no_journal;
 	struct dump_order order; /* as far as all dumps have it in common */
 	bool budget_given;
 	uint32_t kind[2]; /* enum dump_kind, in this order at each turn */
@@ -56,6 +61,7 @@ struct series {
 	int signal;	       /* the one that ended it, 0 none */
 	bool timed_out, cancelled, untold;
 	struct progress progress;
+	struct process_facts facts; /* as it was when the dump began: it may end meanwhile */
 };
 
 /* ---- the process meant ---- */
@@ -142,6 +148,15 @@ static bool is_zombie(pid_t pid)
 	return proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.state == 'Z';
 }
 
+static bool may_trace(void)
+{
+	CLEAN(free) char *text = NULL;
+	const char *caps =
+		proc_file(AT_FDCWD, "/proc/self/status", 65536, &text, NULL) == 0 ? strstr(text, "\nCapEff:") : NULL;
+
+	return caps && strtoull(caps + 8, NULL, 16) >> CAP_SYS_PTRACE & 1;
+}
+
 /* The same question the kernel asks at PTRACE_SEIZE, without stopping anything. */
 static int check_rights(const struct proc *proc, const char *process, struct err *err)
 {
@@ -160,6 +175,11 @@ static int check_rights(const struct proc *proc, const char *process, struct err
 		snprintf(user, sizeof(user), status.euid == geteuid() ? "yours, but protected" : "user '%.50s'",
 			 pw ? pw->pw_name : "?");
 	}
+	if (may_trace())
+		return err_say(err, -EPERM,
+			       "process %d '%s' cannot be dumped: CAP_SYS_PTRACE is there, but a security module "
+			       "(AppArmor, SELinux, Yama, Landlock) or another user name space forbids it",
+			       proc->pid, process);
 	if (geteuid() == 0)
 		return err_say(err, -EPERM,
 			       "process %d '%s' needs CAP_SYS_PTRACE, which root lacks here: start the container "
@@ -297,6 +317,21 @@ static void show_progress(struct series *s)
 	progress_show(&s->progress, &subject, done, total);
 }
 
+static void tell_journal(const struct series *s, const char *path, const struct dump_result *result)
+{
+	uint64_t now = now_ns(), ago_ns = result->taken_ns && result->taken_ns < now ? now - result->taken_ns : 0;
+	struct err err = { .text = "" };
+
+	if (!s->no_journal && journal_core(JOURNAL_SOCKET,
+					   &(struct journal_core){ .process = &s->facts,
+								   .path = path,
+								   .kind = is_mini(s) ? "mini" : "full",
+								   .wall_ns = wall_ns() - ago_ns,
+								   .pause_ns = result->pause_ns },
+					   &err) < 0)
+		log_warn("%s", err.text);
+}
+
 static void finished(struct series *s, const char *path, const struct dump_result *result)
 {
 	struct dump_subject subject = subject_of(s);
@@ -306,6 +341,7 @@ static void finished(struct series *s, const char *path, const struct dump_resul
 		log_error("'%s' is written, but standard output does not take the news: %s", path, strerror(errno));
 		s->untold = true;
 	}
+	tell_journal(s, path, result);
 }
 
 static void take_result(void *arg, uint32_t events)
@@ -418,6 +454,8 @@ static void begin_dump(void *arg, uint32_t events)
 		random = (unsigned int)now_ns();
 	snprintf(s->part, sizeof(s->part), ".reqtrap-%d-%08x.part", getpid(), random);
 	snprintf(order.file, sizeof(order.file), "%s", s->part);
+	s->facts.pid = s->proc.pid;
+	process_read(s->proc.dir_fd, &s->facts);
 	s->progress.begun_ns = s->progress.told_ns = now_ns();
 	r = dump_start(s->place.dir_fd, -1, &s->job, &err);
 	if (r == 0)
@@ -520,6 +558,7 @@ static int series_open_and_run(struct series *s, const char *target, const char 
 	r = r < 0 ? exit_code_of(r) : series_run(s);
 	proc_close(&s->proc);
 	place_close(&s->place);
+	process_done(&s->facts);
 	return r;
 }
 
@@ -576,6 +615,7 @@ static int read_options(struct series *s, const struct command_line *line, const
 	s->count = 1;
 	s->every_ns = PROCDUMP_EVERY_NS;
 	s->json = option_given(line, "json");
+	s->no_journal = option_given(line, "no-journal");
 	s->progress.off = option_given(line, "quiet");
 	log_quiet(s->progress.off);
 	if (line->command)
@@ -676,6 +716,7 @@ int cmd_procdump(int argc, char **argv)
 	s.timeout_ns = pd.timeout_ns;
 	s.overwrite = pd.overwrite;
 	s.windows = true;
+	s.no_journal = pd.no_journal;
 	s.json = pd.json;
 	s.budget_given = pd.pause_budget_ns != 0;
 	s.order.pause_budget_ns = pd.pause_budget_ns;

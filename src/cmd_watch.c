@@ -453,6 +453,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		.store_dir = option_value(line, "store") ? option_value(line, "store") : watch->rules.store,
 		.pause_budget_ns = PAUSE_BUDGET_NS,
 		.compress = !compress || !strcmp(compress, "zstd"),
+		.no_journal = option_given(line, "no-journal"),
 		.trapped = on_trapped,
 		.ended = on_ended,
 		.stored = on_stored,

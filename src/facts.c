@@ -131,7 +131,7 @@ static const struct field process_fields[] = {
 	TEXT(struct process_facts, exe),	 TEXT(struct process_facts, cmdline),
 	TEXT(struct process_facts, cgroup),	 TEXT(struct process_facts, language),
 	NUMBER(struct process_facts, rss_bytes), NUMBER32(struct process_facts, thread_count),
-	NUMBER32(struct process_facts, uid),
+	NUMBER32(struct process_facts, uid),	 NUMBER32(struct process_facts, gid),
 };
 static const struct shape process_shape = SHAPE(process_fields, struct process_facts, false);
 

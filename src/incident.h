@@ -110,6 +110,7 @@ struct process_facts {
 	uint64_t rss_bytes;
 	unsigned int thread_count;
 	uid_t uid;
+	gid_t gid;
 };
 
 enum capture_method { METHOD_NONE, METHOD_CLONE, METHOD_STOP };

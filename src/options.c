@@ -73,6 +73,8 @@ const struct option_row option_rows[] = {
 	  "give a core up that gets larger on disk" },
 	{ "free-space", 0, TYPE_SPACE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false,
 	  "leave so much free on the disk: 5G, or 10% of it (default 64M, or 1% of a smaller disk)" },
+	{ "no-journal", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP, false,
+	  "no entry for a core in systemd's journal, which makes coredumpctl list it" },
 	{ "max-rate", 0, TYPE_SIZE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false, "write SIZE a second at most" },
 
 	{ "status", 0, TYPE_COUNT, "N", NULL, VERB_TEST, false, "the response's status" },

@@ -7,8 +7,10 @@
 #include "trap.h"
 
 #include "action.h"
+#include "journal.h"
 #include "ktime.h"
 #include "proc.h"
+#include "process.h"
 #include "request.h"
 #include "verdict.h"
 #include "waits.h"
@@ -209,45 +211,11 @@ static void client_words(struct trap *trap)
 
 static void process_words(struct process_facts *facts, pid_t pid)
 {
-	CLEAN(free) char *cmdline = NULL;
-	CLEAN(free) char *cgroup = NULL;
-	CLEAN(fd) int dir_fd = -1;
-	struct proc_status status;
-	char path[PATH_MAX];
-	size_t len;
-	ssize_t n;
+	CLEAN(fd) int dir_fd = process_dir(pid);
 
 	facts->pid = pid;
-	dir_fd = process_dir(pid);
-	if (dir_fd < 0)
-		return;
-	if (proc_status_read(dir_fd, "status", &status) == 0) {
-		text_set(&facts->comm, status.comm);
-		facts->rss_bytes = status.rss_anon_bytes + status.rss_file_bytes + status.rss_shmem_bytes;
-		facts->thread_count = status.threads;
-		facts->uid = status.uid;
-	}
-	n = readlinkat(dir_fd, "exe", path, sizeof(path) - 1);
-	if (n > 0) {
-		path[n] = '\0';
-		text_set(&facts->exe, path);
-	}
-	if (proc_file(dir_fd, "cmdline", 1 << 20, &cmdline, &len) == 0) {
-		for (size_t i = 0; i + 1 < len; i++) {
-			if (!cmdline[i])
-				cmdline[i] = ' ';
-		}
-		cmdline[MIN(len, (size_t)1024)] = '\0';
-		text_set(&facts->cmdline, cmdline);
-	}
-	if (proc_file(dir_fd, "cgroup", 65536, &cgroup, NULL) == 0) {
-		char *unified = strstr(cgroup, "0::");
-
-		if (unified) {
-			unified[strcspn(unified, "\n")] = '\0';
-			text_set(&facts->cgroup, unified + 3);
-		}
-	}
+	if (dir_fd >= 0)
+		process_read(dir_fd, facts);
 }
 
 static void host_words(struct incident *in)
@@ -746,6 +714,31 @@ static void store_failed(struct trap *trap, const char *text)
 	trap->stage = TRAP_GONE;
 }
 
+static void tell_journal(const struct trap *trap)
+{
+	const struct incident *in = trap->incident;
+	const struct engine_config *config = trap->world->config;
+	CLEAN(free) char *path = NULL;
+	struct err err;
+
+	if (!in->capture.core_file || config->no_journal)
+		return;
+	text_setf(&path, "%s/%s", store_entry_path(trap->entry), in->capture.core_file);
+	if (path && journal_core(JOURNAL_SOCKET,
+				 &(struct journal_core){ .process = &in->process,
+							 .path = path,
+							 .kind = core_kind_name(in->capture.core_kind),
+							 .wall_ns = in->trapped_wall_ns + in->capture.started_after_ns,
+							 .pause_ns = in->capture.pause_ns,
+							 .request_id = in->id,
+							 .rule = in->rule,
+							 .method = in->request.method,
+							 .url = in->request.url,
+							 .elapsed_ns = in->elapsed_ns },
+				 &err) < 0)
+		config->failed(config->arg, err.text);
+}
+
 static void on_written(void *arg, int code, const char *text)
 {
 	struct trap *trap = arg;
@@ -757,6 +750,7 @@ static void on_written(void *arg, int code, const char *text)
 	} else if (trap->stage == TRAP_CAPTURED) {
 		store_entry_published(trap->entry);
 		trap->stage = TRAP_STORED;
+		tell_journal(trap);
 		if (config->stored)
 			config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
 		if (trap->wants_action)

@@ -150,7 +150,9 @@ static inline struct incident *sample_incident(void)
 	sample_hop(i, 20211, "nginx", "unix:/run/php.sock");
 	sample_hop(i, 19957, "php-fpm", NULL);
 	i->holder_pid = i->holder_tid = 19957;
-	i->process = (struct process_facts){ .pid = 19957, .rss_bytes = 48ull << 20, .thread_count = 2, .uid = 33 };
+	i->process = (struct process_facts){
+		.pid = 19957, .rss_bytes = 48ull << 20, .thread_count = 2, .uid = 33, .gid = 34
+	};
 	text_set(&i->process.comm, "php-fpm");
 	text_set(&i->process.exe, "/usr/sbin/php-fpm8.2");
 	text_set(&i->process.cmdline, "php-fpm: pool www");

@@ -94,12 +94,12 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct stack), 24);
 	assert_int_equal(sizeof(struct thread), 96);
 	assert_int_equal(sizeof(struct lock), 40);
-	assert_int_equal(sizeof(struct process_facts), 64);
+	assert_int_equal(sizeof(struct process_facts), 72);
 	assert_int_equal(sizeof(struct capture_facts), 96);
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 32);
 	assert_int_equal(sizeof(struct analysis), 64);
-	assert_int_equal(sizeof(struct incident), 616);
+	assert_int_equal(sizeof(struct incident), 624);
 }
 
 static void test_empty_incident(void **state UNUSED)

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT
+/* Its names, its owner, its size. All text is the process's own choice: hostile. */
+#include "process.h"
+
+#include "proc.h"
+
+#include <limits.h>
+#include <string.h>
+
+#define CMDLINE_MAX 1024
+
+static void read_status(int dir_fd, struct process_facts *facts)
+{
+	CLEAN(free) char *text = NULL;
+	struct proc_status status;
+	const char *gid;
+
+	if (proc_status_read(dir_fd, "status", &status) < 0)
+		return;
+	text_set(&facts->comm, status.comm);
+	facts->rss_bytes = status.rss_anon_bytes + status.rss_file_bytes + status.rss_shmem_bytes;
+	facts->thread_count = status.threads;
+	facts->uid = status.uid;
+	gid = proc_file(dir_fd, "status", 65536, &text, NULL) == 0 ? strstr(text, "\nGid:") : NULL;
+	if (gid)
+		facts->gid = (gid_t)strtoul(gid + 5, NULL, 10);
+}
+
+void process_read(int dir_fd, struct process_facts *facts)
+{
+	CLEAN(free) char *cmdline = NULL;
+	CLEAN(free) char *cgroup = NULL;
+	char path[PATH_MAX];
+	size_t len;
+	ssize_t n;
+
+	read_status(dir_fd, facts);
+	n = readlinkat(dir_fd, "exe", path, sizeof(path) - 1);
+	if (n > 0) {
+		path[n] = '\0';
+		text_set(&facts->exe, path);
+	}
+	if (proc_file(dir_fd, "cmdline", 1 << 20, &cmdline, &len) == 0) {
+		for (size_t i = 0; i + 1 < len; i++) {
+			if (!cmdline[i])
+				cmdline[i] = ' ';
+		}
+		cmdline[MIN(len, (size_t)CMDLINE_MAX)] = '\0';
+		text_set(&facts->cmdline, cmdline);
+	}
+	if (proc_file(dir_fd, "cgroup", 65536, &cgroup, NULL) == 0) {
+		char *unified = strstr(cgroup, "0::");
+
+		if (unified) {
+			unified[strcspn(unified, "\n")] = '\0';
+			text_set(&facts->cgroup, unified + 3);
+		}
+	}
+}
+
+void process_done(struct process_facts *facts)
+{
+	free(facts->comm);
+	free(facts->exe);
+	free(facts->cmdline);
+	free(facts->cgroup);
+	free(facts->language);
+	*facts = (struct process_facts){ 0 };
+}

@@ -1,0 +1,153 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Cores in systemd's journal: what coredumpctl makes of them. A journald of our own in a
+# mount name space of its own, so that neither this host's journal nor /run is touched.
+
+load helpers
+
+: "${SYSTEMD:=$ROOT/build/systemd}" # unpacked by './run test'
+
+setup_file() {
+	need_watch
+	need_mounts
+	need jq gdb nsenter
+	[[ -x $SYSTEMD/usr/bin/coredumpctl ]] || skip "no coredumpctl in $SYSTEMD: './run test' puts it there"
+	live_begin
+	LD_LIBRARY_PATH=$SYSTEMD/usr/lib/x86_64-linux-gnu/systemd
+	export LD_LIBRARY_PATH SYSTEMD PROGRAM=$REQTRAP
+	! ldd "$SYSTEMD/usr/bin/coredumpctl" "$SYSTEMD/lib/systemd/systemd-journald" | grep "not found" ||
+		skip "journald's libraries are not all here"
+	# shellcheck disable=SC2016 # the inner shell's
+	start journald unshare -m --propagation private bash -ec 'mount -t tmpfs none /run
+		mkdir -p /run/systemd/journald.conf.d /run/log/journal
+		printf "[Journal]\nReadKMsg=no\nStorage=volatile\nForwardToWall=no\n" >/run/systemd/journald.conf.d/own.conf
+		mount -t tmpfs none /var/log
+		mount -t tmpfs none /sys/fs/cgroup
+		mount -t cgroup2 none /sys/fs/cgroup
+		exec "$SYSTEMD/lib/systemd/systemd-journald"'
+	export JOURNALD=$STARTED
+	unset LD_LIBRARY_PATH
+	wait_for 10 inside test -S /run/systemd/journal/socket ||
+		skip "journald does not start: $(tail -n 1 "$LIVE/log.journald")"
+	start_python
+	client "$PYTHON_PORT" get /fast >/dev/null
+	# the program in that name space; exec, so that the process is the one we know
+	# shellcheck disable=SC2016
+	printf '#!/bin/sh\nexec nsenter -m -t %s -- sh -c %s "$PWD" %s "$@"\n' "$JOURNALD" \
+		"'cd \"\$0\" && exec \"\$@\"'" "$REQTRAP" >"$LIVE/reqtrap"
+	chmod 755 "$LIVE/reqtrap"
+}
+
+teardown_file() {
+	live_end
+}
+
+setup() {
+	REQTRAP=$LIVE/reqtrap
+	OUT=$BATS_TEST_TMPDIR/dumps
+	mkdir "$OUT"
+	cd "$OUT"
+}
+
+teardown() {
+	watch_kill
+}
+
+inside() {
+	nsenter -m -t "$JOURNALD" -- "$@"
+}
+
+systemd() { # TOOL ARG...
+	inside env LD_LIBRARY_PATH="$SYSTEMD/usr/lib/x86_64-linux-gnu/systemd" \
+		PATH="$SYSTEMD/bin:$SYSTEMD/usr/bin:$PATH" "$1" --no-pager "${@:2}"
+}
+
+entry_is_there() { # CORE
+	[[ -n $(systemd journalctl -o json COREDUMP_FILENAME="$1") ]]
+}
+
+entry() { # CORE: its entry, as JSON
+	wait_for 10 entry_is_there "$1" || fail "there is no entry for $1"
+	systemd journalctl -o json COREDUMP_FILENAME="$1" | tail -n 1
+}
+
+backtrace() { # the frames that gdb prints; coredumpctl prints its own lines before
+	grep '^#' | sed 's/0x[0-9a-f]* in //'
+}
+
+@test "coredumpctl lists, tells of, unpacks and debugs a full core" {
+	need zstd
+	local core direct through
+	"$REQTRAP" dump --json "$PYTHON" full.core.zst >json
+	core=$OUT/full.core.zst
+	is "$(jq -r .path json)" "$core" "path"
+	is "$(entry "$core" | jq -r '[.COREDUMP_PID, .COREDUMP_UID, .COREDUMP_GID, .COREDUMP_SIGNAL,
+		.COREDUMP_SIGNAL_NAME, .COREDUMP_COMM, .REQTRAP_KIND, .SYSLOG_IDENTIFIER] | join(" ")')" \
+		"$PYTHON 0 0 19 SIGSTOP python3 full reqtrap" "fields"
+	is "$(entry "$core" | jq -r .COREDUMP_EXE)" "$(readlink "/proc/$PYTHON/exe")" "COREDUMP_EXE"
+	is "$(entry "$core" | jq -r .COREDUMP_CMDLINE)" "$(tr '\0' ' ' <"/proc/$PYTHON/cmdline" | sed 's/ $//')" "COREDUMP_CMDLINE"
+	between "$(entry "$core" | jq -r '.COREDUMP_TIMESTAMP | tonumber / 1000000')" \
+		"$(($(date +%s) - 60))" "$(($(date +%s) + 1))" "COREDUMP_TIMESTAMP in seconds"
+	has "$(systemd coredumpctl list "$PYTHON")" " present " "list"
+	has "$(systemd coredumpctl info "$PYTHON")" "Storage: $core (present)" "info"
+	has "$(systemd coredumpctl info "$PYTHON")" "reqtrap wrote a full core of it" "info"
+	systemd coredumpctl dump -o "$OUT/unpacked" COREDUMP_FILENAME="$core" >/dev/null
+	zstd -qdc full.core.zst | cmp - unpacked
+	through=$(systemd coredumpctl debug --debugger=gdb --debugger-arguments="-batch -nx -ex bt" \
+		COREDUMP_FILENAME="$core" 2>/dev/null | backtrace)
+	direct=$(gdb -batch -nx -ex bt "/proc/$PYTHON/exe" unpacked 2>/dev/null | backtrace)
+	has "$direct" poll "backtrace"
+	is "$through" "$direct" "backtrace by coredumpctl"
+}
+
+@test "a mini, plain and compressed, is debugged" {
+	local core through
+	"$REQTRAP" dump --mini --json "$PYTHON" >json
+	core=$(jq -r .path json)
+	is "$(entry "$core" | jq -r .REQTRAP_KIND)" mini "REQTRAP_KIND"
+	through=$(systemd coredumpctl debug --debugger=gdb --debugger-arguments="-batch -nx -ex bt" \
+		COREDUMP_FILENAME="$core" 2>/dev/null | backtrace)
+	has "$through" poll "backtrace of the plain one"
+	"$REQTRAP" dump --mini --json --compress zstd "$PYTHON" >json
+	core=$(jq -r .path json)
+	[[ $core == *.mini.core.zst ]] || fail "path: $core"
+	entry "$core" >/dev/null
+	systemd coredumpctl dump -o "$OUT/unpacked" COREDUMP_FILENAME="$core" >/dev/null
+	zstd -qdc "$core" | cmp - unpacked
+}
+
+@test "procdump, and a name with line breaks; --no-journal" {
+	local core=$OUT/$'two\nlines.dmp'
+	"$REQTRAP" procdump -ma "$PYTHON" $'two\nlines.dmp' >/dev/null
+	is "$(entry "$core" | jq -r .COREDUMP_FILENAME)" "$core" "COREDUMP_FILENAME"
+	"$REQTRAP" dump --no-journal "$PYTHON" none.core >/dev/null
+	"$REQTRAP" procdump -ma --no-journal "$PYTHON" none.dmp >/dev/null
+	"$REQTRAP" dump "$PYTHON" last.core >/dev/null
+	entry "$OUT/last.core" >/dev/null # what was sent before it would be there
+	is "$(systemd journalctl -o json COREDUMP_FILENAME="$OUT/none.core" COREDUMP_FILENAME="$OUT/none.dmp")" "" "entries"
+}
+
+@test "a trapped request: its rule and path are there, its query is not" {
+	local core
+	watch_start auto --time-taken 300ms --capture trace,stacks,full "$PYTHON"
+	client "$PYTHON_PORT" get "/slow?ms=900&token=s3cret" >/dev/null
+	wait_events 1 '.event == "ended"'
+	watch_stop
+	watch_clean
+	incident_of
+	core=$INCIDENT/core.zst
+	is "$(entry "$core" | jq -r .REQTRAP_REQUEST_ID)" "$(fact .id)" "REQTRAP_REQUEST_ID"
+	is "$(entry "$core" | jq -r .REQTRAP_RULE)" "$(fact .rule)" "REQTRAP_RULE"
+	is "$(entry "$core" | jq -r .REQTRAP_DURATION_USEC)" "$(($(fact .elapsed_ns) / 1000))" "REQTRAP_DURATION_USEC"
+	has "$(entry "$core" | jq -r .MESSAGE)" "held request GET /slow for 0.3 s" "MESSAGE"
+	lacks "$(systemd journalctl -o json)" s3cret "journal"
+	has "$(systemd coredumpctl info COREDUMP_FILENAME="$core")" "(present)" "info"
+}
+
+@test "where no journal is kept nothing is said about it" {
+	# shellcheck disable=SC2016
+	unshare -m --propagation private sh -c 'mount -t tmpfs none /run && exec "$@"' sh \
+		"$PROGRAM" dump "$PYTHON" alone.core >out 2>err || fail "$(cat err)"
+	is "$(cat err)" "" "messages"
+	[[ -s alone.core ]] || fail "no core"
+}
