@@ -582,7 +582,7 @@ static int take_references(struct mini *m, struct freeze *freeze)
 	uint64_t taken = m->quick.len + m->more.len + freeze->count * NOTES_THREAD_BYTES;
 	uint64_t room = MAX(MINI_AIM_BYTES - MIN(taken, (uint64_t)MINI_AIM_BYTES), (uint64_t)MINI_LEAST_BYTES);
 	const struct freeze_thread *holder = freeze_find(freeze, m->holder_tid);
-	size_t sure = m->count;
+	size_t sure = m->count, left = freeze->count - (holder != NULL);
 	int r = 0;
 
 	if (holder) {
@@ -592,7 +592,7 @@ static int take_references(struct mini *m, struct freeze *freeze)
 	for (size_t i = 0; i < freeze->count && r == 0; i++) {
 		if (&freeze->thread[i] == holder)
 			continue;
-		m->refs_max = m->refs_bytes + (room - MIN(room, m->refs_bytes)) / (freeze->count - i);
+		m->refs_max = m->refs_bytes + (room - MIN(room, m->refs_bytes)) / left--;
 		r = follow_thread(m, freeze, &freeze->thread[i], sure);
 	}
 	return r;
@@ -648,7 +648,7 @@ void mini_close(struct mini *m)
 	m->words = NULL;
 	m->auxv = NULL;
 	m->data = NULL;
-	m->count = 0;
+	m->count = m->seen_count = m->data_count = 0;
 }
 
 int mini_take(struct mini *m, struct freeze *freeze, uint64_t refs_until_ns, uint64_t stacks_until_ns, struct err *err)
