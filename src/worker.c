@@ -7,15 +7,10 @@
 #include "assemble.h"
 #include "boost.h"
 #include "briefing.h"
-#include "buf.h"
 #include "contents.h"
-#include "cost.h"
 #include "dump.h"
 #include "ktime.h"
-#include "leftover.h"
-#include "mini.h"
-#include "snapshot.h"
-#include "triage.h"
+#include "plan.h"
 #include "worker.h"
 
 #include <fcntl.h>
@@ -25,9 +20,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* smaps costs 35 ms a GiB: above this it is not read before the stop, but afterwards. */
-#define FLAGS_FIRST_BYTES (128ull << 20)
-#define MINI_THREAD_NS (15 * NSEC_PER_USEC)	  /* its stack copied */
 #define MINI_NS (20 * NSEC_PER_MSEC)		  /* for references, where no budget says more */
 #define MINI_MAPS 4096				  /* more are read when the process runs again */
 #define STOP_WAIT_NS (100 * NSEC_PER_MSEC)	  /* for threads to stop, where no budget says less ... */
@@ -36,34 +28,6 @@
 #define WATCHDOG_NS NSEC_PER_SEC
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
-
-struct worker {
-	struct dump_order order;
-	struct dump_result result;
-	int dir_fd, analyst_fd;
-	struct proc proc;
-	struct proc_status status;
-	struct proc_maps before, frozen;
-	struct spool before_text, frozen_text;
-	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
-	struct freeze freeze;
-	struct snapshot snapshot;
-	struct cost cost;
-	struct leftover left; /* our entry in the journal, while we may leave something */
-	int journal_fd;
-	struct side side;
-	struct mini mini;
-	struct triage triage;
-	struct sink *sink;
-	struct err core_err; /* why there will be no core although one was asked for */
-	int core_code;
-	bool clone;		       /* the plan: a clone; else the process stands still while we write */
-	uint64_t write_ns;	       /* the writing began */
-	uint64_t done_bytes, told_ns;  /* how far it is, and when the parent was last told */
-	uint32_t stage;		       /* told last */
-	uint64_t lost_start, lost_end; /* unreadable pages not told yet */
-	const char *lost_why;
-};
 
 /* --- what is told --- */
 
@@ -76,246 +40,12 @@ static void tell(struct worker *w, uint32_t stage, pid_t child)
 	w->stage = stage;
 }
 
-static void omit(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost)
-{
-	struct worker *w = arg;
-	struct dump_result *result = &w->result;
-	struct buf line;
-	size_t used = strlen(result->omitted);
-
-	buf_init(&line, sizeof(result->omitted));
-	buf_addf(&line, "%llx-%llx ", (unsigned long long)start, (unsigned long long)end);
-	buf_add_escaped(&line, name, strlen(name));
-	buf_addf(&line, "\t%s\n", why);
-	if (!line.full && used + line.len < sizeof(result->omitted)) {
-		memcpy(result->omitted + used, line.data, line.len + 1);
-		result->omitted_count++;
-	} else {
-		result->omitted_more++;
-	}
-	buf_done(&line);
-	if (lost)
-		result->complete = 0;
-}
-
-static void flush_unread(struct worker *w)
-{
-	const struct proc_map *map = proc_maps_find(&w->frozen, w->lost_start);
-
-	if (w->lost_end > w->lost_start)
-		omit(w, w->lost_start, w->lost_end, map ? proc_map_name(&w->frozen, map) : "", w->lost_why, true);
-	w->lost_start = w->lost_end = 0;
-}
-
-static void unread(void *arg, uint64_t start, uint64_t end, const char *why)
-{
-	struct worker *w = arg;
-
-	if (start != w->lost_end || why != w->lost_why) {
-		flush_unread(w);
-		w->lost_start = start;
-		w->lost_why = why;
-	}
-	w->lost_end = end;
-}
-
 static int no_core(struct worker *w, int code)
 {
 	w->core_code = code;
 	sink_abort(w->sink);
 	w->sink = NULL;
 	return code;
-}
-
-/* --- before the stop --- */
-
-static int check_target(struct worker *w, struct err *err)
-{
-	CLEAN(fd) int exe = -1;
-	char name[64];
-	unsigned char ident[5];
-	pid_t pid = w->order.pid;
-
-	if (w->order.start_ticks && w->order.start_ticks != w->proc.start_ticks)
-		return err_say(err, -ESRCH, "process %d has ended, and its number belongs to another one now", pid);
-	if (pid == getpid())
-		return err_say(err, -EINVAL, "a dump worker cannot dump itself");
-	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
-		return err_say(err, -ESRCH, "process %d has ended", pid);
-	if (w->status.tracer) {
-		proc_name(w->status.tracer, name, sizeof(name));
-		return err_say(err, -EPERM, "cannot dump process %d: it is traced already, by process %d ('%s')", pid,
-			       w->status.tracer, name);
-	}
-	if (w->status.state == 'Z')
-		return err_say(err, -EOPNOTSUPP, "cannot dump process %d: its main thread has ended, others go on",
-			       pid);
-	exe = openat(w->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	if (exe < 0 && errno == ENOENT)
-		return err_say(err, -EINVAL, "process %d is a part of the kernel: it has no memory to dump", pid);
-	if (exe < 0 && (errno == EACCES || errno == EPERM))
-		return err_say(err, -EPERM,
-			       "cannot dump process %d: not permitted; run as root, or with CAP_SYS_PTRACE", pid);
-	if (exe >= 0 && read(exe, ident, sizeof(ident)) == (ssize_t)sizeof(ident) && ident[4] == 1)
-		return err_say(err, -ENOTSUP, "process %d is a 32-bit program, which is not supported", pid);
-	return 0;
-}
-
-static int read_text(int dir_fd, struct spool *text)
-{
-	int r = spool_open(text, -1);
-
-	return r < 0 ? r : proc_spool(dir_fd, "maps", text);
-}
-
-static int read_maps(struct worker *w, struct err *err)
-{
-	bool core = w->order.kinds & DUMP_CORE;
-	int r;
-
-	w->flags_known = core && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
-					 FLAGS_FIRST_BYTES;
-	r = w->analyst_fd >= 0 || !w->flags_known ? read_text(w->proc.dir_fd, &w->before_text) : 0;
-	if (r == 0 && w->flags_known)
-		r = proc_maps_read(w->proc.dir_fd, true, &w->before, NULL);
-	else if (r == 0)
-		r = proc_maps_load(w->before_text.fd, NULL, NULL, &w->before);
-	if (r == 0 && w->before.count == 0)
-		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
-	return r < 0 ? err_sys(err, r, "cannot read the memory map of process %d", w->order.pid) : 0;
-}
-
-/* It will take so long; may it? One that is stopped already has no pause to spare. */
-static int allowed(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err)
-{
-	if (w->status.state == 'T')
-		return 0;
-	w->result.estimate_ns = cost_ns;
-	return cost_check(cost_ns, w->order.pause_budget_ns, w->order.pid, what, choice, err);
-}
-
-static int allowed_stop(struct worker *w, struct err *err)
-{
-	return allowed(w, w->cost.stop_ns, "writing the core with the process stopped",
-		       "take a mini core or the stacks only, or allow a longer pause", err);
-}
-
-/* Clone, or stop while the core is written, or no core at all. */
-static int choose_method(struct worker *w, struct err *err)
-{
-	struct dump_result *result = &w->result;
-	int r;
-
-	if (w->order.snapshot == SNAPSHOT_STOP)
-		return allowed_stop(w, err);
-	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone, sizeof(result->why_not_clone));
-	w->clone = r == 0;
-	if (r < 0 && w->order.snapshot == SNAPSHOT_CLONE)
-		return err_say(
-			err, -EOPNOTSUPP,
-			"process %d cannot be copied while it runs: %s; it can be stopped while the core is written",
-			w->order.pid, result->why_not_clone);
-	if (!w->clone)
-		return allowed_stop(w, err);
-	return allowed(w, w->cost.clone_ns, "a copy of its memory",
-		       "take a mini core or the stacks only, allow a longer pause, or let it stand still while the "
-		       "core is written",
-		       err);
-}
-
-static unsigned int filter_of(const struct worker *w)
-{
-	return w->order.everything ? FILTER_EVERYTHING : assemble_filter(w->proc.dir_fd);
-}
-
-static int plan_side(struct worker *w)
-{
-	unsigned int filter = filter_of(w);
-	int r = side_open(&w->side, w->proc.dir_fd);
-	const char *why;
-
-	for (size_t i = 0; i < w->before.count && r == 0 && w->clone; i++) {
-		const struct proc_map *map = &w->before.map[i];
-
-		if ((contents_shared(map) || map->dontfork || map->wipeonfork) &&
-		    contents_of(map, filter, true, false, &why) == CONTENTS_WHOLE)
-			r = side_add(&w->side, map);
-	}
-	return r == 0 ? side_reserve(&w->side) : r;
-}
-
-/* Our parent has sent SIGTERM (which is blocked: we look when it does no harm), or is
- * gone: nobody would name the file any more. */
-static bool cancel_asked(void)
-{
-	struct pollfd pfd = { .fd = WORKER_FD_PARENT };
-	sigset_t pending;
-
-	return (sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) ||
-	       (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR));
-}
-
-/* Its memory is copied in the stop, however a full core would be made: that is shorter. */
-static int plan_mini(struct worker *w, struct err *err)
-{
-	int r = allowed(w, w->cost.look_ns + w->status.threads * MINI_THREAD_NS, "a mini core",
-			"take the stacks only, or allow a longer pause", err);
-
-	if (r < 0)
-		return r;
-	if (side_open(&w->side, w->proc.dir_fd) < 0)
-		return err_say(err, -EPERM, "cannot read the memory of process %d", w->order.pid);
-	w->mini = (struct mini){
-		.memory = memory_of_fd(&w->side.mem_fd),
-		.pages = pages_of_cache(&w->side.pages),
-		.maps = &w->before,
-		.proc_dir_fd = w->proc.dir_fd,
-		.spool_dir_fd = w->dir_fd,
-		.holder_tid = w->order.holder_tid ? w->order.holder_tid : w->order.pid,
-		.everything = w->order.everything,
-		.omit = omit,
-		.omit_arg = w,
-	};
-	w->cost.bytes = MINI_AIM_BYTES + w->status.threads * 4ull * PAGE_BYTES;
-	return mini_open(&w->mini, w->status.threads, err);
-}
-
-/* About what a full core takes, holes left out. */
-static uint64_t full_bytes(const struct worker *w)
-{
-	uint64_t sum = w->cost.bytes + w->status.rss_shmem_bytes;
-
-	for (size_t i = 0; i < w->before.count && w->order.everything; i++)
-		sum += side_file_bytes(w->proc.dir_fd, &w->before.map[i]);
-	return sum;
-}
-
-static int plan_core(struct worker *w, struct err *err)
-{
-	bool mini = w->order.kinds & DUMP_MINI;
-	uint64_t expect;
-	int r = mini ? plan_mini(w, err) : choose_method(w, err);
-
-	if (r == 0 && !mini && plan_side(w) < 0)
-		r = err_say(err, -ENOMEM, "cannot prepare the dump of process %d", w->order.pid);
-	if (r < 0)
-		return r;
-	if (!mini)
-		w->cost.bytes = full_bytes(w);
-	expect = w->cost.bytes;
-	r = sink_open(&(struct sink_spec){ .dir_fd = w->dir_fd,
-					   .name = w->order.file,
-					   .compress = w->order.compress ? SINK_ZSTD : SINK_PLAIN,
-					   .expect_bytes = w->order.compress ? expect / 4 : expect,
-					   .max_bytes = w->order.max_bytes,
-					   .free_bytes = w->order.free_bytes,
-					   .free_percent = w->order.free_percent,
-					   .rate = w->order.rate,
-					   .urgent = !w->clone },
-		      &w->sink, err);
-	if (r == 0)
-		sink_cancel_when(w->sink, cancel_asked);
-	return r;
 }
 
 /* --- the stop --- */
@@ -379,7 +109,7 @@ static int make_copy(struct worker *w, struct err *err)
 	if (w->order.snapshot == SNAPSHOT_CLONE)
 		no_core(w, err_say(&w->core_err, -EOPNOTSUPP, "process %d cannot be copied while it runs: %s",
 				   w->order.pid, result->why_not_clone));
-	else if ((r = allowed_stop(w, &w->core_err)) < 0)
+	else if ((r = plan_allowed_stop(w, &w->core_err)) < 0)
 		no_core(w, r);
 	return 0;
 }
@@ -448,7 +178,7 @@ static int read_frozen_maps(struct worker *w, struct err *err)
 	int mem, pagemap, dir, r;
 
 	frozen_fds(w, &mem, &pagemap, &dir);
-	r = w->analyst_fd >= 0 ? read_text(dir, &w->frozen_text) : 0;
+	r = w->analyst_fd >= 0 ? plan_text(dir, &w->frozen_text) : 0;
 	if (r == 0 && w->analyst_fd >= 0 && !flags)
 		r = proc_maps_load(w->frozen_text.fd, NULL, NULL, &w->frozen);
 	else if (r == 0)
@@ -513,27 +243,11 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	return err_say(err, -ECANCELED, "process %d ended while its core was written", w->order.pid);
 }
 
-/* What the core says of itself, for people and for verify.c: 'key: value' lines, the
- * ranges left out last. Pages that turn out to be unreadable come too late for it. */
-static void make_note(const struct worker *w, struct buf *note)
+static void unread(void *arg, uint64_t start, uint64_t end, const char *why)
 {
-	const struct dump_result *result = &w->result;
+	struct worker *w = arg;
 
-	buf_init(note, 4 * sizeof(w->order.comment) + sizeof(*result) + 1024);
-	if (w->order.comment[0]) {
-		buf_adds(note, "comment: ");
-		buf_add_escaped(note, w->order.comment, strlen(w->order.comment));
-		buf_adds(note, "\n");
-	}
-	buf_addf(note, "kind: %s\n", w->order.kinds & DUMP_MINI ? "mini" : "full");
-	buf_addf(note, "method: %s\n", result->method == METHOD_CLONE ? "clone" : "stop");
-	if (result->pause_ns) /* not yet over otherwise */
-		buf_addf(note, "pause_ns: %llu\n", (unsigned long long)result->pause_ns);
-	if (result->why_not_clone[0])
-		buf_addf(note, "no_clone: %s\n", result->why_not_clone);
-	buf_addf(note, "threads: %u\nnot_stopped: %u\n", result->threads, result->threads_not_stopped);
-	buf_addf(note, "left_in_files_bytes: %llu\n", (unsigned long long)result->in_files_bytes);
-	buf_addf(note, "omitted: %u\n%s", result->omitted_count + result->omitted_more, result->omitted);
+	account_unread(&w->account, start, end, why);
 }
 
 static int write_core(struct worker *w, struct err *err)
@@ -548,10 +262,10 @@ static int write_core(struct worker *w, struct err *err)
 		.mini = w->order.kinds & DUMP_MINI ? &w->mini : NULL,
 		.flags_known = w->flags_known,
 		.cloned = w->result.method == METHOD_CLONE,
-		.filter = filter_of(w),
+		.filter = plan_filter(w),
 		.holder_tid = w->order.holder_tid,
-		.omit = omit,
-		.omit_arg = w,
+		.omit = account_omit,
+		.omit_arg = &w->account,
 	};
 	struct buf note;
 	int dir, r;
@@ -561,7 +275,7 @@ static int write_core(struct worker *w, struct err *err)
 	frozen_fds(w, &a.mem_fd, &a.pagemap_fd, &dir);
 	r = assemble(&a, err);
 	w->result.in_files_bytes = a.in_files_bytes;
-	make_note(w, &note);
+	account_note(&w->account, &w->order, &note);
 	if (r == 0 && !note.data)
 		r = err_sys(err, -ENOMEM, "cannot put the core of process %d together", w->order.pid);
 	if (r == 0)
@@ -569,7 +283,7 @@ static int write_core(struct worker *w, struct err *err)
 	if (r == 0)
 		r = core_write(&a.core, w->sink, &watch, err);
 	buf_done(&note);
-	flush_unread(w);
+	account_flush(&w->account);
 	assembly_done(&a);
 	return r;
 }
@@ -745,14 +459,14 @@ static int dump(struct worker *w, struct err *err)
 	int r = proc_open(&w->proc, w->order.pid, err);
 
 	if (r == 0)
-		r = check_target(w, err);
+		r = plan_target(w, err);
 	if (r == 0)
-		r = read_maps(w, err);
+		r = plan_maps(w, err);
 	if (r == 0)
 		r = cost_estimate(&w->proc, &w->before, w->order.kinds & DUMP_FULL, w->order.pause_budget_ns, &w->cost,
 				  err);
 	if (r == 0)
-		r = allowed(w, w->cost.look_ns, "a look at its stacks", "allow a longer pause", err);
+		r = plan_allowed(w, w->cost.look_ns, "a look at its stacks", "allow a longer pause", err);
 	if (r == 0 && (w->order.kinds & DUMP_CORE)) {
 		w->core_code = plan_core(w, &w->core_err);
 		if (w->core_code < 0 && !stacks) {
@@ -796,7 +510,7 @@ static int reap(struct worker *w, struct err *err)
 	int r = proc_open(&w->proc, w->order.pid, err);
 
 	if (r == 0)
-		r = check_target(w, err);
+		r = plan_target(w, err);
 	if (r == 0)
 		r = proc_maps_read(w->proc.dir_fd, false, &w->before, err);
 	if (r == 0)
@@ -845,6 +559,7 @@ static struct worker worker = {
 	.dir_fd = -1,
 	.analyst_fd = -1,
 	.journal_fd = -1,
+	.account = { .result = &worker.result, .maps = &worker.frozen },
 	.before_text.fd = -1,
 	.frozen_text.fd = -1,
 	.side = { .mem_fd = -1, .pagemap_fd = -1, .copy.fd = -1 },

@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: MIT */
+/* One dump, as its worker knows it, and what is decided before the stop: may it be done,
+ * how, what will it cost, where does it go. Reads /proc and the target's memory; stops
+ * nothing. Only worker.c and plan.c look into the state. */
+#ifndef REQTRAP_PLAN_H
+#define REQTRAP_PLAN_H
+
+#include "account.h"
+#include "cost.h"
+#include "leftover.h"
+#include "mini.h"
+#include "side.h"
+#include "sink.h"
+#include "snapshot.h"
+#include "spool.h"
+#include "triage.h"
+
+struct worker {
+	struct dump_order order;
+	struct dump_result result;
+	int dir_fd, analyst_fd;
+	struct proc proc;
+	struct proc_status status;
+	struct proc_maps before, frozen;
+	struct spool before_text, frozen_text;
+	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
+	struct freeze freeze;
+	struct snapshot snapshot;
+	struct cost cost;
+	struct leftover left; /* our entry in the journal, while we may leave something */
+	int journal_fd;
+	struct side side;
+	struct mini mini;
+	struct triage triage;
+	struct sink *sink;
+	struct err core_err; /* why there will be no core although one was asked for */
+	int core_code;
+	bool clone;		      /* the plan: a clone; else the process stands still while we write */
+	uint64_t write_ns;	      /* the writing began */
+	uint64_t done_bytes, told_ns; /* how far it is, and when the parent was last told */
+	uint32_t stage;		      /* told last */
+	struct account account;
+};
+
+/* Is it the process meant, and one that can be dumped? -ESRCH, -EPERM, -ENOTSUP in words. */
+int plan_target(struct worker *w, struct err *err);
+int plan_maps(struct worker *w, struct err *err);
+int plan_text(int dir_fd, struct spool *text); /* a memory map, as text */
+unsigned int plan_filter(const struct worker *w);
+
+/* The stop will take so long: -EBUSY in words if that is more than the budget. */
+int plan_allowed(struct worker *w, uint64_t cost_ns, const char *what, const char *choice, struct err *err);
+int plan_allowed_stop(struct worker *w, struct err *err); /* ... with the core written in it */
+
+/* The core: the way it is made, what will be copied in the stop, its file. */
+int plan_core(struct worker *w, struct err *err);
+
+#endif
