@@ -394,9 +394,9 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 	target->gap_ns = 0;
 	start = now_ns();
 	code = run(tool, pid, file, &usage);
+	for (ticks = target->ticks; target->ticks < ticks + 3;) /* procdump ends before its gdb does */
+		nap(200);
 	add(&cost->wall_s, (double)(now_ns() - start) / 1e9);
-	for (ticks = target->ticks; target->ticks < ticks + 3;)
-		nap(1000);
 	add(&cost->pause_ms, (double)target->gap_ns / 1e6);
 	add(&cost->eintr, (double)(target->eintr - eintr));
 	add(&cost->peak_mb, (double)usage.ru_maxrss * 1024 / 1e6);

@@ -282,7 +282,7 @@ teardown() {
 			((ms < 2000)) || fail "$how: it took $ms ms"
 			case $status in
 			0) eu-readelf -hl "$CORE" >/dev/null 2>&1 || fail "$how: a core that is none" ;;
-			2 | 3)
+			[123])
 				one_line "$errors" "errors"
 				[[ ! -e $CORE ]] || fail "half a core has the final name"
 				((++failed))
@@ -296,7 +296,9 @@ teardown() {
 		wait_for 10 lives_on || fail "$how: it does not start itself any more"
 		is "$(count wrong)" 0 "starts that failed"
 		is "$(count eintr)" 0 "EINTR"
-		is "$(children "$TARGET")" "" "children"
+		# A copy whose parent became another program meanwhile is reaped by a later start.
+		reaped() { [[ -z $(children "$TARGET") ]] || { dump && rm -f "$CORE" && false; }; }
+		wait_for 10 reaped || fail "$how: children: $(children "$TARGET")"
 		zoo_end
 		truncate -s 0 "$COUNTS"
 		truncate -s 4096 "$COUNTS"
@@ -323,7 +325,7 @@ teardown() {
 		((ms < 1000)) || fail "it took $ms ms"
 		case $status in
 		0) eu-readelf -hl "$CORE" >/dev/null 2>&1 || fail "a core that is none" ;;
-		2 | 3)
+		[123])
 			one_line "$errors" "errors"
 			[[ ! -e $CORE ]] || fail "half a core has the final name"
 			;;
