@@ -130,7 +130,7 @@ field() { # FILE OFFSET: 8 bytes as a number
 }
 
 @test "verify: a byte of a frame that is not what it was" {
-	local size i said=0
+	local size i
 	size=$(stat -c %s "$CORES/clone.zst")
 	for ((i = 1; i < 12; i++)); do
 		cp "$CORES/clone.zst" "$C"
