@@ -184,6 +184,7 @@ static int copy_out(struct seek *seek, struct opening *o, const char *dir, struc
 	if (!chunk || fstat(o->fd, &st) < 0)
 		return err_sys(err, -ENOMEM, "cannot unpack '%s'", o->path);
 	while (n > 0 && r == 0) {
+		at = seek_data(seek, at);
 		n = seek_read(seek, at, chunk, CHUNK_BYTES, err);
 		if (n < 0)
 			return err_wrap(err, (int)n, "cannot unpack '%s'", o->path);

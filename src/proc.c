@@ -200,9 +200,9 @@ static int names_add(struct proc_names *names, const struct proc_file *head, con
 
 const struct proc_file *proc_map_file(const struct proc_maps *maps, const struct proc_map *map)
 {
-	static const struct {
+	static const union {
 		struct proc_file file;
-		char name;
+		char room[sizeof(struct proc_file) + 1];
 	} nothing;
 	struct proc_names *names = maps->names;
 	uint64_t off = map->file * 8;

@@ -54,6 +54,9 @@ struct seek {
 	size_t cache_cap, cached;
 	bool is_cached;
 
+	uint64_t zeros_size; /* of a frame of zeros that was checked, and its checksum */
+	uint32_t zeros_sum;
+
 	uint8_t peek[PEEK_BYTES];
 	uint64_t peek_at;
 	size_t peek_len;
@@ -278,16 +281,17 @@ struct blocks {
 	uint64_t end;  /* behind the last */
 	uint64_t most; /* that they hold; exactly that, unless some are compressed */
 	bool exact;
+	bool zeros; /* nothing else is in them */
 };
 
 /* Walks the blocks that begin at 'at'. 0: cut off. */
 static int walk_blocks(struct seek *seek, uint64_t at, struct blocks *ret_blocks, struct err *err)
 {
-	struct blocks blocks = { .exact = true };
+	struct blocks blocks = { .exact = true, .zeros = true };
 	bool last = false;
 
 	while (!last) {
-		const uint8_t *p;
+		const uint8_t *p = NULL;
 		uint32_t word, type, size;
 		int r = peek(seek, at, 3, &p, err);
 
@@ -299,6 +303,9 @@ static int walk_blocks(struct seek *seek, uint64_t at, struct blocks *ret_blocks
 		size = word >> 3;
 		if (type == BLOCK_RESERVED || size > BLOCK_MAX)
 			return damaged(err, at, "no block begins there");
+		if (type == BLOCK_RUN && (r = peek(seek, at, BLOCK_LEAST, &p, err)) <= 0)
+			return r;
+		blocks.zeros &= type == BLOCK_RUN && !p[3];
 		blocks.exact &= type != BLOCK_COMPRESSED;
 		blocks.most += type == BLOCK_COMPRESSED ? BLOCK_MAX : size;
 		at += 3 + (type == BLOCK_RUN ? 1 : size);
@@ -603,13 +610,53 @@ ssize_t seek_read(struct seek *seek, uint64_t off, void *buf, size_t len, struct
 	return (ssize_t)done;
 }
 
+/* A frame of zeros as sinks write them by hand: its blocks tell all, a terabyte of them
+ * need not be made. ret_sum: its checksum, 0 for none. */
+static bool zero_frame(struct seek *seek, size_t i, uint32_t *ret_sum)
+{
+	const struct frame *frame = &seek->frame[i];
+	struct blocks blocks;
+	struct head head;
+	const uint8_t *p = NULL;
+
+	*ret_sum = 0;
+	if (read_head(seek, frame->at, &head, NULL) != 1 || peek(seek, frame->at, 6, &p, NULL) != 1 || p[4] & 0x23 ||
+	    p[5] != 0x38 || walk_blocks(seek, frame->at + head.bytes, &blocks, NULL) != 1 || !blocks.zeros ||
+	    blocks.most != frame[1].start - frame->start || (head.sized && head.size != blocks.most) ||
+	    blocks.end + 4 * head.checksum > frame[1].at)
+		return false;
+	if (head.checksum && peek(seek, blocks.end, 4, &p, NULL) != 1)
+		return false;
+	*ret_sum = head.checksum ? le32(p) : 0;
+	return true;
+}
+
+uint64_t seek_data(struct seek *seek, uint64_t off)
+{
+	uint32_t sum;
+
+	while (seek->zstd && off < seek->size) {
+		size_t i = find_frame(seek, off);
+
+		if (seek->frame[i + 1].start - seek->frame[i].start <= CACHE_MAX || !zero_frame(seek, i, &sum))
+			break;
+		off = seek->frame[i + 1].start;
+	}
+	return off;
+}
+
 static int check_frame(struct seek *seek, size_t i, uint8_t *waste, struct err *err)
 {
 	uint64_t at = seek->frame[i].start, end = seek->frame[i + 1].start;
+	uint32_t sum;
+	bool zeros;
 	int r = 0;
 
 	seek->ready = false;
-	if (at == end) { /* a frame without content */
+	zeros = at < end && zero_frame(seek, i, &sum);
+	if (zeros && sum && sum == seek->zeros_sum && end - at == seek->zeros_size)
+		return 0; /* as one that was decompressed */
+	if (at == end) {  /* a frame without content */
 		start_frame(seek, i);
 		r = end_frame(seek, err);
 		seek->ready = false;
@@ -619,6 +666,10 @@ static int check_frame(struct seek *seek, size_t i, uint8_t *waste, struct err *
 
 		r = decode(seek, i, at, waste, n, err);
 		at += n;
+	}
+	if (zeros && r == 0) {
+		seek->zeros_size = end - seek->frame[i].start;
+		seek->zeros_sum = sum;
 	}
 	return r;
 }

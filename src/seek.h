@@ -30,8 +30,12 @@ const char *seek_damage(const struct seek *seek);
  * means nothing else. -EBADMSG: the file is damaged there. */
 ssize_t seek_read(struct seek *seek, uint64_t off, void *buf, size_t len, struct err *err);
 
-/* Decompresses everything, which compares every frame's size and checksum; then
- * -EBADMSG for what seek_damage tells. 'go_on' (NULL: none) is told now and then how many
+/* The first place from off on that is not in a long frame of nothing but zeros. Cheap
+ * where it moves; a plain file's holes are not looked for. */
+uint64_t seek_data(struct seek *seek, uint64_t off);
+
+/* Decompresses everything, but of frames of zeros that are alike only the first. This
+ * compares every frame's size and checksum; then -EBADMSG for what seek_damage tells. 'go_on' (NULL: none) is told now and then how many
  * bytes of content are done; a negative return ends the check with that code. Of a plain
  * file, only reads it. */
 int seek_check(struct seek *seek, int (*go_on)(void *arg, uint64_t done_bytes, struct err *err), void *arg,
