@@ -28,6 +28,7 @@ setup() {
 
 teardown() {
 	[[ -z $VICTIM ]] || end_victim
+	watch_kill
 }
 
 end_victim() {
@@ -244,4 +245,19 @@ both() {
 	(($(du -B1 "$OUT/all" | cut -f1) < 64 << 20)) || fail "holes are on disk"
 	# without the files: a copy of the core alone has all code
 	is "$(gdb -batch -nx -ex "x/2i \$pc" -c "$OUT/all" 2>&1 </dev/null | grep -c 'Cannot access')" 0 "code"
+}
+
+@test "stacks and a mini core of one stop: the analyst reads, the core's first thread is the request's" {
+	start_python
+	watch_start auto --time-taken 400ms -n 1 --capture trace,stacks,mini "$PYTHON"
+	client "$PYTHON_PORT" get '/slow?ms=2000' >/dev/null
+	watch_wait
+	watch_clean
+	incident_of 0
+	is "$(fact '.analysis.thread[0].call')" clock_nanosleep "call of the holder"
+	is "$(events '.event == "trapped"' | jq -r '.capture.kind + " " + .capture.method')" "mini stop" "capture"
+	zstd -qdc "$(events '.event == "trapped"' | jq -r .capture.core)" >"$OUT/mini"
+	EXE=/proc/$PYTHON/exe
+	has "$(gdb_says mini 'info threads' | grep '^\*')" "LWP $(fact .holder_tid))" "first thread"
+	has "$(gdb_says mini bt)" "clock_nanosleep" "its stack"
 }
