@@ -73,16 +73,16 @@ static void tell_text(const struct dump_subject *subject, const struct dump_resu
 
 	buf_init(&out, 65536);
 	buf_add_escaped(&out, subject->path, strlen(subject->path));
-	buf_addf(&out,
-		 "\n  %sprocess %d '%s', %u thread%s, %.1f MiB (%.1f MiB on disk), paused %.1f ms (%s), took %.0f ms\n",
-		 subject->mini ? "mini: " : "", subject->pid, subject->process, result->threads,
+	buf_addf(&out, "\n  a %s core of process %d '%s', %u thread%s: %.1f MiB, %.1f MiB on disk\n",
+		 subject->mini ? "mini" : "full", subject->pid, subject->process, result->threads,
 		 result->threads == 1 ? "" : "s", (double)result->core_bytes / 1048576.0,
-		 (double)result->core_bytes_on_disk / 1048576.0, ns_to_ms(result->pause_ns),
+		 (double)result->core_bytes_on_disk / 1048576.0);
+	buf_addf(&out, "  paused %.1f ms (%s), took %.0f ms\n", ns_to_ms(result->pause_ns),
 		 capture_method_name(result->method), ns_to_ms(result->wall_ns));
 	if (result->why_not_clone[0])
 		buf_addf(&out, "  no clone: %s\n", result->why_not_clone);
 	if (result->in_files_bytes)
-		buf_addf(&out, "  %.1f MiB of unchanged pages are not copied: they are in the files they come from\n",
+		buf_addf(&out, "  left in their files: %.1f MiB of pages that nobody changed\n",
 			 (double)result->in_files_bytes / 1048576.0);
 	if (result->threads_not_stopped)
 		buf_addf(&out, "  %u threads could not be stopped\n", result->threads_not_stopped);

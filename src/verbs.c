@@ -19,18 +19,27 @@ const struct verb verbs[] = {
 			  "is one line; its page, trace and core lie in a folder of their own.\n"
 			  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap watch nginx php-fpm --time-taken 2s\n"
-	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,full -n 1\n"
+	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,mini -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
 	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP,
 	  cmd_dump,
-	  "PATH is a file or a directory. gdb, lldb and eu-stack read the core\n"
-	  "('zstd -d' first, where it ends in .zst).\n",
+	  "PATH is a file or a folder; none but you and root may be able to write there,\n"
+	  "or it has the sticky bit, as /tmp has. What has the name already stays: the\n"
+	  "dump gets a number. A full core holds all memory that is the process's own;\n"
+	  "pages that nobody changed stay in the files they come from. A mini holds what a\n"
+	  "debugger needs for every thread's stack. gdb, lldb and eu-stack read both, and\n"
+	  "'open' unpacks what ends in .zst for them. coredumpctl lists them.\n"
+	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 the system said\n"
+	  "no: no rights, no room, the pause would be longer than allowed.\n",
 	  "  reqtrap dump 4711\n"
+	  "  reqtrap dump --mini 4711\n"
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
+	  "  reqtrap dump 4711 /var/tmp --max-size 20G --free-space 10% --max-rate 100M\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
 	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump, NULL,
 	  "  reqtrap procdump -ma 4711\n"
+	  "  reqtrap procdump -mm -ma 4711\n"
 	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
 	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
 	  cmd_stacks, NULL, "  reqtrap stacks 4711\n  reqtrap stacks php-fpm --json\n" },
