@@ -355,10 +355,10 @@ static int hand_over(struct sink *sink, unsigned int left, struct err *err)
 	struct job *job = filling(sink);
 	int r = 0;
 
+	if (sink->failed)
+		return cancelled(sink, err);
 	if (!sink->threaded) {
-		r = sink->code;
-		if (r == 0)
-			r = sink->code = run_job(sink, job, &sink->why);
+		r = sink->code = run_job(sink, job, err);
 	} else {
 		pthread_mutex_lock(&sink->lock);
 		if (job->runs) {
@@ -369,11 +369,10 @@ static int hand_over(struct sink *sink, unsigned int left, struct err *err)
 			wait_on(sink, &sink->room, now_ns() + WAIT_NS);
 			r = cancelled(sink, err);
 		}
-		r = sink->code ? sink->code : r;
+		if (sink->code)
+			r = err_say(err, sink->code, "%s", sink->why.text);
 		pthread_mutex_unlock(&sink->lock);
 	}
-	if (sink->code)
-		err_say(err, r, "%s", sink->why.text);
 	if (r < 0)
 		return sink->failed = r; /* the thread may still be at the job behind */
 	job = filling(sink);
