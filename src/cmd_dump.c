@@ -298,6 +298,10 @@ static void name_in_error(const struct series *s, const char *text, int code, st
 
 	if (at && place_look(&s->place, &meant, name, sizeof(name), NULL) == 0)
 		err_say(err, code, "%.*s%s%s", (int)(at - text), text, name, at + strlen(s->part));
+	else if (code == -EBUSY) /* over the pause budget */
+		err_say(err, code, "%s (%s)", text,
+			is_mini(s) ? "--stacks, --pause-budget D"
+				   : "--mini, --stacks, --pause-budget D, --snapshot stop");
 	else
 		err_say(err, code, "%s", text);
 }

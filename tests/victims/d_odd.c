@@ -231,6 +231,32 @@ static void deep(int n)
 	room[0] = 0;
 }
 
+static void *spinning(void *arg)
+{
+	while (!over)
+		;
+	return arg;
+}
+
+static void spin(int n)
+{
+	pthread_t thread;
+
+	while (n-- > 0)
+		pthread_create(&thread, NULL, spinning, NULL);
+	wait_for_ever();
+}
+
+static void strict_seccomp(int n)
+{
+	(void)n;
+	printf("ready\n");
+	fflush(stdout);
+	prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
+	while (!over)
+		;
+}
+
 static void *short_life(void *arg)
 {
 	return arg;
@@ -286,7 +312,8 @@ int main(int argc, char **argv)
 		{ "threads", threads },		{ "vfork", with_vfork },    { "seccomp", with_seccomp },
 		{ "nproc", no_more_processes }, { "maps", maps },	    { "ranges", ranges },
 		{ "sparse", sparse },		{ "coroutine", coroutine }, { "deep", deep },
-		{ "leader", leader_gone },	{ "storm", storm },	    { "shared", shared },
+		{ "leader", leader_gone },	{ "storm", storm },	    { "spin", spin },
+		{ "strict", strict_seccomp },	{ "shared", shared },
 	};
 
 	for (size_t i = 0; argc > 1 && i < sizeof(kinds) / sizeof(*kinds); i++) {
