@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
 # What a dump does to its target, with victims that count it themselves; and whether
-# the core is true. The worker is killed at its system calls by tests/harm/killpoints.
+# the core is true. What happens when the worker itself fails is in harm_worker.bats.
 
 load helpers
 
@@ -12,7 +12,6 @@ setup_file() {
 	{
 		gcc $flags -g -o "$LIVE/d_server" "$ROOT/tests/victims/d_server.c" -lpthread
 		gcc $flags -O1 -g -o "$LIVE/d_odd" "$ROOT/tests/victims/d_odd.c" -lpthread
-		gcc $flags -o "$LIVE/killpoints" "$ROOT/tests/harm/killpoints.c"
 	}
 }
 
@@ -89,36 +88,6 @@ byte() { # ADDRESS: of the core
 }
 
 # ---- harm ----
-
-@test "the worker killed at its calls: epoll server" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" epoll 17
-	echo "# ${lines[-1]}" >&3
-	is "$status" 0 "$output"
-}
-
-@test "the worker killed at its calls: registers are checked" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" spin 17
-	echo "# ${lines[-1]}" >&3
-	is "$status" 0 "$output"
-}
-
-@test "the worker killed at its calls: signals are counted" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" spin 23 flood
-	echo "# ${lines[-1]}" >&3
-	is "$status" 0 "$output"
-}
-
-@test "the worker killed at its calls: an alternate signal stack stays" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" alt 23
-	echo "# ${lines[-1]}" >&3
-	is "$status" 0 "$output"
-}
-
-@test "the worker stopped at its calls: a watchdog lets the process go" {
-	run "$LIVE/killpoints" "$REQTRAP" "$LIVE/d_server" epoll 71 hang
-	echo "# ${lines[-1]}" >&3
-	is "$status" 0 "$output"
-}
 
 @test "ten dumps: no EINTR, no SIGCHLD, no child, nothing wrong" {
 	local counts=$BATS_TEST_TMPDIR/counts i
