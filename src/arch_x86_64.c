@@ -89,7 +89,8 @@ static bool starts_again(long nr)
 		SYS_rt_sigtimedwait, SYS_io_getevents, SYS_io_pgetevents, SYS_io_uring_enter, SYS_msgrcv,
 		SYS_msgsnd,	     SYS_read,	       SYS_readv,	  SYS_write,	      SYS_writev,
 		SYS_futex,	     SYS_poll,	       SYS_select,	  SYS_recvfrom,	      SYS_recvmsg,
-		SYS_accept,	     SYS_accept4,      SYS_sendto,	  SYS_sendmsg,
+		SYS_accept,	     SYS_accept4,      SYS_sendto,	  SYS_sendmsg,	      SYS_recvmmsg,
+		SYS_sendmmsg,	     SYS_splice,       SYS_sendfile,
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++) {

@@ -92,7 +92,6 @@ static const struct failing {
 	{ SYS_rt_sigtimedwait, "rt_sigtimedwait", { EINTR, EAGAIN, EINTR, EAGAIN }, false },
 	{ SYS_mmap, "mmap", { ENOMEM, ENOMEM, EAGAIN, ENOMEM }, true },
 	{ SYS_mremap, "mremap", { ENOMEM, ENOMEM, ENOMEM, ENOMEM }, true },
-	{ SYS_brk, "brk", { ENOMEM, ENOMEM, ENOMEM, ENOMEM }, true },
 	{ SYS_munmap, "munmap", { ENOMEM, ENOMEM, ENOMEM, ENOMEM }, false },
 	{ SYS_madvise, "madvise", { ENOMEM, EINVAL, EAGAIN, EIO }, true },
 	{ SYS_mprotect, "mprotect", { ENOMEM, EACCES, ENOMEM, EACCES }, false },

@@ -22,7 +22,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#define ENDS_NS 20000000000u /* a dump, whatever is done to it, on a busy machine */
+#define ENDS_NS 60000000000u /* a dump, whatever is done to it, on a busy machine */
 #define STOP_MARGIN_NS 300000u
 
 static char dir[128];
@@ -611,6 +611,11 @@ void steer_point(struct victim *v, const struct point *p, struct outcome *out)
 		victim_check(v, zombies_may(&d, p), out);
 	if (d.have && !d.result.code && out->eintr && !*out->harm)
 		snprintf(out->harm, sizeof(out->harm), "EINTR although the dump was not cut short");
+	if (*out->harm && d.have)
+		snprintf(out->harm + strlen(out->harm), sizeof(out->harm) - strlen(out->harm),
+			 "; the worker: %d %.200s", d.result.code, d.result.error);
+	if (!*out->did)
+		snprintf(out->did, sizeof(out->did), "nothing: it was over before");
 	v->points++;
 	v->kills += !out->ended;
 }

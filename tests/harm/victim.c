@@ -20,7 +20,7 @@
 
 #include <linux/futex.h>
 
-#define HEALTHY_NS 4000000000u /* at most, until all goes on again: the machine may be busy */
+#define HEALTHY_NS 12000000000u /* at most, until all goes on again: the machine may be busy */
 #define PORTRAIT_BYTES (1u << 20)
 
 void die(const char *what)

@@ -481,8 +481,7 @@ static void feed_queued(struct job *j)
 
 static void feed_signalfd(struct job *j)
 {
-	(void)j;
-	kill(getpid(), SIGRTMIN + 6);
+	pthread_sigqueue(j->thread, SIGRTMIN + 6, (union sigval){ .sival_int = 1 });
 }
 
 static void feed_signal(struct job *j)
@@ -694,6 +693,8 @@ CALL(io_uring_enter, syscall(SYS_io_uring_enter, j->more, 0, 1, IORING_ENTER_GET
 CALL(mq_receive, mq_receive(j->fd[0], buf, 8, NULL))
 CALL(mq_timedreceive, mq_timedreceive(j->fd[0], buf, 8, NULL, until(CLOCK_REALTIME)))
 CALL(mq_send, mq_send(j->fd[0], one, 8, 0))
+CALL(recv_socket_to_pipe, splice(j->fd[0], NULL, pipe_end(1), NULL, 8, 0))
+CALL(sendmmsg, sendmmsg(j->fd[0], headers(), 1, 0))
 CALL(splice, splice(j->fd[0], NULL, pipe_end(1), NULL, 8, 0))
 CALL(tee, tee(j->fd[0], pipe_end(1), 8, 0))
 CALL(vmsplice, vmsplice(j->fd[0], iov(4096), 1, 0))
@@ -746,6 +747,7 @@ const struct row rows[] = {
 	{ "send(SO_SNDTIMEO)", on_full_pair_timed, call_send, NULL, TIMED, EAGAIN },
 	{ "sendmsg(some-sent)", on_pair, call_sendmsg, feed_drain, PARTIAL, BIG },
 	{ "sendmsg(full-socket)", on_full_pair, call_sendmsg, feed_drain, FED, BIG },
+	{ "sendmmsg(SO_SNDTIMEO)", on_full_pair_timed, call_sendmmsg, NULL, TIMED, EAGAIN },
 	{ "write(full-pipe)", on_full_pipe, call_write_some, feed_drain, FED, 4096 },
 	{ "write(some-written)", on_pipe_to, call_write_big, feed_drain, PARTIAL, BIG },
 	{ "writev(full-pipe)", on_full_pipe, call_writev, feed_drain, FED, 4096 },
@@ -769,6 +771,7 @@ const struct row rows[] = {
 	{ "mq_timedreceive", on_mq, call_mq_timedreceive, NULL, TIMED, ETIMEDOUT },
 	{ "mq_send", on_full_mq, call_mq_send, feed_from_mq, FED, 0 },
 	{ "splice", on_pipe, call_splice, feed_write, FED, 0 },
+	{ "splice(SO_RCVTIMEO)", on_pair_timed, call_recv_socket_to_pipe, NULL, TIMED, EAGAIN },
 	{ "tee", on_pipe, call_tee, feed_write, FED, 0 },
 	{ "vmsplice", on_full_pipe, call_vmsplice, feed_drain, FED, 4096 },
 	{ "open(fifo)", on_fifo, call_open_fifo, feed_fifo, FED, 0 },
