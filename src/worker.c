@@ -417,6 +417,8 @@ static int in_stop(struct worker *w, struct err *err)
 		if (core_r < 0)
 			no_core(w, core_r);
 	}
+	if (r < 0)
+		no_core(w, r); /* nothing was written: no name for it */
 	if (r == 0 && analyst_r == 0)
 		briefing_wait(w->analyst_fd, go_ns + ANALYST_LIVE_NS);
 	let_go(w);
