@@ -41,7 +41,7 @@ static bool parse(const char *name, struct leftover *ret_left)
 	name_of(&left, again, sizeof(again));
 	if (strcmp(name, again) != 0)
 		return false;
-	strcpy(left.name, again);
+	memcpy(left.name, again, sizeof(left.name));
 	*ret_left = left;
 	return true;
 }

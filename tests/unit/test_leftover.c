@@ -19,7 +19,7 @@ static char base[] = "/tmp/leftover.XXXXXX";
 
 static int make_base(void **state UNUSED)
 {
-	strcpy(base + strlen(base) - 6, "XXXXXX");
+	memcpy(base + strlen(base) - 6, "XXXXXX", 6);
 	return mkdtemp(base) ? 0 : -1;
 }
 
