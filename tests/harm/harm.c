@@ -573,8 +573,8 @@ static void options(int argc, char **argv)
 		fprintf(stderr, "harm: see the head of tests/harm/harm.c\n");
 		exit(2);
 	}
-	if (!lanes)
-		lanes = 3 * (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
+	if (!lanes) /* more of them starve each other: a worker and who it waits for run before all */
+		lanes = (unsigned int)sysconf(_SC_NPROCESSORS_ONLN);
 	lanes = lanes < wanted ? lanes : wanted;
 }
 

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #define ENDS_NS 60000000000u /* a dump, whatever is done to it, on a busy machine */
+#define TRIES 10
 #define STOP_MARGIN_NS 300000u
 
 static char dir[128];
@@ -161,6 +162,41 @@ static bool wait_end(struct dump *d, uint64_t most_ns)
 		wait_chld(20000000);
 	d->end_ns = now_ns();
 	return !d->worker;
+}
+
+/* Where each thread of a worker hangs that does not end. */
+static void does_not_end(const struct dump *d, struct outcome *out)
+{
+	char path[64], name[300], state, wchan[64];
+	size_t at = (size_t)snprintf(out->harm, sizeof(out->harm),
+				     "the worker does not end within %u s:", (unsigned int)(ENDS_NS / 1000000000u));
+	struct dirent *e;
+	DIR *list;
+
+	snprintf(path, sizeof(path), "/proc/%d/task", d->worker);
+	list = opendir(path);
+	while (list && (e = readdir(list))) {
+		FILE *f;
+
+		if (e->d_name[0] == '.')
+			continue;
+		snprintf(name, sizeof(name), "%s/%.20s/stat", path, e->d_name);
+		f = fopen(name, "re");
+		if (!f || fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+			state = '?';
+		if (f)
+			fclose(f);
+		snprintf(name, sizeof(name), "%s/%.20s/wchan", path, e->d_name);
+		f = fopen(name, "re");
+		if (!f || fscanf(f, "%63s", wchan) != 1)
+			wchan[0] = '\0';
+		if (f)
+			fclose(f);
+		if (at < sizeof(out->harm))
+			at += (size_t)snprintf(out->harm + at, sizeof(out->harm) - at, " %c %s,", state, wchan);
+	}
+	if (list)
+		closedir(list);
 }
 
 static void kill_worker(struct dump *d)
@@ -481,8 +517,7 @@ static uint64_t step(struct victim *v, struct dump *d, const struct mode *mode, 
 		}
 		ptrace(PTRACE_SYSCALL, tid, NULL, (long)sig);
 	}
-	snprintf(plan->out->harm, sizeof(plan->out->harm), "the worker does not end within %u s",
-		 (unsigned int)(ENDS_NS / 1000000000u));
+	does_not_end(d, plan->out);
 	return seen;
 }
 
@@ -564,8 +599,7 @@ static void undisturbed(struct victim *v, struct dump *d, const struct mode *mod
 {
 	order(d, mode, v);
 	if (!wait_end(d, ENDS_NS))
-		snprintf(out->harm, sizeof(out->harm), "the worker does not end within %u s",
-			 (unsigned int)(ENDS_NS / 1000000000u));
+		does_not_end(d, out);
 }
 
 /* As many dead children as such an end may leave. */
@@ -620,7 +654,13 @@ void steer_point(struct victim *v, const struct point *p, struct outcome *out)
 	v->kills += !out->ended;
 }
 
-void steer_whole(struct victim *v, uint32_t mode, struct outcome *out)
+/* Given up in words because the machine was too busy for its pause: no harm, once more. */
+static bool too_busy(const struct dump *d, const struct outcome *out)
+{
+	return !*out->harm && d->have && (d->result.code == -ETIMEDOUT || d->result.code == -EBUSY);
+}
+
+static void whole_once(struct victim *v, uint32_t mode, struct outcome *out, bool *ret_again)
 {
 	struct dump d;
 
@@ -629,6 +669,11 @@ void steer_whole(struct victim *v, uint32_t mode, struct outcome *out)
 	start(&d, &modes[mode], NULL);
 	undisturbed(v, &d, &modes[mode], out);
 	finish(&d);
+	if (*ret_again && too_busy(&d, out)) {
+		victim_check(v, 1, out);
+		return;
+	}
+	*ret_again = false;
 	/* In the flood a handler may be running on the alternate stack: then what an
 	 * earlier kill left at the end of the main one is a reason not to clone. */
 	if (!*out->harm &&
@@ -645,7 +690,18 @@ void steer_whole(struct victim *v, uint32_t mode, struct outcome *out)
 	v->kills = 0;
 }
 
-uint64_t steer_measure(struct victim *v, const struct point *p, uint64_t ret_window[2], struct outcome *out)
+void steer_whole(struct victim *v, uint32_t mode, struct outcome *out)
+{
+	for (int i = 0, again = true; again; i++) {
+		bool more = i < TRIES;
+
+		whole_once(v, mode, out, &more);
+		again = more && !*out->harm;
+	}
+}
+
+static uint64_t measure_once(struct victim *v, const struct point *p, uint64_t ret_window[2], struct outcome *out,
+			     bool *ret_again)
 {
 	struct plan plan = plan_of(p, out);
 	const struct mode *mode = &modes[p->mode];
@@ -682,11 +738,25 @@ uint64_t steer_measure(struct victim *v, const struct point *p, uint64_t ret_win
 		ret_window[0] = d.result.stop_ns - d.order_ns - STOP_MARGIN_NS;
 		ret_window[1] = 2 * d.result.pause_ns + 2 * STOP_MARGIN_NS;
 	}
-	if (!*out->harm && (!d.have || d.result.code))
+	*ret_again = *ret_again && too_busy(&d, out);
+	if (!*out->harm && !*ret_again && (!d.have || d.result.code))
 		snprintf(out->harm, sizeof(out->harm), "a dump that is only counted failed: code %d '%.200s'",
 			 d.result.code, d.result.error);
 	check_files(&d, mode, out);
 	if (!*out->harm)
-		victim_check(v, 0, out);
+		victim_check(v, *ret_again, out);
 	return n ? n : 1;
+}
+
+uint64_t steer_measure(struct victim *v, const struct point *p, uint64_t ret_window[2], struct outcome *out)
+{
+	uint64_t n = 0;
+
+	for (int i = 0, again = true; again; i++) {
+		bool more = i < TRIES;
+
+		n = measure_once(v, p, ret_window, out, &more);
+		again = more && !*out->harm;
+	}
+	return n;
 }
