@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: MIT */
+/* What a process had used up at one moment: CPU time by thread, memory by mapping. Two
+ * moments make a difference: compare.h, growth.h. Reads /proc only, stops nothing;
+ * another user's process needs CAP_SYS_PTRACE. */
+#ifndef REQTRAP_MOMENT_H
+#define REQTRAP_MOMENT_H
+
+#include "proc.h"
+
+enum moment_part {
+	MOMENT_CPU = 1 << 0,	/* about 10 us a thread */
+	MOMENT_MEMORY = 1 << 1, /* about 2 ms a GiB, and 10 us a thread */
+};
+
+struct thread_cpu {
+	pid_t tid;
+	uint64_t start_ticks; /* of the thread: its number may be given to another */
+	uint64_t cpu_ns;      /* user and system */
+};
+
+/* Memory that counts: the process's own pages, resident or swapped out, and those of
+ * shared memory. Pages that a file still holds do not. */
+struct moment_mapping {
+	uint64_t start, end;
+	uint64_t bytes;
+};
+
+/* All mappings of one name: a file, '[heap]', '[stack]', '[anon:NAME]', or all stacks
+ * of threads. */
+struct moment_name {
+	char *name; /* raw bytes */
+	uint64_t bytes, mappings;
+};
+
+#define MOMENT_STACKS "stacks of threads"
+
+struct moment {
+	uint64_t at_ns; /* CLOCK_MONOTONIC */
+	uint32_t parts; /* enum moment_part bits: what is valid below */
+	struct thread_cpu *cpu;
+	size_t cpu_count;	     /* by tid */
+	struct moment_mapping *anon; /* those without a name, that hold something; by address */
+	size_t anon_count;
+	struct moment_name *named; /* by name */
+	size_t named_count;
+	uint64_t bytes;	      /* of all */
+	uint64_t not_counted; /* mappings that are too large to be looked through on this kernel */
+};
+
+/* -ESRCH: it has ended. The moment is the caller's: moment_done. */
+int moment_read(const struct proc *proc, uint32_t parts, struct moment *ret_moment, struct err *err);
+void moment_done(struct moment *moment); /* a zeroed one is fine */
+
+#endif
