@@ -643,7 +643,7 @@ void steer_point(struct victim *v, const struct point *p, struct outcome *out)
 	check_files(&d, mode, out);
 	if (!*out->harm)
 		victim_check(v, zombies_may(&d, p), out);
-	if (d.have && !d.result.code && out->eintr && !*out->harm)
+	if (p->way != WAY_FAIL && d.have && !d.result.code && out->eintr && !*out->harm) /* waitid may have lied */
 		snprintf(out->harm, sizeof(out->harm), "EINTR although the dump was not cut short");
 	if (*out->harm && d.have)
 		snprintf(out->harm + strlen(out->harm), sizeof(out->harm) - strlen(out->harm),
@@ -654,10 +654,13 @@ void steer_point(struct victim *v, const struct point *p, struct outcome *out)
 	v->kills += !out->ended;
 }
 
-/* Given up in words because the machine was too busy for its pause: no harm, once more. */
+/* Given up in words, because the machine was too busy for its pause or another reqtrap
+ * was reaping there: no harm, once more. */
 static bool too_busy(const struct dump *d, const struct outcome *out)
 {
-	return !*out->harm && d->have && (d->result.code == -ETIMEDOUT || d->result.code == -EBUSY);
+	return !*out->harm && d->have &&
+	       (d->result.code == -ETIMEDOUT || d->result.code == -EBUSY ||
+		(d->result.code == -EPERM && strstr(d->result.error, "traced already")));
 }
 
 static void whole_once(struct victim *v, uint32_t mode, struct outcome *out, bool *ret_again)
