@@ -26,7 +26,8 @@ struct dump_job {
 	int dir_fd; /* ours, for a hidden file that a killed worker may leave */
 	pid_t worker, target;
 	struct worker_note note; /* the last one */
-	bool cancelled;		 /* it was asked to end */
+	struct sentry_seen seen[SENTRY_SIGNALS];
+	bool cancelled; /* it was asked to end */
 };
 
 static void job_free(struct dump_job *job)
@@ -123,6 +124,21 @@ void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret
 	*ret_total = job->note.total;
 }
 
+bool dump_waits(const struct dump_job *job)
+{
+	return job->note.stage == WORKER_WAITING;
+}
+
+const struct sentry_seen *dump_seen(const struct dump_job *job)
+{
+	return job->seen;
+}
+
+int dump_again(struct dump_job *job, const struct dump_order *order, struct err *err)
+{
+	return dump_order_send(job, order, err);
+}
+
 /* --- what a killed worker leaves --- */
 
 static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_job)
@@ -209,6 +225,23 @@ static void tell_death(const struct dump_job *job, int status, struct dump_resul
 			 leftover);
 }
 
+/* Of the messages on the way to the result. */
+static bool take_note(struct dump_job *job, const void *message, ssize_t len)
+{
+	struct worker_seen seen;
+
+	if (len == (ssize_t)sizeof(job->note)) {
+		memcpy(&job->note, message, sizeof(job->note));
+		return true;
+	}
+	if (len != (ssize_t)sizeof(seen))
+		return false;
+	memcpy(&seen, message, sizeof(seen));
+	if (seen.row < SENTRY_SIGNALS)
+		job->seen[seen.row] = seen.seen;
+	return true;
+}
+
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result)
 {
 	struct dump_result result;
@@ -227,12 +260,14 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			return -EAGAIN;
-		if (n == (ssize_t)sizeof(job->note)) {
-			memcpy(&job->note, &result, sizeof(job->note));
+		if (take_note(job, &result, n))
 			continue;
-		}
 		have = n == (ssize_t)sizeof(result);
 		break;
+	}
+	if (have && result.sentry.stays) {
+		*ret_result = result;
+		return 0;
 	}
 	/* Its last message sent, or its socket closed: it is at its end. */
 	status = child_reap(&job->child, true);

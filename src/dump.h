@@ -12,6 +12,7 @@
 
 #include "err.h"
 #include "incident.h"
+#include "sentry.h"
 
 /* Bits. At most one of FULL and MINI: both are the core. */
 enum dump_kind {
@@ -40,6 +41,8 @@ struct dump_order {
 	uint64_t free_bytes;   /* left free on that disk at least; 0: a small default */
 	uint32_t free_percent; /* the same, of its size */
 	uint64_t rate;	       /* bytes a second to the disk at most; 0: no limit */
+	struct sentry_wish on; /* what to wait for, attached; all zero: nothing. The process may not end
+				* before a dump for its end is written: no pause budget holds then */
 	char file[256];	       /* name of the core inside dir_fd, '' none */
 	char comment[1024];    /* goes into our own note section: rule, URL ... */
 };
@@ -59,11 +62,13 @@ struct dump_result {
 	uint64_t estimate_ns; /* of the pause, made before the stop; 0: none was made */
 	uint64_t peak_bytes;  /* most memory the worker ever had resident */
 	uint64_t core_bytes, core_bytes_on_disk;
-	uint64_t in_files_bytes; /* unchanged pages of mapped files: left in those files */
-	uint32_t complete;	 /* the core holds everything that was asked for */
-	uint32_t omitted_count;	 /* as many (range, why) pairs as 'omitted' holds text for */
-	uint32_t omitted_more;	 /* that did not fit into the text below */
-	char omitted[4096];	 /* 'range\twhy\n' lines */
+	uint64_t in_files_bytes;     /* unchanged pages of mapped files: left in those files */
+	uint32_t complete;	     /* the core holds everything that was asked for */
+	uint32_t omitted_count;	     /* as many (range, why) pairs as 'omitted' holds text for */
+	uint32_t omitted_more;	     /* that did not fit into the text below */
+	struct sentry_report sentry; /* of an order that waits; -ESRCH: it ended, and nothing of what
+				      * was asked for came */
+	char omitted[4096];	     /* 'range\twhy\n' lines */
 };
 
 struct dump_job; /* a running worker */
@@ -87,9 +92,19 @@ int dump_fd(const struct dump_job *job);
  * read, of how many. 0 of 0 before its writing began. The worker tells it now and then. */
 void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret_total);
 
+/* Attached and waiting for what order->on says; as of the last dump_finish that gave
+ * -EAGAIN, as are the signals seen since then (SENTRY_SIGNALS rows, valid until then). */
+bool dump_waits(const struct dump_job *job);
+const struct sentry_seen *dump_seen(const struct dump_job *job);
+
+/* After a dump_finish whose result says that the worker stays: the next dump of the same
+ * process, by the same worker, which was attached all the time. */
+int dump_again(struct dump_job *job, const struct dump_order *order, struct err *err);
+
 /* Takes the result. -EAGAIN while it runs (with block false). A worker that died
  * gives a result with its code and a text; leftovers in the target (a zombie child)
- * are named there. Frees the job. */
+ * are named there. Frees the job, but for a result with sentry.stays: dump_again or
+ * dump_cancel must follow then, and dump_finish once more. */
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result);
 
 /* Asks the worker to end: it lets the target go, has its copy reaped, leaves no file.

@@ -591,7 +591,9 @@ int dump_worker_main(int argc, char **argv)
 		return 0;
 	start_ns = now_ns();
 	freeze_init(&w->freeze, &w->proc);
-	if (w->order.kinds & DUMP_REAP)
+	if (w->order.on.signals || w->order.on.fatal || w->order.on.exit)
+		r = err_say(&err, -EOPNOTSUPP, "this version waits for no signal");
+	else if (w->order.kinds & DUMP_REAP)
 		r = reap(w, &err);
 	else if ((w->order.kinds & DUMP_CORE) && w->dir_fd < 0)
 		r = err_say(&err, -EINVAL, "there is no directory for the core");

@@ -4,16 +4,22 @@
 #ifndef REQTRAP_WORKER_H
 #define REQTRAP_WORKER_H
 
-#include <stdint.h>
+#include "sentry.h"
 
 enum { WORKER_FD_PARENT = 3, WORKER_FD_DIR = 4, WORKER_FD_ANALYST = 5 };
 
-enum worker_stage { WORKER_NONE, WORKER_CLONING, WORKER_CLONED, WORKER_REAPED };
+enum worker_stage { WORKER_NONE, WORKER_CLONING, WORKER_CLONED, WORKER_REAPED, WORKER_WAITING };
 
 struct worker_note {
 	uint32_t stage;
 	int32_t child;	      /* the copy's process id, 0 none */
 	uint64_t done, total; /* bytes of memory read for the core */
+};
+
+/* A row of what a sentry has seen, when it has changed; not more often than now and then. */
+struct worker_seen {
+	uint32_t row;
+	struct sentry_seen seen;
 };
 
 #endif

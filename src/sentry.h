@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT */
+/* What a worker that stays attached is told to wait for, and what it has seen. Given to
+ * and from dump.h's worker as it stands. While it is attached no other tracer (gdb,
+ * strace) can be, and each signal of the process costs some 20 us, each new thread too. */
+#ifndef REQTRAP_SENTRY_H
+#define REQTRAP_SENTRY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define SENTRY_SIGNALS 64
+
+static inline uint64_t sentry_bit(int signal)
+{
+	return signal < 1 || signal > SENTRY_SIGNALS ? 0 : 1ull << (signal - 1);
+}
+
+/* SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP: crashes, handled or not. */
+uint64_t sentry_crashes(void);
+
+/* What a dump is to be taken on; all zero: at once, nothing is waited for. */
+struct sentry_wish {
+	uint64_t signals; /* sentry_bit of each, on any thread, whatever becomes of it; SIGKILL: as it ends */
+	uint32_t fatal;	  /* 1: a signal that ends the process, before it does */
+	uint32_t exit;	  /* 1: the end of the process, by exit or by a signal; memory is still there */
+	uint32_t stay;	  /* 1: stays attached after a dump that the process survives: see dump_again */
+};
+
+/* One row for each signal number (row: number - 1), of all signals that came. */
+struct sentry_seen {
+	uint32_t count;
+	int32_t code; /* si_code of the last */
+	pid_t sender; /* ... who sent it, 0: the kernel */
+	pid_t tid;    /* ... the thread that got it */
+	uint64_t wall_ns;
+};
+
+enum sentry_cause { SENTRY_NONE, SENTRY_SIGNAL, SENTRY_FATAL, SENTRY_EXIT };
+
+struct sentry_report {
+	uint32_t cause;	      /* enum sentry_cause of the dump */
+	int32_t signal, code; /* it, and its si_code; also of an end by a signal */
+	pid_t sender, tid;    /* the thread is the first one in the core */
+	int32_t exit_code;    /* of an exit, -1: none is known */
+	uint64_t wall_ns;
+	uint32_t ended;	 /* 1: the process has ended (or is about to) */
+	uint32_t stays;	 /* 1: attached still, the next order is awaited */
+	uint32_t missed; /* those that matched while a dump was under way */
+	struct sentry_seen seen[SENTRY_SIGNALS];
+};
+
+#endif
