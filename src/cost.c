@@ -80,6 +80,16 @@ int cost_estimate(const struct proc *proc, const struct proc_maps *maps, bool cl
 	return 0;
 }
 
+uint64_t cost_of_copy(uint64_t bytes)
+{
+	return bytes / PAGE_BYTES * WRITE_PAGE_NS;
+}
+
+uint64_t cost_copy_bytes(uint64_t ns)
+{
+	return ns / WRITE_PAGE_NS * PAGE_BYTES;
+}
+
 int cost_check(uint64_t cost_ns, uint64_t budget_ns, pid_t pid, const char *what, const char *choice, struct err *err)
 {
 	if (!budget_ns || cost_ns <= budget_ns)

@@ -20,6 +20,10 @@ struct cost {
 int cost_estimate(const struct proc *proc, const struct proc_maps *maps, bool clone, uint64_t enough_ns,
 		  struct cost *ret_cost, struct err *err);
 
+/* Copying in the stop, beside the clone: how long so many bytes take, how many that time buys. */
+uint64_t cost_of_copy(uint64_t bytes);
+uint64_t cost_copy_bytes(uint64_t ns);
+
 /* -EBUSY with a text if cost_ns is above budget_ns (0: no limit). 'what': would stop it. */
 int cost_check(uint64_t cost_ns, uint64_t budget_ns, pid_t pid, const char *what, const char *choice, struct err *err);
 

@@ -118,12 +118,17 @@ unsigned int plan_filter(const struct worker *w)
 	return w->order.everything ? FILTER_EVERYTHING : assemble_filter(w->proc.dir_fd);
 }
 
+/* What a clone lacks is copied in the stop as far as the budget allows: it is better read
+ * late than the core refused. */
 static int plan_side(struct worker *w)
 {
+	uint64_t budget = w->order.pause_budget_ns, clone_ns = w->cost.clone_ns;
 	unsigned int filter = plan_filter(w);
 	int r = side_open(&w->side, w->proc.dir_fd);
 	const char *why;
 
+	if (budget)
+		w->side.copy_most = MIN(w->side.copy_most, cost_copy_bytes(budget - MIN(budget, clone_ns)));
 	for (size_t i = 0; i < w->before.count && r == 0 && w->clone; i++) {
 		const struct proc_map *map = &w->before.map[i];
 
@@ -131,6 +136,8 @@ static int plan_side(struct worker *w)
 		    contents_of(map, filter, true, false, &why) == CONTENTS_WHOLE)
 			r = side_add(&w->side, map);
 	}
+	if (w->clone)
+		w->result.estimate_ns = w->cost.clone_ns += cost_of_copy(w->side.copy_cap);
 	return r == 0 ? side_reserve(&w->side) : r;
 }
 
@@ -148,8 +155,8 @@ static bool cancel_asked(void)
 /* Its memory is copied in the stop, however a full core would be made: that is shorter. */
 static int plan_mini(struct worker *w, struct err *err)
 {
-	int r = plan_allowed(w, w->cost.look_ns + w->status.threads * MINI_THREAD_NS, "a mini core",
-			     "take the stacks only, or allow a longer pause", err);
+	int r = plan_allowed(w, w->cost.look_ns + w->status.threads * MINI_THREAD_NS + cost_of_copy(MINI_LEAST_BYTES),
+			     "a mini core", "take the stacks only, or allow a longer pause", err);
 
 	if (r < 0)
 		return r;

@@ -206,7 +206,7 @@ static size_t most_held(void)
 
 int side_open(struct side *side, int dir_fd)
 {
-	*side = (struct side){ .dir_fd = dir_fd, .held_most = most_held(), .copy.fd = -1 };
+	*side = (struct side){ .dir_fd = dir_fd, .held_most = most_held(), .copy.fd = -1, .copy_most = SIDE_COPY_BYTES };
 	list_init(&side->planned, side);
 	list_init(&side->late, side);
 	side->mem_fd = openat(dir_fd, "mem", O_RDONLY | O_CLOEXEC);
@@ -290,8 +290,8 @@ int side_add(struct side *side, const struct proc_map *map)
 		return -ENOMEM;
 	if (range->file && range->file_fd < 0)
 		return 0; /* to open it in the stop takes longer than to copy it */
-	bytes = resident(&side->planned, range, SIDE_COPY_BYTES);
-	if (side->copy_cap + bytes <= SIDE_COPY_BYTES) {
+	bytes = resident(&side->planned, range, side->copy_most);
+	if (side->copy_cap + bytes <= side->copy_most) {
 		range->wanted = true;
 		side->copy_cap += bytes;
 	}

@@ -7,7 +7,7 @@
 
 #include "core.h"
 
-#define SIDE_COPY_BYTES (16u << 20) /* copied in the stop at most: about 4 ms */
+#define SIDE_COPY_BYTES (16u << 20) /* copied in the stop at most: about 10 ms */
 
 struct side_run {
 	uint64_t start, end;
@@ -44,7 +44,7 @@ struct side {
 	struct side_run *run;		  /* of the copy; owned */
 	size_t run_count, run_cap;
 	struct spool copy; /* not in our memory */
-	uint64_t copy_cap;
+	uint64_t copy_cap, copy_most;
 	uint8_t *chunk; /* owned */
 };
 
@@ -52,7 +52,8 @@ struct side {
 int side_open(struct side *side, int dir_fd);
 void side_close(struct side *side);
 
-/* Before the stop: a range of 'map' that will be needed; decides if it will be copied. */
+/* Before the stop: a range of 'map' that will be needed; decides if it will be copied:
+ * no more than copy_most bytes are, SIDE_COPY_BYTES if the caller sets no less. */
 int side_add(struct side *side, const struct proc_map *map);
 int side_reserve(struct side *side); /* room for the copies */
 void side_copy(struct side *side);   /* in the stop; what does not fit stays live */

@@ -137,6 +137,28 @@ frames() { # CORE: what gdb makes of all its threads
 	is "$(files)" "b.core " "files"
 }
 
+@test "what a clone does not copy is in the guess, and is copied as far as the budget allows" {
+	local guess
+	# each of the two takes some 4 ms to copy
+	start apart python3 -c 'import mmap, os, time
+keep = []
+for _ in range(2):
+    keep.append(mmap.mmap(-1, 6 << 20, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+    keep[-1].write(os.urandom(6 << 20))
+    keep[-1].madvise(mmap.MADV_DONTFORK)
+print("ready", flush=True)
+time.sleep(3600)'
+	wait_for 20 grep -q ready "$LIVE/log.apart"
+	run_it dump --json "$STARTED" a.core
+	guess=$(jq .estimate_ms <<<"$output")
+	is "$(jq '[.omitted[] | select(.why | test("DONTFORK"))] | length' <<<"$output")" 0 "what is read later"
+	is "$(jq '.estimate_ms > 8' <<<"$output")" true "the guess has 12 MiB of copying in it ($guess)"
+	run_it dump --json --pause-budget 6ms "$STARTED" b.core
+	is "$status" 0 "exit code ($errors)"
+	is "$(jq '[.omitted[] | select(.why | test("DONTFORK"))] | length' <<<"$output")" 1 "what is read later"
+	is "$(jq '.estimate_ms <= 6' <<<"$output")" true "the guess is within the budget"
+}
+
 @test "--max-size gives a core up that gets larger, and leaves nothing" {
 	run_it dump --max-size 20M --compress none "$BIG" a.core
 	refused 3 20
