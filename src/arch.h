@@ -31,7 +31,8 @@ size_t arch_xstate_size(void);
  * starts again. -ENOTSUP: not a 64-bit thread. */
 int arch_read(pid_t tid, struct arch_state *state);
 int arch_set(pid_t tid, const struct user_regs_struct *regs);
-int arch_result(pid_t tid, int64_t *ret_value); /* what the last system call returned */
+bool arch_stands(pid_t tid, const struct user_regs_struct *regs); /* with exactly these registers */
+int arch_result(pid_t tid, int64_t *ret_value);			  /* what the last system call returned */
 
 /* The extended registers as debuggers expect them in a core: they know one layout, that
  * of Intel; AMD's differs. Returns the length in 'out'; 0: they are in that layout already. */

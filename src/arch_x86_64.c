@@ -168,6 +168,13 @@ int arch_set(pid_t tid, const struct user_regs_struct *regs)
 	return ptrace(PTRACE_SETREGSET, tid, NT_PRSTATUS, &iov) < 0 ? -errno : 0;
 }
 
+bool arch_stands(pid_t tid, const struct user_regs_struct *regs)
+{
+	struct user_regs_struct now;
+
+	return ptrace(PTRACE_GETREGS, tid, NULL, &now) == 0 && !memcmp(&now, regs, sizeof(now));
+}
+
 int arch_result(pid_t tid, int64_t *ret_value)
 {
 	struct user_regs_struct regs;

@@ -4,8 +4,11 @@
  * helper's priority. When the wait ends, by its timeout, by boost_end, by our death, so
  * does the loan: there is nothing to restore. Rejected: sched_setscheduler on the other
  * thread, which would keep it if we died. Traps: at its end the helper itself needs a
- * CPU, and it does not come before a thread that has its own priority: so fewer threads
- * are boosted than there are CPUs. What is not futex memory of ours is never waited on. */
+ * CPU, and it does not come before a thread that has its own priority: if as many
+ * threads as there are CPUs ran on with what we lent them, no helper could ever take it
+ * back. So fewer are boosted than there are CPUs, by all reqtraps of a host together
+ * (one at a time: whoever holds the name of a socket), and what is lent comes back
+ * before a thread is let go. What is not futex memory of ours is never waited on. */
 #include "boost.h"
 
 #include "ktime.h"
@@ -18,7 +21,9 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/un.h>
 
 #ifndef FUTEX_LOCK_PI2
 #define FUTEX_LOCK_PI2 13
@@ -28,16 +33,20 @@
 #define HELPERS_MOST 8
 #define STACK_BYTES (64u << 10)
 #define END_SIGNAL SIGUSR1
+#define RETURN_NS (5 * NSEC_PER_MSEC)
+#define LOOK_NS (10 * NSEC_PER_USEC)
 
 struct helper {
 	pthread_t thread;
 	_Atomic pid_t target; /* 0: sleeps; also the futex that it sleeps on */
+	_Atomic bool busy;    /* it may hold a loan */
 	_Atomic uint64_t until_ns;
 	_Atomic uint32_t *word; /* the lock */
 };
 
 static struct helper helpers[HELPERS_MOST];
 static unsigned int helper_count;
+static int claim = -1; /* while this host's only lender is us */
 static _Thread_local struct helper *self;
 
 static long futex(void *word, int op, uint32_t value, const struct timespec *timeout)
@@ -83,13 +92,22 @@ static void *help(void *arg)
 		pid_t tid = atomic_load(&h->target);
 
 		if (tid) {
+			atomic_store(&h->busy, true);
 			lend(h, tid);
 			atomic_compare_exchange_strong(&h->target, &tid, 0);
 		} else {
+			atomic_store(&h->busy, false);
 			futex(&h->target, FUTEX_WAIT_PRIVATE, 0, NULL);
 		}
 	}
 	return NULL;
+}
+
+static void set_self(bool on)
+{
+	struct sched_param param = { .sched_priority = on ? PRIORITY + 1 : 0 };
+
+	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
 }
 
 /* Is there such a lock, and such a priority for us? */
@@ -100,7 +118,7 @@ static bool possible(_Atomic uint32_t *word)
 
 	if (!yes || sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &param) < 0)
 		return false;
-	boost_self(false);
+	set_self(false);
 	return true;
 }
 
@@ -149,18 +167,58 @@ void boost_prepare(void)
 	}
 }
 
-void boost_self(bool on)
+/* A name without a file: it goes with us, after our threads and what they lend. */
+static void take_claim(void)
 {
-	struct sched_param param = { .sched_priority = on ? PRIORITY + 1 : 0 };
+	static const char name[] = "\0reqtrap-boost";
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
 
-	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
+	memcpy(addr.sun_path, name, sizeof(name) - 1);
+	claim = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (claim >= 0 && bind(claim, (struct sockaddr *)&addr,
+			       (socklen_t)(offsetof(struct sockaddr_un, sun_path) + sizeof(name) - 1)) < 0) {
+		close(claim);
+		claim = -1;
+	}
+}
+
+void boost_open(void)
+{
+	set_self(true);
+	if (helper_count && claim < 0)
+		take_claim();
+}
+
+void boost_return(void)
+{
+	uint64_t deadline_ns = now_ns() + RETURN_NS;
+
+	for (unsigned int i = 0; i < helper_count; i++) {
+		pid_t target = atomic_load(&helpers[i].target);
+
+		if (target)
+			boost_end(target);
+	}
+	for (unsigned int i = 0; i < helper_count; i++) {
+		while (atomic_load(&helpers[i].busy) && now_ns() < deadline_ns)
+			nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
+	}
+}
+
+void boost_close(void)
+{
+	boost_return();
+	if (claim >= 0)
+		close(claim);
+	claim = -1;
+	set_self(false);
 }
 
 bool boost_begin(pid_t tid, uint64_t until_ns)
 {
 	struct helper *free_one = NULL;
 
-	for (unsigned int i = 0; i < helper_count; i++) {
+	for (unsigned int i = 0; claim >= 0 && i < helper_count; i++) {
 		pid_t target = atomic_load(&helpers[i].target);
 
 		if (target == tid)

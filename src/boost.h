@@ -13,13 +13,19 @@
  * blocked, but for one. Blocks for some 100 us: to be called before a stop. */
 void boost_prepare(void);
 
-/* Our own calling thread: a little before those that are boosted. */
-void boost_self(bool on);
+/* Our own calling thread: a little before those that are boosted. And others may be, if
+ * no other reqtrap of this host boosts just now. */
+void boost_open(void);
+void boost_close(void); /* takes back what is lent (boost_return); then as all others again */
 
-/* The thread 'tid' of any process, until boost_end or until_ns (CLOCK_MONOTONIC). Keep
- * it short: on its CPU nobody else runs. False: no helper is free, or there is none.
- * Does not block. */
+/* The thread 'tid' of any process, until boost_end or until_ns (CLOCK_MONOTONIC). Only
+ * one that will stop as soon as it runs: on its CPU nobody else does. False: no helper
+ * is free, or there is none. Does not block. */
 bool boost_begin(pid_t tid, uint64_t until_ns);
-void boost_end(pid_t tid); /* at once; one that is not boosted is no mistake */
+void boost_end(pid_t tid); /* soon; one that is not boosted is no mistake */
+
+/* Waits until nothing is lent any more: to be called before a boosted thread may run on
+ * as it likes. Some 10 us, or a millisecond where the helpers get no CPU. */
+void boost_return(void);
 
 #endif

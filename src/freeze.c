@@ -357,7 +357,7 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	int r;
 
 	watchdog(freeze->longest_ns);
-	boost_self(true);
+	boost_open();
 	freeze->stop_ns = now_ns();
 	for (size_t i = 0; i < freeze->count; i++) {
 		if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
@@ -387,6 +387,7 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 
 void freeze_thaw(struct freeze *freeze)
 {
+	boost_return();
 	for (size_t i = 0; i < freeze->count; i++) {
 		if (freeze->thread[i].stopped)
 			resume(PTRACE_DETACH, freeze->thread[i].tid, 0);
@@ -394,7 +395,7 @@ void freeze_thaw(struct freeze *freeze)
 	}
 	freeze->thaw_ns = now_ns();
 	watchdog(0);
-	boost_self(false);
+	boost_close();
 }
 
 void freeze_late(struct freeze *freeze)
@@ -469,6 +470,9 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return -errno;
+	/* An exec by another thread gives its own place to this id. */
+	if (!arch_stands(tid, &state->resume))
+		return -ESTALE;
 	r = arch_frames_write(site, mem_fd, state, mask, ret_frames);
 	if (r < 0)
 		return r;

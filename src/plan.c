@@ -62,6 +62,7 @@ int plan_maps(struct worker *w, struct err *err)
 	bool core = w->order.kinds & DUMP_CORE;
 	int r;
 
+	proc_program_read(w->proc.dir_fd, &w->program);
 	w->flags_known = core && w->status.rss_anon_bytes + w->status.rss_file_bytes + w->status.rss_shmem_bytes <=
 					 FLAGS_FIRST_BYTES;
 	r = w->analyst_fd >= 0 || !w->flags_known ? plan_text(w->proc.dir_fd, &w->before_text) : 0;

@@ -21,6 +21,7 @@ struct worker {
 	int dir_fd, analyst_fd;
 	struct proc proc;
 	struct proc_status status;
+	struct proc_program program; /* that the maps are of */
 	struct proc_maps before, frozen;
 	struct spool before_text, frozen_text;
 	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 
 #define PIECE_BYTES (64u << 10) /* of a file read in pieces */
@@ -81,6 +82,38 @@ void proc_close(struct proc *proc)
 	if (proc->dir_fd >= 0)
 		close(proc->dir_fd);
 	proc->pidfd = proc->dir_fd = -1;
+}
+
+/* Opened anew each time: an open 'mem' is that of the program that ran then. */
+static bool program_random(int dir_fd, uint64_t addr, uint8_t random[16])
+{
+	CLEAN(fd) int fd = openat(dir_fd, "mem", O_RDONLY | O_CLOEXEC);
+
+	return fd >= 0 && pread(fd, random, 16, (off_t)addr) == 16;
+}
+
+void proc_program_read(int dir_fd, struct proc_program *ret_program)
+{
+	CLEAN(free) char *auxv = NULL;
+	size_t len = 0;
+	uint64_t pair[2];
+
+	*ret_program = (struct proc_program){ 0 };
+	if (proc_file(dir_fd, "auxv", 65536, &auxv, &len) < 0)
+		return;
+	for (size_t at = 0; at + sizeof(pair) <= len; at += sizeof(pair)) {
+		memcpy(pair, auxv + at, sizeof(pair));
+		if (pair[0] == AT_RANDOM && program_random(dir_fd, pair[1], ret_program->random))
+			ret_program->addr = pair[1];
+	}
+}
+
+bool proc_program_same(int dir_fd, const struct proc_program *program)
+{
+	uint8_t random[sizeof(program->random)];
+
+	return !program->addr ||
+	       (program_random(dir_fd, program->addr, random) && !memcmp(random, program->random, sizeof(random)));
 }
 
 bool proc_alive(const struct proc *proc)

@@ -38,6 +38,16 @@ enum proc_map_kind {
 };
 
 /* Small, for there may be 100,000 of them. */
+/* The program it runs: another one after an exec, also of the same file. */
+struct proc_program {
+	uint64_t addr;	    /* of 'random'; 0: it cannot be told */
+	uint8_t random[16]; /* what the kernel gave it at its start */
+};
+
+/* dir_fd: an open /proc/PID. */
+void proc_program_read(int dir_fd, struct proc_program *ret_program);
+bool proc_program_same(int dir_fd, const struct proc_program *program);
+
 struct proc_map {
 	uint64_t start, end, offset;
 	uint64_t file : 40; /* equal: the same file; for proc_map_file */

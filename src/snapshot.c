@@ -160,6 +160,9 @@ static int find_site(struct snapshot *snapshot, const struct proc_maps *maps, ch
 	struct memory mem;
 	int r;
 
+	if (snapshot->target_mem_fd >= 0)
+		close(snapshot->target_mem_fd);
+	proc_program_read(snapshot->proc->dir_fd, &snapshot->program);
 	snapshot->target_mem_fd = openat(snapshot->proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
 	if (snapshot->target_mem_fd < 0)
 		return refuse(why, why_size, "its memory cannot be written to");
@@ -296,6 +299,20 @@ bool snapshot_alive(const struct snapshot *snapshot)
 	return proc_stat_read(snapshot->dir_fd, "stat", &stat) == 0 && stat.state != 'Z' && stat.state != 'X';
 }
 
+/* After an exec the places of the program before are no more. */
+static void find_site_anew(struct snapshot *snapshot)
+{
+	struct proc_maps maps = { 0 };
+	char why[128];
+
+	if (proc_program_same(snapshot->proc->dir_fd, &snapshot->program) ||
+	    proc_maps_read(snapshot->proc->dir_fd, false, &maps, NULL) < 0)
+		return;
+	if (find_site(snapshot, &maps, why, sizeof(why)) < 0)
+		snapshot->program = (struct proc_program){ .addr = 1 }; /* of nobody: not to be used */
+	proc_maps_free(&maps);
+}
+
 /* One try to have the target wait for its dead child. 1: try again. */
 static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, size_t size)
 {
@@ -307,6 +324,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	pid_t none;
 	int r, again = 1;
 
+	find_site_anew(snapshot);
 	freeze_init(&freeze, snapshot->proc);
 	freeze.longest_ns = 2 * REAP_WAIT_NS;
 	r = freeze_seize(&freeze, snapshot->tid, &err);
@@ -316,6 +334,8 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 		snprintf(why, size, "%s", err.text);
 		/* Only our exit lets go of a thread that does not stop. */
 		again = 0;
+	} else if (!proc_program_same(snapshot->proc->dir_fd, &snapshot->program)) {
+		snprintf(why, size, "it becomes another program again and again");
 	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
 		   (state = freeze_state(&freeze, &freeze.thread[0])) &&
 		   !arch_in_rseq(snapshot->tid, &state->regs,

@@ -9,7 +9,8 @@
 
 struct snapshot {
 	const struct proc *proc;
-	int target_mem_fd; /* /proc/PID/mem, read-write */
+	int target_mem_fd;	     /* /proc/PID/mem, read-write */
+	struct proc_program program; /* that the site was found in */
 	struct arch_site site;
 	struct arch_frames frames;
 	pid_t tid;			/* the thread that makes and reaps it */

@@ -130,6 +130,11 @@ static int stop(struct worker *w, struct err *err)
 	for (size_t i = 0; i < w->freeze.count; i++)
 		result->threads += !w->freeze.thread[i].gone || w->freeze.thread[i].taken;
 	result->threads_not_stopped = (uint32_t)w->freeze.running;
+	/* All that was looked at before the stop is of a program that is no more. */
+	if (!proc_program_same(w->proc.dir_fd, &w->program))
+		return err_say(err, -ESTALE,
+			       "process %d has become another program (exec) as its dump began: try again",
+			       w->order.pid);
 	return w->sink && w->clone ? make_copy(w, err) : 0;
 }
 
@@ -412,7 +417,7 @@ static int in_stop(struct worker *w, struct err *err)
 		int core_r;
 
 		if (!mini)
-			boost_self(false); /* this takes long: not before all others */
+			boost_close(); /* this takes long: not before all others */
 		core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
