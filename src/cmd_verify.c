@@ -13,7 +13,6 @@
 #include <string.h>
 
 #define OUT_MAX (8u << 20)
-#define COLUMNS 80
 
 static bool whole(const struct verify_report *report)
 {
@@ -27,29 +26,6 @@ static size_t findings(const struct verify_report *report)
 	for (size_t i = 0; i < VERIFY_LEVELS; i++)
 		n += report->of_level[i];
 	return n;
-}
-
-/* A paragraph behind 'lead'; its lines after the first begin at 'indent'. */
-static void add_wrapped(struct buf *out, const char *lead, const char *text, size_t indent)
-{
-	size_t begin = strlen(lead), at = begin;
-
-	buf_adds(out, lead);
-	while (*text) {
-		size_t len = strcspn(text, " "), columns = text_columns(text, len);
-
-		if (at > begin && at + 1 + columns > COLUMNS) {
-			buf_addf(out, "\n%*s", (int)indent, "");
-			at = indent;
-		} else if (at > begin) {
-			buf_adds(out, " ");
-			at++;
-		}
-		buf_add(out, text, len);
-		at += columns;
-		text += len + (text[len] == ' ');
-	}
-	buf_adds(out, "\n");
 }
 
 static void add_verdict(struct buf *out, const char *path, const struct verify_report *r)

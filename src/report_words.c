@@ -9,6 +9,8 @@
 #include <inttypes.h>
 #include <string.h>
 
+#define COLUMNS 80
+
 struct word word_duration(uint64_t ns)
 {
 	double ms = ns_to_ms(ns);
@@ -375,4 +377,68 @@ size_t text_columns(const char *text, size_t len)
 	for (size_t n = 0; n < len; columns += one)
 		n += char_columns(text + n, len - n, &one);
 	return columns;
+}
+
+void add_wrapped(struct buf *out, const char *lead, const char *text, size_t indent)
+{
+	size_t begin = strlen(lead), at = begin;
+
+	buf_adds(out, lead);
+	while (*text) {
+		size_t len = strcspn(text, " "), columns = text_columns(text, len);
+
+		if (at > begin && at + 1 + columns > COLUMNS) {
+			buf_addf(out, "\n%*s", (int)indent, "");
+			at = indent;
+		} else if (at > begin) {
+			buf_adds(out, " ");
+			at++;
+		}
+		buf_add(out, text, len);
+		at += columns;
+		text += len + (text[len] == ' ');
+	}
+	buf_adds(out, "\n");
+}
+
+void add_tail(struct buf *out, const char *text, size_t columns_most)
+{
+	struct buf clean;
+	size_t len, one, at = 0, columns;
+
+	buf_init(&clean, 65536);
+	add_clean(&clean, text, strlen(text));
+	columns = text_columns(clean.data ? clean.data : "", len = clean.len);
+	if (columns > columns_most) {
+		buf_adds(out, "...");
+		for (columns += 3; at < len && columns > columns_most; columns -= one)
+			at += char_columns(clean.data + at, len - at, &one);
+	}
+	if (len)
+		buf_add(out, clean.data + at, len - at);
+	buf_done(&clean);
+}
+
+void add_head(struct buf *out, const char *text, size_t columns_most)
+{
+	struct buf clean;
+	size_t at = 0, one, columns = 0;
+
+	buf_init(&clean, 65536);
+	add_clean(&clean, text, strlen(text));
+	if (text_columns(clean.data ? clean.data : "", clean.len) <= columns_most) {
+		buf_adds(out, clean.data ? clean.data : "");
+	} else {
+		while (at < clean.len) {
+			size_t n = char_columns(clean.data + at, clean.len - at, &one);
+
+			if (columns + one + 3 > columns_most)
+				break;
+			at += n;
+			columns += one;
+		}
+		buf_add(out, clean.data, at);
+		buf_adds(out, "...");
+	}
+	buf_done(&clean);
 }

@@ -39,6 +39,15 @@ void thread_groups_free(struct thread_group *groups, size_t count);
 /* Adds text from outside: buf_add_escaped, but a '\' stays one where that cannot be
  * mistaken (PHP's 'App\Cart'): only in front of 'xHH' it becomes '\x5c'. */
 void add_clean(struct buf *out, const char *text, size_t len);
+
+/* The text escaped, its end or its begin within so many columns, the rest as '...'. */
+void add_tail(struct buf *out, const char *text, size_t columns_most);
+void add_head(struct buf *out, const char *text, size_t columns_most);
+
+/* A paragraph behind 'lead', within 80 columns where it has blanks; its lines after the
+ * first begin at 'indent'. The text is escaped already. */
+void add_wrapped(struct buf *out, const char *lead, const char *text, size_t indent);
+
 void add_html(struct buf *out, const char *text, size_t len); /* and for a text node or attribute */
 
 /* Display columns of the UTF-8 text: wide characters are 2, combining ones 0. */
