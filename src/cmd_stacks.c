@@ -1,25 +1,56 @@
 // SPDX-License-Identifier: MIT
-/* 'stacks': the capture of a dump without its core, and the analyst's answer printed.
- * Equal stacks are printed once. Rejected: reading stacks without a stop (they would
- * be of different moments, and owners of locks wrong). */
+/* 'stacks': the capture of a dump without its core, and the analyst's answer printed;
+ * with -n several of them, and what they have in common. Equal stacks are printed once.
+ * Rejected: reading stacks without a stop (they would be of different moments, and
+ * owners of locks wrong). Trap: CPU times are read on the same side of each stop, so
+ * that what a stop costs a thread is in all differences alike. */
 #include "analyst.h"
 #include "cmd.h"
+#include "compare.h"
 #include "dump.h"
 #include "facts.h"
+#include "growth.h"
 #include "incident.h"
 #include "ktime.h"
 #include "log.h"
 #include "proc.h"
 #include "report_words.h"
+#include "rule.h"
 #include "target.h"
 #include "verdict.h"
 #include "waits.h"
 
 #include <jansson.h>
+#include <poll.h>
+#include <signal.h>
 #include <string.h>
+#include <sys/signalfd.h>
 
 #define PAGE_MAX (64u << 20)
 #define TIDS_SHOWN 20
+#define COUNT_MAX 10000
+#define EVERY_NS NSEC_PER_SEC
+
+/* A process, and what its samples have in common. */
+struct subject {
+	struct proc proc;
+	char name[64];
+	struct compare *compare; /* NULL: one sample is all */
+	struct growth *growth;
+	unsigned int taken;
+	bool over; /* ended, or a sample failed */
+};
+
+struct samples {
+	bool json;
+	unsigned int count;
+	uint64_t every_ns;
+	struct subject *subject;
+	size_t subject_count;
+	int worst;     /* enum exit_code */
+	int signal_fd; /* -1: none is waited for */
+	int signal;    /* that ended it, 0 none */
+};
 
 static void add_text(struct buf *out, const char *text)
 {
@@ -176,7 +207,7 @@ static int print_text(const struct incident *i, const struct dump_result *result
 	return 0;
 }
 
-static int print_json(const struct incident *i, const struct dump_result *result)
+static int print_json(const struct incident *i, const struct dump_result *result, unsigned int sample)
 {
 	CLEAN(free) char *name = facts_utf8(i->process.comm);
 	CLEAN(free) char *verdict = i->verdict ? facts_utf8(i->verdict) : NULL;
@@ -196,14 +227,44 @@ static int print_json(const struct incident *i, const struct dump_result *result
 			 analysis);
 	if (!json)
 		return r < 0 ? r : -ENOMEM;
+	if (sample)
+		json_object_set_new(json, "sample", json_integer(sample));
 	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	putchar('\n');
 	json_decref(json);
 	return 0;
 }
 
-/* Stops the process, takes the stacks, waits for the answer. */
-static int take(const struct proc *proc, struct dump_result *ret_result, struct analysis *ret_analysis, struct err *err)
+/* What the samples have in common. */
+static int print_comparison(const struct subject *s, bool json)
+{
+	struct buf out;
+	int r;
+
+	buf_init(&out, PAGE_MAX);
+	if (json) {
+		buf_addf(&out, "{\"event\":\"compare\",\"pid\":%d,\"process\":", s->proc.pid);
+		facts_add_string(&out, s->name);
+		buf_adds(&out, ",\"stacks\":");
+		r = compare_json(s->compare, &out);
+		buf_adds(&out, ",\"memory\":");
+		r = r < 0 ? r : growth_json(s->growth, &out);
+		buf_adds(&out, "}\n");
+	} else {
+		buf_addf(&out, "\n--- %s %d compared\n", s->name, s->proc.pid);
+		r = compare_text(s->compare, &out);
+		if (r == 0)
+			r = growth_text(s->growth, &out);
+	}
+	if (r == 0)
+		fwrite(out.data, 1, out.len, stdout);
+	buf_done(&out);
+	return r;
+}
+
+/* Stops the process, takes the stacks, waits for the answer. ret_moment NULL: not wanted. */
+static int take(const struct proc *proc, struct dump_result *ret_result, struct moment *ret_moment,
+		struct analysis *ret_analysis, struct err *err)
 {
 	struct dump_order order = { .pid = proc->pid, .start_ticks = proc->start_ticks, .kinds = DUMP_STACKS };
 	struct analyst *analyst;
@@ -226,6 +287,8 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 	/* The worker may fail after the stop, when the stacks are taken already. */
 	if (dump_finish(job, true, ret_result) < 0)
 		*ret_result = (struct dump_result){ .code = -EIO, .error = "the dump worker gave no result" };
+	if (r == 0 && ret_moment)
+		r = moment_read(proc, MOMENT_CPU | MOMENT_MEMORY, ret_moment, err);
 	analyst_read(analyst, true, ret_analysis);
 	if (r < 0)
 		return r;
@@ -238,72 +301,235 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 	return 0;
 }
 
-static int stacks_of(pid_t pid, bool json, struct err *err)
+/* Makes of the analysis what is printed. */
+static int tell(const struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
 {
-	struct proc proc;
-	struct incident *i;
+	text_set(&i->process.comm, subject->name);
+	i->holder_pid = subject->proc.pid;
+	waits_name_fds(&i->analysis, subject->proc.dir_fd);
+	i->holder_tid = thread_to_judge(&i->analysis);
+	i->capture.running_at_snapshot = true;
+	if (i->holder_tid)
+		verdict_make(i);
+	i->holder_tid = 0; /* so that it is grouped like the others */
+	if (s->json)
+		return print_json(i, result, s->count > 1 ? subject->taken + 1 : 0);
+	if (subject->taken || subject != s->subject)
+		putchar('\n');
+	if (s->count > 1)
+		printf("--- sample %u of %u\n", subject->taken + 1, s->count);
+	return print_text(i, result);
+}
+
+static int sample(const struct samples *s, struct subject *subject, struct err *err)
+{
+	struct incident *i = incident_new();
+	struct moment moment = { 0 };
 	struct dump_result result;
-	char name[64];
-	int r = proc_open(&proc, pid, err);
+	int r;
+
+	if (!i)
+		return err_sys(err, -ENOMEM, "cannot read the stacks of process %d", subject->proc.pid);
+	r = take(&subject->proc, &result, subject->compare ? &moment : NULL, &i->analysis, err);
+	if (r == 0) {
+		r = tell(s, subject, i, &result);
+		if (r < 0)
+			err_sys(err, r, "cannot print the stacks of process %d", subject->proc.pid);
+	}
+	if (r == 0 && subject->compare) {
+		r = compare_add(subject->compare, &moment, &i->analysis);
+		if (r == 0)
+			r = growth_add(subject->growth, &moment);
+		if (r < 0)
+			err_sys(err, r, "cannot compare the stacks of process %d", subject->proc.pid);
+	}
+	moment_done(&moment);
+	incident_free(i);
+	subject->taken += r == 0;
+	fflush(stdout);
+	return r;
+}
+
+static void fail(struct samples *s, struct subject *subject, int r, const struct err *err)
+{
+	bool ended = subject->taken && !proc_alive(&subject->proc);
+
+	if (ended)
+		log_error("process %d '%s' ended after %u of %u samples", subject->proc.pid, subject->name,
+			  subject->taken, s->count);
+	else
+		log_error("%s", err->text);
+	s->worst = MAX(s->worst, ended ? EXIT_NOTHING : exit_code_of(r));
+	subject->over = true;
+}
+
+/* Until 'when', or a signal that ends the series, or the end of all processes. */
+static void wait_until(struct samples *s, uint64_t when_ns)
+{
+	struct signalfd_siginfo info;
+	uint64_t now;
+
+	while (!s->signal && (now = now_ns()) < when_ns) {
+		struct pollfd fd = { .fd = s->signal_fd, .events = POLLIN };
+		const struct timespec left = { .tv_sec = (time_t)((when_ns - now) / NSEC_PER_SEC),
+					       .tv_nsec = (long)((when_ns - now) % NSEC_PER_SEC) };
+
+		if (ppoll(&fd, 1, &left, NULL) > 0 && read(s->signal_fd, &info, sizeof(info)) == sizeof(info))
+			s->signal = (int)info.ssi_signo;
+	}
+}
+
+static bool all_over(const struct samples *s)
+{
+	for (size_t n = 0; n < s->subject_count; n++) {
+		if (!s->subject[n].over)
+			return false;
+	}
+	return true;
+}
+
+static void take_all(struct samples *s)
+{
+	uint64_t begun_ns = now_ns();
+
+	for (unsigned int k = 0; k < s->count && !s->signal && !all_over(s); k++) {
+		if (k)
+			wait_until(s, begun_ns + k * s->every_ns);
+		for (size_t n = 0; n < s->subject_count && !s->signal; n++) {
+			struct err err = { "" };
+			int r = s->subject[n].over ? 0 : sample(s, &s->subject[n], &err);
+
+			if (r < 0)
+				fail(s, &s->subject[n], r, &err);
+		}
+	}
+	for (size_t n = 0; n < s->subject_count && s->count > 1; n++) {
+		int r = s->subject[n].taken ? print_comparison(&s->subject[n], s->json) : 0;
+
+		if (r < 0) {
+			log_error("cannot compare the samples of process %d: %s", s->subject[n].proc.pid, strerror(-r));
+			s->worst = MAX(s->worst, EXIT_REFUSED);
+		}
+	}
+	fflush(stdout);
+}
+
+/* Ctrl-C in a series: what was taken is compared all the same. */
+static int catch_signals(struct samples *s, struct err *err)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	sigaddset(&set, SIGINT);
+	sigaddset(&set, SIGTERM);
+	sigprocmask(SIG_BLOCK, &set, NULL);
+	s->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return s->signal_fd < 0 ? err_sys(err, -errno, "cannot wait for signals") : 0;
+}
+
+/* As a shell expects of a program that a signal ended. */
+static void die_of(int number)
+{
+	sigset_t set;
+
+	signal(number, SIG_DFL);
+	sigemptyset(&set);
+	sigaddset(&set, number);
+	sigprocmask(SIG_UNBLOCK, &set, NULL);
+	raise(number);
+}
+
+static int open_subject(struct samples *s, pid_t pid, struct err *err)
+{
+	struct subject *subject = &s->subject[s->subject_count];
+	int r = proc_open(&subject->proc, pid, err);
 
 	if (r < 0)
 		return r;
-	i = incident_new();
-	if (!i) {
-		proc_close(&proc);
-		return err_sys(err, -ENOMEM, "cannot read the stacks of process %d", pid);
-	}
-	proc_name(pid, name, sizeof(name));
-	text_set(&i->process.comm, name);
-	i->holder_pid = pid;
-	r = take(&proc, &result, &i->analysis, err);
-	if (r == 0) {
-		waits_name_fds(&i->analysis, proc.dir_fd);
-		i->holder_tid = thread_to_judge(&i->analysis);
-		i->capture.running_at_snapshot = true;
-		if (i->holder_tid)
-			verdict_make(i);
-		i->holder_tid = 0; /* so that it is grouped like the others */
-		r = json ? print_json(i, &result) : print_text(i, &result);
-		if (r < 0)
-			err_sys(err, r, "cannot print the stacks of process %d", pid);
-	}
-	incident_free(i);
-	proc_close(&proc);
+	s->subject_count++;
+	proc_name(pid, subject->name, sizeof(subject->name));
+	if (s->count < 2)
+		return 0;
+	subject->compare = compare_new();
+	subject->growth = growth_new();
+	return subject->compare && subject->growth ? 0 : err_sys(err, -ENOMEM, "cannot compare samples");
+}
+
+static int read_options(const struct command_line *line, struct samples *s, struct err *err)
+{
+	const char *value = option_value(line, "count");
+	uint64_t count = 1;
+	int r = value ? parse_count(value, 1, COUNT_MAX, &count, err) : 0;
+
+	s->json = option_given(line, "json");
+	s->count = (unsigned int)count;
+	s->every_ns = EVERY_NS;
+	if (r == 0 && (value = option_value(line, "every")))
+		r = parse_duration(value, &s->every_ns, err);
+	if (r == 0 && line->rest_count == 0)
+		r = err_say(err, -EINVAL, "no process is named: reqtrap stacks [--json] PID|NAME");
 	return r;
+}
+
+static void run(struct samples *s, const struct targets *targets)
+{
+	struct err err = { "" };
+	int r = 0;
+
+	s->subject = calloc(targets->count + 1, sizeof(*s->subject));
+	if (!s->subject)
+		r = err_sys(&err, -ENOMEM, "cannot read stacks");
+	else if (s->count > 1)
+		r = catch_signals(s, &err);
+	if (r < 0) {
+		log_error("%s", err.text);
+		s->worst = EXIT_REFUSED;
+		return;
+	}
+	for (size_t n = 0; n < targets->count; n++) {
+		r = open_subject(s, targets->pid[n], &err);
+		if (r < 0) {
+			log_error("%s", err.text);
+			s->worst = MAX(s->worst, exit_code_of(r));
+		}
+	}
+	take_all(s);
+}
+
+static void done(struct samples *s)
+{
+	for (size_t n = 0; n < s->subject_count; n++) {
+		proc_close(&s->subject[n].proc);
+		compare_free(s->subject[n].compare);
+		growth_free(s->subject[n].growth);
+	}
+	free(s->subject);
+	if (s->signal_fd >= 0)
+		close(s->signal_fd);
+	if (s->signal)
+		die_of(s->signal);
 }
 
 int cmd_stacks(int argc, char **argv)
 {
+	struct samples s = { .worst = EXIT_DONE, .signal_fd = -1 };
 	struct command_line line;
 	struct targets targets = { 0 };
 	struct err err = { "" };
-	bool json;
-	int worst = EXIT_DONE, r = verb_begin("stacks", argc, argv, &line);
+	int r = verb_begin("stacks", argc, argv, &line);
 
 	if (r != VERB_GO_ON)
 		return r;
-	json = option_given(&line, "json");
-	r = 0;
-	if (line.rest_count == 0)
-		r = err_say(&err, -EINVAL, "no process is named: reqtrap stacks [--json] PID|NAME");
+	r = read_options(&line, &s, &err);
 	for (int n = 0; n < line.rest_count && r == 0; n++)
 		r = target_find(&targets, line.rest[n], &err);
-	if (r < 0) {
+	if (r == 0) {
+		run(&s, &targets);
+	} else {
 		log_error("%s", err.text);
-		targets_done(&targets);
-		return exit_code_of(r);
-	}
-	for (size_t n = 0; n < targets.count; n++) {
-		if (n && !json)
-			putchar('\n');
-		r = stacks_of(targets.pid[n], json, &err);
-		if (r < 0) {
-			log_error("%s", err.text);
-			worst = MAX(worst, exit_code_of(r));
-		}
-		fflush(stdout);
+		s.worst = exit_code_of(r);
 	}
 	targets_done(&targets);
-	return worst;
+	done(&s);
+	return s.worst;
 }

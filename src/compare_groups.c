@@ -176,8 +176,7 @@ static void put_words(const struct compare *c, const struct tracked *t, enum mea
 		    meaning == MEANS_IDLE)
 			buf_addf(out, "%s: ", meaning_name(meaning));
 		buf_addf(out, "same in %zu/%zu", most, t->seen);
-		if (meaning != MEANS_HOLDER)
-			put_call(out, t);
+		put_call(out, t);
 	}
 	if (meaning == MEANS_WORKS)
 		buf_adds(out, ", and works in between");

@@ -12,7 +12,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#define ROWS_MOST 12 /* of the text; JSON has all */
+#define ROWS_MOST 12 /* of the text, and none below 1 % of the first; JSON has all */
 #define NAME_COLUMNS 60
 
 struct row {
@@ -393,7 +393,7 @@ int growth_text(const struct growth *g, struct buf *out)
 	rest = (int64_t)g->last_bytes - (int64_t)g->first_bytes;
 	buf_addf(out, "memory in %s: %s -> %s (%s)\n", word_duration(g->last_ns - g->first_ns).s,
 		 word_bytes(g->first_bytes).s, word_bytes(g->last_bytes).s, word_delta(rest).s);
-	for (; shown < MIN(count, (size_t)ROWS_MOST) && delta(&lines[shown]) > 0; shown++) {
+	for (; shown < MIN(count, (size_t)ROWS_MOST) && delta(&lines[shown]) > delta(&lines[0]) / 100; shown++) {
 		add_line(out, g, &lines[shown]);
 		rest -= delta(&lines[shown]);
 	}

@@ -54,6 +54,8 @@ const struct option_row option_rows[] = {
 	{ "stacks", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "print the stacks instead, as 'stacks' does" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_DUMP, false, "take N dumps (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "time between two dumps (default 10s)" },
+	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_STACKS, false, "take N samples (default 1) and compare them" },
+	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_STACKS, false, "time between two samples (default 1s)" },
 	{ "snapshot", 0, TYPE_CHOICE, "HOW", "auto|clone|stop", VERB_DUMP, false,
 	  "write from a frozen copy, or while the process stands still (default auto)" },
 	{ "output", 'o', TYPE_TEXT, "PATH", NULL, VERB_DUMP, false,
