@@ -40,17 +40,28 @@ static json_t *omissions(const struct dump_result *result)
 	return list;
 }
 
-static void tell_json(const struct dump_subject *subject, const struct dump_result *result)
+const char *dump_kind_name(uint32_t kind)
 {
-	CLEAN(free) char *clean_path = facts_utf8(subject->path);
-	json_t *json = json_pack("{s:s, s:s, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", "dump",
-				 "path", clean_path ? clean_path : "", "kind", subject->mini ? "mini" : "full", "pid",
-				 (int)subject->pid, "threads", (json_int_t)result->threads, "method",
+	return kind & DUMP_MINI ? "mini" : kind & DUMP_FULL ? "full" : "stacks";
+}
+
+static void tell_json(const struct series_dump *dump)
+{
+	const struct dump_result *result = dump->result;
+	CLEAN(free) char *clean_path = dump->path ? facts_utf8(dump->path) : NULL;
+	json_t *json = json_pack("{s:s, s:s?, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", "dump",
+				 "path", clean_path, "kind", dump_kind_name(dump->kind), "pid",
+				 (int)dump->subject->proc.pid, "threads", (json_int_t)result->threads, "method",
 				 capture_method_name(result->method), "pause_ms", ns_to_ms(result->pause_ns), "wall_ms",
 				 ns_to_ms(result->wall_ns), "bytes", (json_int_t)result->core_bytes, "bytes_on_disk",
 				 (json_int_t)result->core_bytes_on_disk, "peak_bytes", (json_int_t)result->peak_bytes,
 				 "complete", (int)result->complete, "omitted", omissions(result));
 
+	if (json && dump->cause->trigger) {
+		json_object_set_new(json, "trigger", json_string(dump->cause->trigger));
+		json_object_set_new(json, "value", json_string(dump->cause->value));
+		json_object_set_new(json, "why", json_string(dump->cause->words));
+	}
 	if (json && result->estimate_ns)
 		json_object_set_new(json, "estimate_ms", json_real(ns_to_ms(result->estimate_ns)));
 	if (json && result->omitted_more)
@@ -67,16 +78,24 @@ static void tell_json(const struct dump_subject *subject, const struct dump_resu
 	json_decref(json);
 }
 
-static void tell_text(const struct dump_subject *subject, const struct dump_result *result)
+static void tell_text(const struct series_dump *dump)
 {
+	const struct dump_result *result = dump->result;
 	struct buf out;
 
 	buf_init(&out, 65536);
-	buf_add_escaped(&out, subject->path, strlen(subject->path));
-	buf_addf(&out, "\n  a %s core of process %d '%s', %u thread%s: %.1f MiB, %.1f MiB on disk\n",
-		 subject->mini ? "mini" : "full", subject->pid, subject->process, result->threads,
-		 result->threads == 1 ? "" : "s", (double)result->core_bytes / 1048576.0,
-		 (double)result->core_bytes_on_disk / 1048576.0);
+	if (dump->path) {
+		buf_add_escaped(&out, dump->path, strlen(dump->path));
+		buf_addf(&out, "\n  a %s core of process %d '%s', %u thread%s: %.1f MiB, %.1f MiB on disk\n",
+			 dump_kind_name(dump->kind), dump->subject->proc.pid, dump->subject->process, result->threads,
+			 result->threads == 1 ? "" : "s", (double)result->core_bytes / 1048576.0,
+			 (double)result->core_bytes_on_disk / 1048576.0);
+	} else {
+		buf_addf(&out, "stacks of process %d '%s', %u thread%s\n", dump->subject->proc.pid,
+			 dump->subject->process, result->threads, result->threads == 1 ? "" : "s");
+	}
+	if (dump->cause->trigger)
+		buf_addf(&out, "  because: %s\n", dump->cause->words);
 	buf_addf(&out, "  paused %.1f ms (%s), took %.0f ms\n", ns_to_ms(result->pause_ns),
 		 capture_method_name(result->method), ns_to_ms(result->wall_ns));
 	if (result->why_not_clone[0])
@@ -105,10 +124,10 @@ static void tell_text(const struct dump_subject *subject, const struct dump_resu
 	buf_done(&out);
 }
 
-bool tell_dump(const struct dump_subject *subject, const struct dump_result *result, bool json)
+bool tell_dump(const struct series_dump *dump, bool json)
 {
 	errno = 0;
-	(json ? tell_json : tell_text)(subject, result);
+	(json ? tell_json : tell_text)(dump);
 	if (fflush(stdout) == 0 && !ferror(stdout))
 		return true;
 	clearerr(stdout);
@@ -139,20 +158,8 @@ static void figures(const struct progress *p, uint64_t done, uint64_t total, uin
 		snprintf(buf + n, size - n, ", writing the rest");
 }
 
-void progress_show(struct progress *p, const struct dump_subject *subject, uint64_t done, uint64_t total)
+static void show_line(struct progress *p, const char *text)
 {
-	bool terminal = isatty(STDERR_FILENO);
-	uint64_t now = now_ns();
-	char text[160];
-
-	if (p->off || !total || now < p->begun_ns + QUIET_START_NS || (!terminal && now < p->told_ns + LINE_NS))
-		return;
-	p->told_ns = now;
-	figures(p, MIN(done, total), total, now, text, sizeof(text));
-	if (!terminal) {
-		log_note("dump of process %d '%s': %s", subject->pid, subject->process, text);
-		return;
-	}
 	p->shown = true;
 	/* one column is left free: a full line would wrap */
 	fprintf(stderr, "\r\033[K%.*s", terminal_width() - 1, text);
@@ -166,4 +173,95 @@ void progress_clear(struct progress *p)
 	p->shown = false;
 	fputs("\r\033[K", stderr);
 	fflush(stderr);
+}
+
+void progress_show(struct progress *p, const struct series_dump *dump)
+{
+	bool terminal = isatty(STDERR_FILENO);
+	uint64_t now = now_ns();
+	char text[160];
+
+	if (!dump->total && !dump->done) { /* it begins */
+		progress_clear(p);
+		p->begun_ns = p->told_ns = now;
+	}
+	if (p->off || !dump->total || now < p->begun_ns + QUIET_START_NS || (!terminal && now < p->told_ns + LINE_NS))
+		return;
+	p->told_ns = now;
+	figures(p, MIN(dump->done, dump->total), dump->total, now, text, sizeof(text));
+	if (terminal)
+		show_line(p, text);
+	else
+		log_note("dump of process %d '%s': %s", dump->subject->proc.pid, dump->subject->process, text);
+}
+
+/* ---- while nothing is to be done ---- */
+
+static void waiting_words(const struct series_state *state, char *buf, size_t size)
+{
+	char condition[96] = "";
+	size_t n;
+
+	if (state->awaited) {
+		snprintf(buf, size, "waiting for a process '%s'", state->awaited);
+		return;
+	}
+	if (state->trigger)
+		trigger_words(state->trigger, now_ns(), condition, sizeof(condition));
+	n = (size_t)snprintf(buf, size, "%s%s%u of %u dumps taken", condition, *condition ? "; " : "", state->taken,
+			     state->wanted);
+	if (state->processes > 1 && state->subject && n < size)
+		snprintf(buf + n, size - n, "; process %d '%s', of %zu", state->subject->proc.pid,
+			 state->subject->process, state->processes);
+	else if (state->subject && n < size)
+		snprintf(buf + n, size - n, "; process %d '%s'", state->subject->proc.pid, state->subject->process);
+}
+
+/* Now and then, and when something other than a value has changed. */
+static bool due(struct progress *p, const struct series_state *state)
+{
+	uint64_t now = now_ns();
+
+	if (!state->changed && now < p->told_ns + LINE_NS)
+		return false;
+	p->told_ns = now;
+	return true;
+}
+
+void progress_wait(struct progress *p, const struct series_state *state)
+{
+	char text[400];
+
+	if (p->off)
+		return;
+	if (isatty(STDERR_FILENO)) {
+		waiting_words(state, text, sizeof(text));
+		show_line(p, text);
+	} else if (due(p, state)) {
+		waiting_words(state, text, sizeof(text));
+		log_note("%s", text);
+	}
+}
+
+void tell_waiting(struct progress *p, const struct series_state *state)
+{
+	char value[32] = "", words[96] = "";
+	json_t *json;
+
+	if (!due(p, state))
+		return;
+	json = json_pack("{s:s, s:I, s:I, s:I, s:s?}", "event", "waiting", "processes", (json_int_t)state->processes,
+			 "taken", (json_int_t)state->taken, "wanted", (json_int_t)state->wanted, "for", state->awaited);
+	if (json && state->trigger) {
+		trigger_value(state->trigger, value, sizeof(value));
+		trigger_words(state->trigger, now_ns(), words, sizeof(words));
+		json_object_set_new(json, "pid", json_integer(state->subject->proc.pid));
+		json_object_set_new(json, "trigger", json_string(trigger_name(state->trigger->kind)));
+		json_object_set_new(json, "value", json_string(value));
+		json_object_set_new(json, "why", json_string(words));
+	}
+	json_dumpf(json, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(json);
 }

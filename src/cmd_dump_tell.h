@@ -4,25 +4,23 @@
 #ifndef REQTRAP_CMD_DUMP_TELL_H
 #define REQTRAP_CMD_DUMP_TELL_H
 
-#include "dump.h"
+#include "series.h"
 
-struct dump_subject {
-	pid_t pid;
-	const char *process, *path;
-	bool mini;
-};
+const char *dump_kind_name(uint32_t kind); /* 'full' 'mini' 'stacks' */
 
 /* False: stdout did not take it (errno says why). */
-bool tell_dump(const struct dump_subject *subject, const struct dump_result *result, bool json);
+bool tell_dump(const struct series_dump *dump, bool json);
 
 /* One line that refreshes itself, if stderr is a terminal; else a plain one now and
  * then. */
 struct progress {
-	uint64_t begun_ns, told_ns; /* set both when a dump begins */
+	uint64_t begun_ns, told_ns;
 	bool off, shown;
 };
 
-void progress_show(struct progress *progress, const struct dump_subject *subject, uint64_t done, uint64_t total);
-void progress_clear(struct progress *progress); /* before anything else is printed */
+void progress_show(struct progress *progress, const struct series_dump *dump);
+void progress_wait(struct progress *progress, const struct series_state *state);
+void tell_waiting(struct progress *progress, const struct series_state *state); /* the same as JSON on stdout */
+void progress_clear(struct progress *progress);					/* before anything else is printed */
 
 #endif

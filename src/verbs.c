@@ -30,12 +30,20 @@ const struct verb verbs[] = {
 	  "pages that nobody changed stay in the files they come from. A mini holds what a\n"
 	  "debugger needs for every thread's stack. gdb, lldb and eu-stack read both, and\n"
 	  "'open' unpacks what ends in .zst for them. coredumpctl lists them.\n"
+	  "\n"
+	  "With a condition it waits until that is fulfilled, and then until it is again:\n"
+	  "-n says how often. Any of several conditions will do, on any of several processes\n"
+	  "(--all, or more of them after -o PATH).\n"
+	  "\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 the system said\n"
 	  "no: no rights, no room, the pause would be longer than allowed.\n",
 	  "  reqtrap dump 4711\n"
 	  "  reqtrap dump --mini 4711\n"
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
 	  "  reqtrap dump 4711 /var/tmp --max-size 20G --free-space 10% --max-rate 100M\n"
+	  "  reqtrap dump 4711 --cpu '>80%' --for 5s --mini -n 3\n"
+	  "  reqtrap dump 4711 --memory '>2G+500M' -n 4\n"
+	  "  reqtrap dump --wait --all php-fpm --cpu '>90%' --timeout 1h\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
 	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump, NULL,
 	  "  reqtrap procdump -ma 4711\n"

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+/* Rejected: utime and stime of /proc/PID/stat (10 ms steps, which is 10 % of a tick of
+ * 100 ms): the process's CPU clock is exact, and one call. Traps: the clock goes by the
+ * number, which another process may have by now, so the pidfd is asked afterwards;
+ * a process may change its cgroup, the old one is then still the one that is read. */
+#include "usage.h"
+
+#include "ktime.h"
+
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define CGROUP_ROOT "/sys/fs/cgroup"
+
+static const struct pressure {
+	uint32_t part;
+	const char *file, *what;
+} pressures[] = {
+	{ USAGE_CPU_PRESSURE, "cpu.pressure", "CPU pressure" },
+	{ USAGE_MEMORY_PRESSURE, "memory.pressure", "memory pressure" },
+	{ USAGE_IO_PRESSURE, "io.pressure", "I/O pressure" },
+};
+
+static uint64_t number_after(const char *text, const char *key)
+{
+	const char *p = text ? strstr(text, key) : NULL;
+
+	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
+}
+
+static int group_file(const struct meter *meter, const char *file, char **ret_text)
+{
+	char path[sizeof(meter->cgroup) + 64];
+
+	if (!meter->cgroup[0])
+		return -ENOENT;
+	snprintf(path, sizeof(path), "%s/%s", meter->cgroup, file);
+	return proc_file(AT_FDCWD, path, 4096, ret_text, NULL);
+}
+
+static void find_cgroup(struct meter *meter)
+{
+	CLEAN(free) char *text = NULL;
+	const char *p;
+
+	if (proc_file(meter->proc->dir_fd, "cgroup", 65536, &text, NULL) < 0)
+		return;
+	p = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
+	if (!p)
+		return;
+	p = strchr(p, '/');
+	if (p && (size_t)snprintf(meter->cgroup, sizeof(meter->cgroup), CGROUP_ROOT "%.*s", (int)strcspn(p, "\n"), p) >=
+			 sizeof(meter->cgroup))
+		meter->cgroup[0] = '\0';
+}
+
+int meter_init(struct meter *meter, const struct proc *proc, uint32_t parts, struct err *err)
+{
+	*meter = (struct meter){ .proc = proc, .parts = parts };
+	find_cgroup(meter);
+	for (size_t i = 0; i < ARRAY_LEN(pressures); i++) {
+		CLEAN(free) char *text = NULL;
+
+		if (parts & pressures[i].part && group_file(meter, pressures[i].file, &text) < 0)
+			return err_say(err, -EOPNOTSUPP, "the %s of process %d cannot be read: there is no '%s/%s'",
+				       pressures[i].what, proc->pid, meter->cgroup[0] ? meter->cgroup : "its cgroup",
+				       pressures[i].file);
+	}
+	if (parts & USAGE_MEMORY_EVENTS) {
+		CLEAN(free) char *text = NULL;
+
+		if (group_file(meter, "memory.events", &text) < 0)
+			return err_say(err, -EOPNOTSUPP,
+				       "the memory events of process %d cannot be read: there is no '%s/memory.events'",
+				       proc->pid, meter->cgroup[0] ? meter->cgroup : "its cgroup");
+	}
+	return 0;
+}
+
+static bool read_cpu(const struct proc *proc, uint64_t *ret_ns)
+{
+	struct timespec ts;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(proc->pid, &clock) != 0 || clock_gettime(clock, &ts) < 0)
+		return false;
+	*ret_ns = (uint64_t)ts.tv_sec * NSEC_PER_SEC + (uint64_t)ts.tv_nsec;
+	return true;
+}
+
+/* The size of the folder is the count since Linux 6.2; before that it is 0. */
+static bool count_fds(int dir_fd, uint64_t *ret_count)
+{
+	CLEAN(dir) DIR *dir = NULL;
+	struct stat st;
+	int fd;
+
+	if (fstatat(dir_fd, "fd", &st, 0) < 0)
+		return false;
+	*ret_count = (uint64_t)st.st_size;
+	if (st.st_size)
+		return true;
+	fd = openat(dir_fd, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir = fd >= 0 ? fdopendir(fd) : NULL;
+	if (!dir)
+		return fd >= 0 ? close(fd), false : false;
+	for (const struct dirent *e = readdir(dir); e; e = readdir(dir))
+		*ret_count += e->d_name[0] != '.';
+	return true;
+}
+
+/* FNV-1a over what each thread stands in. A thread that runs makes it a new place. */
+static bool read_place(int dir_fd, uint64_t at_ns, uint64_t *ret_place)
+{
+	CLEAN(free) pid_t *tids = NULL;
+	uint64_t hash = 0xcbf29ce484222325ull;
+	size_t count;
+
+	if (proc_threads(dir_fd, &tids, &count) < 0)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		struct proc_syscall sc = { 0 };
+		uint64_t word[4];
+		char path[48];
+		int r;
+
+		snprintf(path, sizeof(path), "task/%d/syscall", tids[i]);
+		r = proc_syscall_read(dir_fd, path, &sc);
+		if (r == -EACCES || r == -EPERM)
+			return false;
+		memcpy(word, (uint64_t[]){ (uint64_t)tids[i], (uint64_t)sc.nr, sc.sp, sc.pc }, sizeof(word));
+		if (r < 0 || sc.nr == -2)
+			word[1] = at_ns;
+		for (size_t k = 0; k < ARRAY_LEN(word); k++)
+			hash = (hash ^ word[k]) * 0x100000001b3ull;
+	}
+	*ret_place = hash;
+	return true;
+}
+
+static void read_group(const struct meter *meter, struct usage *usage)
+{
+	for (size_t i = 0; i < ARRAY_LEN(pressures); i++) {
+		CLEAN(free) char *text = NULL;
+
+		if (!(meter->parts & pressures[i].part) || group_file(meter, pressures[i].file, &text) < 0)
+			continue;
+		usage->pressure_ns[i] = number_after(text, "total=") * NSEC_PER_USEC; /* 'some' comes first */
+		usage->parts |= pressures[i].part;
+	}
+	if (meter->parts & USAGE_MEMORY_EVENTS) {
+		CLEAN(free) char *text = NULL;
+
+		if (group_file(meter, "memory.events", &text) < 0)
+			return;
+		usage->memory_events =
+			number_after(text, "high ") + number_after(text, "\nmax ") + number_after(text, "oom_kill ");
+		usage->parts |= USAGE_MEMORY_EVENTS;
+	}
+}
+
+int usage_read(const struct meter *meter, struct usage *ret_usage)
+{
+	struct usage s = { .at_ns = now_ns() };
+	int dir_fd = meter->proc->dir_fd;
+	struct proc_status status;
+
+	if (meter->parts & USAGE_CPU && read_cpu(meter->proc, &s.cpu_ns))
+		s.parts |= USAGE_CPU;
+	if (meter->parts & (USAGE_MEMORY | USAGE_THREADS) && proc_status_read(dir_fd, "status", &status) == 0) {
+		s.memory_bytes =
+			status.rss_anon_bytes + status.rss_file_bytes + status.rss_shmem_bytes + status.swap_bytes;
+		s.threads = status.threads;
+		s.parts |= USAGE_MEMORY | USAGE_THREADS;
+	}
+	if (meter->parts & USAGE_FDS && count_fds(dir_fd, &s.fds))
+		s.parts |= USAGE_FDS;
+	if (meter->parts & USAGE_PLACE && read_place(dir_fd, s.at_ns, &s.place))
+		s.parts |= USAGE_PLACE;
+	read_group(meter, &s);
+	if (!proc_alive(meter->proc))
+		return -ESRCH;
+	*ret_usage = s;
+	return 0;
+}
