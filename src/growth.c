@@ -14,6 +14,8 @@
 
 #define ROWS_MOST 12 /* of the text, and none below 1 % of the first; JSON has all */
 #define NAME_COLUMNS 60
+#define STACKS "stacks of threads"
+#define STACK_MAX (16ull << 20) /* where coroutines run on the heap, a stack pointer proves nothing */
 
 struct row {
 	char *name; /* raw; NULL: no name, a place */
@@ -23,6 +25,7 @@ struct row {
 	uint64_t before;	     /* bytes at the moment before this one */
 	size_t grew;		     /* at how many steps */
 	bool is_new;		     /* it was not there at the first moment */
+	bool stack;		     /* of a thread, at one moment at least */
 	uint64_t new_start, new_end; /* while a moment is added */
 };
 
@@ -113,6 +116,7 @@ static void row_join(struct row *to, struct row *from)
 	to->first_mappings += from->first_mappings;
 	to->grew = MAX(to->grew, from->grew);
 	to->is_new &= from->is_new;
+	to->stack |= from->stack;
 	*from = (struct row){ 0 };
 }
 
@@ -144,6 +148,7 @@ static int add_anon(struct growth *g, const struct moment *m)
 		row->new_end = map->end;
 		row->bytes += map->bytes;
 		row->mappings++;
+		row->stack |= map->stack;
 	}
 	return 0;
 }
@@ -260,6 +265,11 @@ static void line_take(struct line *line, const struct row *row)
 	line->grew = MAX(line->grew, row->grew);
 }
 
+static bool is_stack(const struct row *row)
+{
+	return row->stack && row->end - row->start <= STACK_MAX;
+}
+
 /* New ones without a name go by their size's power of two, old ones by neighbourhood. */
 static int anon_lines(const struct growth *g, struct line **lines, size_t *count)
 {
@@ -270,7 +280,7 @@ static int anon_lines(const struct growth *g, struct line **lines, size_t *count
 	for (size_t i = 0; i < g->anon_count; i++) {
 		const struct row *row = &g->anon[i];
 
-		if (row->bytes == row->first_bytes)
+		if (row->bytes == row->first_bytes || is_stack(row))
 			continue;
 		if (row->is_new) {
 			line_take(&class[63 - __builtin_clzll((row->end - row->start) | 1)], row);
@@ -295,6 +305,26 @@ static int anon_lines(const struct growth *g, struct line **lines, size_t *count
 	return 0;
 }
 
+/* All of them are one line, which tells how many there are. */
+static int stacks_line(const struct growth *g, struct line **lines, size_t *count)
+{
+	struct line stacks = { 0 }, *line;
+
+	for (size_t i = 0; i < g->anon_count; i++) {
+		if (is_stack(&g->anon[i]))
+			line_take(&stacks, &g->anon[i]);
+	}
+	if (stacks.bytes == stacks.first_bytes)
+		return 0;
+	line = list_add(lines, count, sizeof(*line));
+	if (!line)
+		return -ENOMEM;
+	stacks.name = STACKS;
+	stacks.is_new = stacks.first_mappings == 0;
+	*line = stacks;
+	return 0;
+}
+
 static int make_lines(const struct growth *g, struct line **ret_lines, size_t *ret_count)
 {
 	struct line *lines = NULL;
@@ -314,6 +344,8 @@ static int make_lines(const struct growth *g, struct line **ret_lines, size_t *r
 	}
 	if (r == 0)
 		r = anon_lines(g, &lines, &count);
+	if (r == 0)
+		r = stacks_line(g, &lines, &count);
 	if (r < 0) {
 		free(lines);
 		return r;
@@ -330,7 +362,7 @@ static struct word word_delta(int64_t bytes)
 {
 	struct word w = word_bytes((uint64_t)(bytes < 0 ? -bytes : bytes)), signed_w;
 
-	snprintf(signed_w.s, sizeof(signed_w.s), "%c%.60s", bytes < 0 ? '-' : '+', w.s);
+	snprintf(signed_w.s, sizeof(signed_w.s), "%s%.60s", bytes < 0 ? "-" : bytes ? "+" : "", w.s);
 	return signed_w;
 }
 

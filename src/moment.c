@@ -200,14 +200,15 @@ static int look_at(struct moment *moment, const struct look *look, const struct 
 	if (r < 0 || !bytes)
 		return r;
 	moment->bytes += bytes;
-	if (!name[0] && holds_pointer(map, look->sp, look->sp_count))
-		name = MOMENT_STACKS;
 	if (name[0])
 		return add_named(moment, name, bytes);
 	row = list_add(&moment->anon, &moment->anon_count, sizeof(*row));
 	if (!row)
 		return -ENOMEM;
-	*row = (struct moment_mapping){ .start = map->start, .end = map->end, .bytes = bytes };
+	*row = (struct moment_mapping){ .start = map->start,
+					.end = map->end,
+					.bytes = bytes,
+					.stack = holds_pointer(map, look->sp, look->sp_count) };
 	return 0;
 }
 

@@ -23,16 +23,14 @@ struct thread_cpu {
 struct moment_mapping {
 	uint64_t start, end;
 	uint64_t bytes;
+	bool stack; /* a thread's stack pointer lies in it; one that runs does not tell its own */
 };
 
-/* All mappings of one name: a file, '[heap]', '[stack]', '[anon:NAME]', or all stacks
- * of threads. */
+/* All mappings of one name: a file, '[heap]', '[stack]', '[anon:NAME]'. */
 struct moment_name {
 	char *name; /* raw bytes */
 	uint64_t bytes, mappings;
 };
-
-#define MOMENT_STACKS "stacks of threads"
 
 struct moment {
 	uint64_t at_ns; /* CLOCK_MONOTONIC */
