@@ -277,7 +277,8 @@ static void take_cpu(struct tracked *t, const struct thread_cpu *cpu, uint64_t a
 	if (!cpu)
 		return;
 	t->start_ticks = cpu->start_ticks;
-	if (!t->at_ns) {
+	if (!t->cpu_known) {
+		t->cpu_known = true;
 		t->at_first_ns = at_ns;
 		t->cpu_first_ns = cpu->cpu_ns;
 	} else if (at_ns > t->at_ns && cpu->cpu_ns >= t->cpu_ns) {

@@ -255,10 +255,10 @@ static int group_add(struct group **groups, size_t *count, struct told *told)
 	struct group *g = *count ? &(*groups)[*count - 1] : NULL;
 	const struct tracked *t = told->thread;
 	const struct tracked **member;
-	bool alone = told->meaning == MEANS_LOOP || told->meaning == MEANS_MOVES;
+	bool anywhere = told->meaning == MEANS_LOOP || (told->meaning == MEANS_MOVES && most_often(t) < 2);
 
 	if (!g || g->meaning != told->meaning || strcmp(g->words, told->words) != 0 ||
-	    (!alone && g->place != told->place)) {
+	    (!anywhere && g->place != told->place)) {
 		g = list_add(groups, count, sizeof(*g));
 		if (!g)
 			return -ENOMEM;

@@ -43,8 +43,9 @@ struct tracked {
 	char *waits_for;		     /* whole, in the last sample */
 	pid_t waits_for_tid;
 	char state;
-	uint64_t cpu_ns, cpu_first_ns, at_ns, at_first_ns; /* at_ns 0: not known */
-	unsigned int least_permille;			   /* of a core, of the interval with the least */
+	bool cpu_known;
+	uint64_t cpu_ns, cpu_first_ns, at_ns, at_first_ns;
+	unsigned int least_permille; /* of a core, of the interval with the least */
 	size_t intervals;
 	size_t taken; /* of use while a sample is added */
 	bool marked;
