@@ -372,7 +372,7 @@ static void add_place(struct buf *out, const struct line *line)
 	if (line->is_new && line->mappings > 1) {
 		buf_addf(out, "%" PRIu64 " new mappings without a name, of %s", line->mappings,
 			 word_bytes(line->least).s);
-		if (line->most > line->least)
+		if (strcmp(word_bytes(line->least).s, word_bytes(line->most).s) != 0)
 			buf_addf(out, " to %s", word_bytes(line->most).s);
 		return;
 	}
@@ -399,9 +399,9 @@ static void add_line(struct buf *out, const struct growth *g, const struct line 
 	}
 	if (line->first_bytes)
 		buf_addf(&text, ": %s -> %s", word_bytes(line->first_bytes).s, word_bytes(line->bytes).s);
-	if (g->count > 2 && line->grew + 1 == g->count)
+	if (g->count > 2 && !line->is_new && line->grew + 1 == g->count)
 		buf_addf(&text, ", at each of %zu steps", g->count - 1);
-	else if (g->count > 2)
+	else if (g->count > 2 && !line->is_new)
 		buf_addf(&text, ", at %zu of %zu steps", line->grew, g->count - 1);
 	snprintf(lead, sizeof(lead), "  %11s  ", word_delta(delta(line)).s);
 	add_wrapped(out, lead, text.data ? text.data : "", strlen(lead));
