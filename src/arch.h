@@ -42,6 +42,9 @@ size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_
 uint64_t arch_pc(const struct user_regs_struct *regs);
 uint64_t arch_sp(const struct user_regs_struct *regs);
 
+/* The call the thread came into the kernel by, finished or not; -1: by none. */
+long arch_call_of(const struct user_regs_struct *regs);
+
 /* The thread's control block: thread libraries put it on top of the stack that they
  * make, so that a stack below it in the same mapping ends there. */
 uint64_t arch_thread_block(const struct user_regs_struct *regs);

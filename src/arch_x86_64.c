@@ -196,6 +196,11 @@ uint64_t arch_sp(const struct user_regs_struct *regs)
 	return regs->rsp;
 }
 
+long arch_call_of(const struct user_regs_struct *regs)
+{
+	return (long)regs->orig_rax;
+}
+
 uint64_t arch_thread_block(const struct user_regs_struct *regs)
 {
 	return regs->fs_base;

@@ -78,6 +78,8 @@ static int add_thread(struct assembly *a, struct core_notes *notes, struct freez
 	struct user_regs_struct guess;
 	size_t len;
 
+	if (a->siginfo && thread->tid == a->holder_tid)
+		row.signal = a->siginfo->si_signo;
 	if (thread->taken) {
 		state = freeze_state(a->freeze, thread);
 		if (!state)
@@ -137,6 +139,8 @@ static int give_notes(void *arg, struct core_notes *notes)
 void assemble_notes(struct assembly *a, const char *text, size_t len)
 {
 	read_process(a->proc, &a->process);
+	if (a->siginfo)
+		a->process.siginfo = *a->siginfo;
 	if (proc_file(a->proc->dir_fd, "auxv", 65536, &a->auxv, &a->auxv_len) < 0)
 		a->auxv_len = 0;
 	a->text = text;

@@ -22,6 +22,7 @@ struct assembly {
 	int mem_fd, pagemap_fd; /* the frozen memory */
 	unsigned int filter;	/* coredump_filter */
 	pid_t holder_tid;
+	const siginfo_t *siginfo; /* the signal that the holder stands before, NULL: none */
 	void (*omit)(void *arg, uint64_t start, uint64_t end, const char *name, const char *why, bool lost);
 	void *omit_arg;
 

@@ -83,6 +83,8 @@ static void add_note(struct core_notes *out, const char *name, uint32_t type, co
 void core_add_thread(struct core_notes *notes, const struct core_process *process, const struct core_thread *thread)
 {
 	struct elf_prstatus status = {
+		.pr_info.si_signo = thread->signal,
+		.pr_cursig = (short)thread->signal,
 		.pr_pid = thread->tid,
 		.pr_ppid = process->ppid,
 		.pr_pgrp = process->pgrp,
@@ -137,7 +139,6 @@ void core_add_process(struct core_notes *notes, const struct core_process *proce
 {
 	static const char states[] = "RSDTZW";
 	const char *state = process->state ? strchr(states, process->state) : NULL;
-	uint8_t siginfo[128] = { 0 };
 	struct elf_prpsinfo info = {
 		.pr_state = (char)(state ? state - states : 0),
 		.pr_sname = process->state,
@@ -155,7 +156,7 @@ void core_add_process(struct core_notes *notes, const struct core_process *proce
 	memcpy(info.pr_fname, process->comm, strnlen(process->comm, sizeof(info.pr_fname)));
 	memcpy(info.pr_psargs, process->args, strnlen(process->args, sizeof(info.pr_psargs) - 1));
 	add_note(notes, "CORE", NT_PRPSINFO, &info, sizeof(info));
-	add_note(notes, "CORE", NT_SIGINFO, siginfo, sizeof(siginfo));
+	add_note(notes, "CORE", NT_SIGINFO, &process->siginfo, sizeof(process->siginfo));
 	add_note(notes, "CORE", NT_AUXV, auxv, auxv_len);
 	add_files(notes, maps);
 }

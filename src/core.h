@@ -11,6 +11,7 @@
 #include "sink.h"
 #include "spool.h"
 
+#include <signal.h>
 #include <sys/procfs.h>
 
 #define CORE_NOTE_TEXT 0x52540001u /* type of our own note: no number that others use */
@@ -57,6 +58,7 @@ struct core_process {
 	unsigned long flags;
 	char comm[17];
 	char args[81];
+	siginfo_t siginfo; /* of the first thread's signal; zeros: none */
 };
 
 struct core_thread {
@@ -65,6 +67,7 @@ struct core_thread {
 	const uint8_t *xstate; /* NULL: not known */
 	size_t xstate_len;
 	uint64_t sigpend, sighold;
+	int signal; /* that it is about to get, 0 none */
 };
 
 void core_init(struct core *core);

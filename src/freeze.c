@@ -142,6 +142,24 @@ static int resume(enum __ptrace_request how, pid_t tid, int sig)
 	return ptrace(how, tid, NULL, (long)sig) < 0 ? -errno : 0;
 }
 
+int freeze_pass(pid_t tid, int signal)
+{
+	struct arch_state state = { .xstate = NULL };
+
+	/* The stop has cut its call short: if no handler runs it must not show. */
+	if (arch_read(tid, &state) == 0 && memcmp(&state.regs, &state.resume, sizeof(state.regs)))
+		arch_set(tid, &state.resume);
+	return resume(PTRACE_CONT, tid, signal);
+}
+
+void freeze_again(struct freeze *freeze)
+{
+	spool_close(&freeze->states);
+	freeze->count = freeze->rows = freeze->running = 0;
+	freeze->stop_ns = freeze->taken_ns = freeze->thaw_ns = 0;
+	freeze->shown = 0;
+}
+
 static char thread_state(const struct freeze *freeze, pid_t tid)
 {
 	struct proc_stat stat;
@@ -155,12 +173,18 @@ static int seize(struct freeze *freeze, pid_t tid, struct err *err)
 {
 	pid_t pid = freeze->proc->pid;
 	struct proc_status status;
-	char name[64];
+	char name[64], path[64];
 	int code;
 
-	if (ptrace(PTRACE_SEIZE, tid, NULL, NULL) == 0)
+	if (freeze->followed) /* each is ours from its begin on */
+		return 0;
+	if (ptrace(PTRACE_SEIZE, tid, NULL, freeze->options) == 0)
 		return 0;
 	code = -errno;
+	snprintf(path, sizeof(path), "task/%d/status", tid);
+	if (code == -EPERM && freeze->options && proc_status_read(freeze->proc->dir_fd, path, &status) == 0 &&
+	    status.tracer == getpid())
+		return 0; /* made meanwhile by one that we hold */
 	if (code == -ESRCH || strchr("ZX", thread_state(freeze, tid)))
 		return -ESRCH; /* this thread has ended: no failure */
 	if (code == -EPERM && proc_status_read(freeze->proc->dir_fd, "status", &status) == 0 && status.tracer) {
@@ -237,10 +261,11 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 
 /* Waits until the thread stands in the stop that INTERRUPT asked for. A signal that
  * comes first is passed on. */
-static int settle(struct freeze_thread *thread, uint64_t deadline_ns)
+static int settle(struct freeze *freeze, struct freeze_thread *thread, uint64_t deadline_ns)
 {
 	for (;;) {
 		int stop = wait_stop(thread->tid, deadline_ns), event = stop >> 8, sig = stop & 0x7f, r;
+		siginfo_t info;
 
 		if (stop == -ESRCH)
 			thread->gone = true;
@@ -251,7 +276,13 @@ static int settle(struct freeze_thread *thread, uint64_t deadline_ns)
 			thread->group_stop = sig != SIGTRAP;
 			return 0;
 		}
-		r = resume(PTRACE_CONT, thread->tid, event ? 0 : sig);
+		if (event == PTRACE_EVENT_EXIT && freeze->ending) {
+			thread->stopped = true;
+			return 0;
+		}
+		if (!event && freeze->passed && ptrace(PTRACE_GETSIGINFO, thread->tid, NULL, &info) == 0)
+			freeze->passed(freeze->passed_arg, thread->tid, &info);
+		r = event ? resume(PTRACE_CONT, thread->tid, 0) : freeze_pass(thread->tid, sig);
 		if (r == -ESRCH && kill(thread->tid, 0) < 0)
 			thread->gone = true;
 		if (r < 0)
@@ -285,6 +316,30 @@ static int take(struct freeze *freeze, struct freeze_thread *thread, struct err 
 	return 0;
 }
 
+int freeze_show(struct freeze *freeze, pid_t tid)
+{
+	int r = arch_read(tid, freeze->state);
+
+	if (r == 0)
+		r = spool_put(&freeze->states, freeze->state, row_bytes(), NULL);
+	if (r < 0)
+		return r;
+	freeze->shown = tid;
+	freeze->shown_row = freeze->rows++;
+	return 0;
+}
+
+void freeze_shown(struct freeze *freeze)
+{
+	struct freeze_thread *thread = freeze->shown ? freeze_find(freeze, freeze->shown) : NULL;
+
+	if (thread) {
+		thread->row = freeze->shown_row;
+		thread->taken = true;
+	}
+	freeze->shown = 0;
+}
+
 /* As many of those that do not stand still yet as can be helped at a time. */
 static void help_from(const struct freeze *freeze, size_t first, uint64_t deadline_ns)
 {
@@ -313,7 +368,7 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 			if (thread->stopped || thread->gone)
 				continue;
 			/* Thousands of threads take their time: most of them stand still by now. */
-			if (pass && settle(thread, 0) == 0)
+			if (pass && settle(freeze, thread, 0) == 0)
 				r = take(freeze, thread, err);
 			if (thread->stopped || thread->gone || r < 0)
 				continue;
@@ -321,7 +376,7 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 				continue;
 			if (pass)
 				help_from(freeze, i, deadline_ns);
-			if (settle(thread, deadline_ns) == 0)
+			if (settle(freeze, thread, deadline_ns) == 0)
 				r = take(freeze, thread, err);
 			if (pass)
 				boost_end(thread->tid);
@@ -354,17 +409,22 @@ void freeze_longest(struct freeze *freeze, uint64_t longest_ns)
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err)
 {
 	size_t new = 0, stopped = 0;
-	int r;
+	int r = 0;
 
 	watchdog(freeze->longest_ns);
 	boost_open();
 	freeze->stop_ns = now_ns();
-	for (size_t i = 0; i < freeze->count; i++) {
-		if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
+	for (size_t i = 0; i < freeze->count && r == 0; i++) {
+		if (freeze->held && freeze->thread[i].tid == freeze->held) {
+			freeze->thread[i].stopped = true;
+			r = take(freeze, &freeze->thread[i], err);
+		} else if (only && freeze->thread[i].tid != only) {
+			continue;
+		} else if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
 			freeze->thread[i].gone = true;
 	}
 	do {
-		r = settle_all(freeze, wait_ns, err);
+		r = r < 0 ? r : settle_all(freeze, wait_ns, err);
 		new = 0;
 		if (r == 0 && !holds_all(freeze))
 			r = scan(freeze, only, true, &new, err);
@@ -387,12 +447,23 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 
 void freeze_thaw(struct freeze *freeze)
 {
+	enum __ptrace_request how = freeze->followed && !freeze->detach ? PTRACE_CONT : PTRACE_DETACH;
+
 	boost_return();
 	for (size_t i = 0; i < freeze->count; i++) {
-		if (freeze->thread[i].stopped)
-			resume(PTRACE_DETACH, freeze->thread[i].tid, 0);
+		const struct freeze_thread *thread = &freeze->thread[i];
+
+		if (!thread->stopped)
+			continue;
 		freeze->thread[i].stopped = false;
+		if (how == PTRACE_CONT && thread->group_stop) {
+			waitpid(thread->tid, NULL, __WALL | WNOHANG); /* else it is seen again and again */
+			resume(PTRACE_LISTEN, thread->tid, 0);
+		} else {
+			resume(how, thread->tid, thread->tid == freeze->held ? freeze->held_signal : 0);
+		}
 	}
+	freeze->held = 0;
 	freeze->thaw_ns = now_ns();
 	watchdog(0);
 	boost_close();
@@ -405,7 +476,7 @@ void freeze_late(struct freeze *freeze)
 
 		if (thread->gone || thread->taken)
 			continue;
-		if (settle(thread, 0) == 0)
+		if (settle(freeze, thread, 0) == 0)
 			resume(PTRACE_DETACH, thread->tid, 0);
 		if (thread->stopped || thread->gone)
 			freeze->running--;
@@ -456,7 +527,7 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,
 		pid_t *ret_child)
 {
-	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE;
+	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | freeze->options;
 	uint64_t deadline_ns = now_ns() + wait_ns, mask, all = ~0ull;
 	const struct arch_state *state = freeze_state(freeze, thread);
 	struct user_regs_struct regs;

@@ -12,6 +12,8 @@
 #include "arch.h"
 #include "spool.h"
 
+#include <signal.h>
+
 struct freeze_thread {
 	pid_t tid;
 	bool stopped;	 /* stands still now */
@@ -31,6 +33,18 @@ struct freeze {
 	size_t running;			     /* threads that did not stop */
 	uint64_t longest_ns;		     /* set by the caller: a longer stop kills us, which lets all go; 0 none */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
+
+	/* Set by follow.h: the threads are attached to all the time, and stay so. */
+	bool followed;
+	unsigned long options; /* PTRACE_O_* */
+	bool detach;	       /* they stay attached to until the next thaw only */
+	pid_t held;	       /* stands in the stop before 'held_signal'; 0 none */
+	int held_signal;       /* which it gets at the thaw; 0: it is at its end */
+	pid_t shown;	       /* freeze_show */
+	uint32_t shown_row;
+	bool ending; /* so are they all: threads at their end count as stopped */
+	void (*passed)(void *arg, pid_t tid, const siginfo_t *info); /* a signal is passed on; NULL: nobody is told */
+	void *passed_arg;
 };
 
 void freeze_init(struct freeze *freeze, const struct proc *proc);
@@ -45,6 +59,19 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err);
  * or wait_ns is over; threads in an uninterruptible wait are given up much sooner. Fails
  * only if no thread stopped. */
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err);
+
+/* A thread that stands in the stop before a signal gets it and goes on. A call that it
+ * cuts short starts again if the signal is ignored. */
+int freeze_pass(pid_t tid, int signal);
+
+/* After freeze_seize, before the stop: the registers of a thread that stands before a
+ * signal. freeze_shown: they are the thread's from here on, as nothing is called in it
+ * any more; those that it has since, at the begin of its handler, are forgotten. */
+int freeze_show(struct freeze *freeze, pid_t tid);
+void freeze_shown(struct freeze *freeze);
+
+/* For the next stop of followed threads: what is known of the last is forgotten. */
+void freeze_again(struct freeze *freeze);
 
 /* Lets all go on; calls cut short by the stop start again. */
 void freeze_thaw(struct freeze *freeze);

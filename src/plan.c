@@ -31,7 +31,7 @@ int plan_target(struct worker *w, struct err *err)
 		return err_say(err, -EINVAL, "a dump worker cannot dump itself");
 	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
 		return err_say(err, -ESRCH, "process %d has ended", pid);
-	if (w->status.tracer) {
+	if (w->status.tracer && w->status.tracer != getpid()) {
 		proc_name(w->status.tracer, name, sizeof(name));
 		return err_say(err, -EPERM, "cannot dump process %d: it is traced already, by process %d ('%s')", pid,
 			       w->status.tracer, name);

@@ -7,6 +7,7 @@
 
 #include "account.h"
 #include "cost.h"
+#include "follow.h"
 #include "leftover.h"
 #include "mini.h"
 #include "side.h"
@@ -26,6 +27,10 @@ struct worker {
 	struct spool before_text, frozen_text;
 	bool flags_known; /* MADV_DONTFORK and the like are known of 'before' */
 	struct freeze freeze;
+	struct follow follow; /* of an order that waits */
+	struct sentry sentry;
+	struct follow_event event; /* that ended the waiting */
+	uint64_t fired_ns;	   /* one thread stands since then; 0: nothing was waited for */
 	struct snapshot snapshot;
 	struct cost cost;
 	struct leftover left; /* our entry in the journal, while we may leave something */

@@ -1,10 +1,204 @@
 // SPDX-License-Identifier: MIT
+/* Which of the stops that follow.c sees is the one that was asked for. Rejected: to ask
+ * before the process runs what its handlers are (they change): it is looked at when the
+ * signal is there. Traps: a fault whose signal is blocked or ignored is fatal: the kernel
+ * has set its handler to the default by the time we see it; the first process of a pid
+ * namespace drops fatal signals while it is traced, and would fault for ever. */
 #include "sentry.h"
 
-#include <signal.h>
+#include "follow.h"
+#include "ktime.h"
+#include "worker.h"
+
+#include <poll.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#define TELL_NS (200 * NSEC_PER_MSEC)
+#define WAIT_NS NSEC_PER_SEC
 
 uint64_t sentry_crashes(void)
 {
 	return sentry_bit(SIGSEGV) | sentry_bit(SIGBUS) | sentry_bit(SIGFPE) | sentry_bit(SIGILL) |
 	       sentry_bit(SIGABRT) | sentry_bit(SIGTRAP);
+}
+
+/* Those whose default is not the end of the process. */
+static uint64_t harmless(void)
+{
+	return sentry_bit(SIGCHLD) | sentry_bit(SIGURG) | sentry_bit(SIGWINCH) | sentry_bit(SIGCONT) |
+	       sentry_bit(SIGSTOP) | sentry_bit(SIGTSTP) | sentry_bit(SIGTTIN) | sentry_bit(SIGTTOU);
+}
+
+/* --- what is told --- */
+
+static void tell(struct sentry *s, uint32_t row, uint64_t now)
+{
+	struct worker_seen message = { .row = row, .seen = s->report->seen[row] };
+
+	if (send(s->sock, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
+		return; /* later, or with the result */
+	s->told_ns[row] = now;
+	s->untold &= ~(1ull << row);
+}
+
+static void tell_late(struct sentry *s)
+{
+	for (uint32_t row = 0; s->untold && row < SENTRY_SIGNALS; row++) {
+		if (s->untold >> row & 1)
+			tell(s, row, now_ns());
+	}
+}
+
+static pid_t sender_of(const siginfo_t *info)
+{
+	return info->si_code <= 0 && info->si_code != SI_TIMER ? info->si_pid : 0;
+}
+
+void sentry_saw(struct sentry *s, pid_t tid, const void *arg)
+{
+	const siginfo_t *info = arg;
+	uint32_t row = (uint32_t)info->si_signo - 1;
+	struct sentry_seen *seen;
+	uint64_t now = now_ns();
+
+	if (row >= SENTRY_SIGNALS)
+		return;
+	seen = &s->report->seen[row];
+	*seen = (struct sentry_seen){ .count = seen->count + 1,
+				      .code = info->si_code,
+				      .sender = sender_of(info),
+				      .tid = tid,
+				      .wall_ns = wall_ns() };
+	s->untold |= 1ull << row;
+	if (now >= s->told_ns[row] + TELL_NS)
+		tell(s, row, now);
+}
+
+/* --- what it is --- */
+
+static bool is_fatal(const struct sentry *s, const siginfo_t *info)
+{
+	uint64_t bit = sentry_bit(info->si_signo);
+	struct proc_status status;
+
+	if (bit & harmless())
+		return false;
+	if (s->init && info->si_code <= 0) /* it is not for such a process */
+		return false;
+	if (proc_status_read(s->follow->freeze->proc->dir_fd, "status", &status) < 0)
+		return false;
+	return !((status.sig_caught | status.sig_ignored) & bit);
+}
+
+static void report_signal(struct sentry *s, const struct follow_event *e, bool fatal)
+{
+	struct sentry_report *report = s->report;
+
+	report->cause = fatal ? SENTRY_FATAL : SENTRY_SIGNAL;
+	report->signal = e->info.si_signo;
+	report->code = e->info.si_code;
+	report->sender = sender_of(&e->info);
+	report->tid = e->tid;
+	report->exit_code = -1;
+	report->wall_ns = wall_ns();
+	report->ended = fatal;
+}
+
+static void report_end(struct sentry *s, const struct follow_event *e, enum sentry_cause cause)
+{
+	struct sentry_report *report = s->report;
+	int status = e->status;
+
+	report->cause = cause;
+	report->signal = status < 0 ? 0 : WTERMSIG(status);
+	report->code = 0;
+	report->sender = 0;
+	report->tid = e->tid;
+	report->exit_code = status >= 0 && WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+	report->wall_ns = wall_ns();
+	report->ended = 1;
+}
+
+/* Is it what was asked for? */
+static bool fires(struct sentry *s, const struct follow_event *e)
+{
+	const struct sentry_wish *wish = s->wish;
+	bool fatal, asked;
+
+	if (e->kind == FOLLOW_EXIT) {
+		if (!wish->exit && !(wish->signals & sentry_bit(WTERMSIG(e->status))))
+			return false;
+		report_end(s, e, SENTRY_EXIT);
+		return true;
+	}
+	asked = wish->signals & sentry_bit(e->info.si_signo);
+	fatal = (asked || wish->fatal || wish->exit || s->init) && is_fatal(s, &e->info);
+	if (!asked && !(fatal && (wish->fatal || wish->exit)))
+		return false;
+	report_signal(s, e, fatal);
+	return true;
+}
+
+/* It would fault again and again, since its signal is dropped while we are there. */
+static bool is_stuck(const struct sentry *s, const struct follow_event *e)
+{
+	return s->init && e->kind == FOLLOW_SIGNAL && e->info.si_code > 0 && is_fatal(s, &e->info);
+}
+
+/* --- */
+
+static bool parent_asks(const struct sentry *s)
+{
+	struct pollfd pfd = { .fd = s->sock, .events = POLLIN };
+
+	return poll(&pfd, 1, 0) == 1;
+}
+
+static bool matches(struct sentry *s, const struct follow_event *e)
+{
+	struct sentry_report before = *s->report;
+	bool match = fires(s, e);
+
+	if (match)
+		*s->report = before;
+	return match;
+}
+
+enum sentry_end sentry_wait(struct sentry *s, const _Atomic bool *aside, struct follow_event *ret)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGTERM);
+	sigaddset(&ours, SIGIO); /* the parent's message, or its end */
+	for (;;) {
+		if (aside ? atomic_load(aside) : parent_asks(s))
+			return SENTRY_ASKED;
+		follow_next(s->follow, s->untold ? TELL_NS : WAIT_NS, aside ? NULL : &ours, ret);
+		switch (ret->kind) {
+		case FOLLOW_NOTHING:
+			tell_late(s);
+			if (ret->ours == SIGTERM)
+				return SENTRY_ASKED;
+			continue;
+		case FOLLOW_END:
+			report_end(s, ret, SENTRY_NONE);
+			return SENTRY_OVER;
+		case FOLLOW_SIGNAL:
+			sentry_saw(s, ret->tid, &ret->info);
+			break;
+		case FOLLOW_EXIT:
+			break;
+		}
+		if (!aside && fires(s, ret))
+			return SENTRY_FIRED;
+		if (aside && matches(s, ret))
+			s->report->missed++;
+		if (is_stuck(s, ret))
+			follow_release(s->follow, ret);
+		else
+			follow_pass(s->follow, ret);
+	}
 }

@@ -50,4 +50,30 @@ struct sentry_report {
 	struct sentry_seen seen[SENTRY_SIGNALS];
 };
 
+/* --- inside the worker --- */
+
+struct follow;
+struct follow_event;
+
+struct sentry {
+	const struct sentry_wish *wish;
+	struct sentry_report *report;
+	struct follow *follow;
+	int sock; /* to the parent, told of what is seen */
+	uint64_t told_ns[SENTRY_SIGNALS];
+	uint64_t untold; /* bits of rows that have changed since */
+	bool init;	 /* it is the first process of a pid namespace */
+};
+
+enum sentry_end { SENTRY_FIRED, SENTRY_OVER, SENTRY_ASKED };
+
+/* Until what is wished for comes: SENTRY_FIRED, with it in the report, and ret_event's
+ * thread stands and waits. SENTRY_OVER: the process is gone. SENTRY_ASKED: the parent is
+ * gone, has sent a message, or SIGTERM. With 'aside' nothing fires, what matches is counted,
+ * and SENTRY_ASKED comes when it is set (and SIGCHLD sent to us) and for nothing else. */
+enum sentry_end sentry_wait(struct sentry *sentry, const _Atomic bool *aside, struct follow_event *ret_event);
+
+/* A signal that is passed on elsewhere: arg is the sentry, info a siginfo_t. */
+void sentry_saw(struct sentry *sentry, pid_t tid, const void *info);
+
 #endif

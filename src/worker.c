@@ -28,6 +28,7 @@
 #define WATCHDOG_NS NSEC_PER_SEC
 #define PROGRESS_NS (200 * NSEC_PER_MSEC)
 #define TARGET_GONE_NS (100 * NSEC_PER_MSEC) /* a copy of a dead process may live on for so long */
+#define CRASH_GONE_NS (10 * NSEC_PER_SEC)    /* ... of one that was waited for */
 
 /* --- what is told --- */
 
@@ -53,7 +54,7 @@ static int no_core(struct worker *w, int code)
 static void let_go(struct worker *w)
 {
 	freeze_thaw(&w->freeze);
-	w->result.pause_ns += w->freeze.thaw_ns - w->freeze.stop_ns;
+	w->result.pause_ns += w->freeze.thaw_ns - (w->fired_ns ? w->fired_ns : w->freeze.stop_ns);
 }
 
 static uint64_t stop_wait(const struct worker *w)
@@ -135,7 +136,10 @@ static int stop(struct worker *w, struct err *err)
 		return err_say(err, -ESTALE,
 			       "process %d has become another program (exec) as its dump began: try again",
 			       w->order.pid);
-	return w->sink && w->clone ? make_copy(w, err) : 0;
+	if (w->sink && w->clone)
+		r = make_copy(w, err);
+	freeze_shown(&w->freeze);
+	return r;
 }
 
 /* --- after it, or in it: the frozen memory is read --- */
@@ -243,7 +247,7 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 		return 0;
 	/* The copy holds the dead server's port and locks: its successor waits for them. */
 	left_ns = total > done_bytes ? (now - w->write_ns) * (total - done_bytes) / done_bytes : 0;
-	if (left_ns <= TARGET_GONE_NS)
+	if (left_ns <= (w->fired_ns ? CRASH_GONE_NS : TARGET_GONE_NS))
 		return 0;
 	return err_say(err, -ECANCELED, "process %d ended while its core was written", w->order.pid);
 }
@@ -269,6 +273,7 @@ static int write_core(struct worker *w, struct err *err)
 		.cloned = w->result.method == METHOD_CLONE,
 		.filter = plan_filter(w),
 		.holder_tid = w->order.holder_tid,
+		.siginfo = w->event.kind == FOLLOW_SIGNAL ? &w->event.info : NULL,
 		.omit = account_omit,
 		.omit_arg = &w->account,
 	};
@@ -463,12 +468,8 @@ static void forget_maps(struct worker *w)
 static int dump(struct worker *w, struct err *err)
 {
 	bool stacks = (w->order.kinds & DUMP_STACKS) || w->analyst_fd >= 0;
-	int r = proc_open(&w->proc, w->order.pid, err);
+	int r = plan_maps(w, err);
 
-	if (r == 0)
-		r = plan_target(w, err);
-	if (r == 0)
-		r = plan_maps(w, err);
 	if (r == 0)
 		r = cost_estimate(&w->proc, &w->before, w->order.kinds & DUMP_FULL, w->order.pause_budget_ns, &w->cost,
 				  err);
@@ -504,12 +505,113 @@ static int dump(struct worker *w, struct err *err)
 	/* Right before the stop: a thread attached to stands still at each signal it gets. */
 	if (r == 0)
 		r = freeze_seize(&w->freeze, 0, err);
+	if (r == 0 && w->fired_ns && !w->freeze.held && freeze_show(&w->freeze, w->event.tid) < 0)
+		w->event.kind = FOLLOW_NOTHING; /* killed: the signal is not its last news */
 	if (r < 0)
 		return r;
 	r = stop(w, err);
 	if (r < 0)
 		return r; /* our exit, soon, lets all go */
 	return w->result.method == METHOD_CLONE ? after_clone(w, err) : in_stop(w, err);
+}
+
+/* --- the waiting --- */
+
+static void passed(void *arg, pid_t tid, const siginfo_t *info)
+{
+	sentry_saw(arg, tid, info);
+}
+
+/* What of a process whose main thread has ended can be read is read as another thread's. */
+static void mind_leader(struct worker *w)
+{
+	struct proc_stat stat;
+	char path[32];
+	int fd;
+
+	if (proc_stat_read(w->proc.dir_fd, "stat", &stat) == 0 && stat.state != 'Z')
+		return;
+	snprintf(path, sizeof(path), "/proc/%d", w->event.tid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || proc_stat_read(fd, "stat", &stat) < 0)
+		return;
+	close(w->proc.dir_fd);
+	w->proc.dir_fd = fd;
+	w->proc.start_ticks = stat.start_ticks;
+}
+
+/* What was waited for is there, its thread stands. A process that is at its end is not
+ * cloned: whoever waits for that end would start a successor, and the copy would hold its
+ * ports; and a fault's thread that ran our call would lose its signal if we died. */
+static int dump_fired(struct worker *w, struct err *err)
+{
+	const struct sentry_report *report = &w->result.sentry;
+
+	w->fired_ns = now_ns();
+	w->order.holder_tid = report->tid;
+	if (report->ended) {
+		w->order.snapshot = SNAPSHOT_STOP;
+		w->order.pause_budget_ns = 0;
+		w->freeze.held = report->tid;
+		w->freeze.held_signal = w->event.kind == FOLLOW_SIGNAL ? report->signal : 0;
+		w->freeze.ending = w->event.kind == FOLLOW_EXIT;
+		mind_leader(w);
+	}
+	w->freeze.detach = true;
+	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
+		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
+	tell(w, WORKER_NONE, 0);
+	return dump(w, err);
+}
+
+static int say_over(const struct worker *w, struct err *err)
+{
+	const struct sentry_report *report = &w->result.sentry;
+	char how[48] = "";
+
+	if (report->signal)
+		snprintf(how, sizeof(how), " (signal %d)", report->signal);
+	else if (report->exit_code >= 0)
+		snprintf(how, sizeof(how), " (exit code %d)", report->exit_code);
+	return err_say(err, -ESRCH, "process %d ended%s: what was waited for never came", w->order.pid, how);
+}
+
+static int guard(struct worker *w, struct err *err)
+{
+	const struct sentry_wish *wish = &w->order.on;
+	int r = follow_begin(&w->follow, &w->freeze, wish->exit || wish->signals & sentry_bit(SIGKILL), err);
+
+	if (r < 0)
+		return r;
+	w->sentry = (struct sentry){ .wish = wish,
+				     .report = &w->result.sentry,
+				     .follow = &w->follow,
+				     .sock = WORKER_FD_PARENT,
+				     .init = w->status.ns_tid == 1 };
+	w->freeze.passed = passed;
+	w->freeze.passed_arg = &w->sentry;
+	tell(w, WORKER_WAITING, 0);
+	switch (sentry_wait(&w->sentry, NULL, &w->event)) {
+	case SENTRY_OVER:
+		return say_over(w, err);
+	case SENTRY_ASKED:
+		return err_say(err, -ECANCELED, "the waiting for process %d was cancelled", w->order.pid);
+	case SENTRY_FIRED:
+		break;
+	}
+	return dump_fired(w, err);
+}
+
+static int look_and_dump(struct worker *w, struct err *err)
+{
+	const struct sentry_wish *wish = &w->order.on;
+	int r = proc_open(&w->proc, w->order.pid, err);
+
+	if (r == 0)
+		r = plan_target(w, err);
+	if (r < 0)
+		return r;
+	return wish->signals || wish->fatal || wish->exit ? guard(w, err) : dump(w, err);
 }
 
 static int reap(struct worker *w, struct err *err)
@@ -595,15 +697,15 @@ int dump_worker_main(int argc, char **argv)
 	if (take_order(w) < 0)
 		return 0;
 	start_ns = now_ns();
+	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
+	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
 	freeze_init(&w->freeze, &w->proc);
-	if (w->order.on.signals || w->order.on.fatal || w->order.on.exit)
-		r = err_say(&err, -EOPNOTSUPP, "this version waits for no signal");
-	else if (w->order.kinds & DUMP_REAP)
+	if (w->order.kinds & DUMP_REAP)
 		r = reap(w, &err);
 	else if ((w->order.kinds & DUMP_CORE) && w->dir_fd < 0)
 		r = err_say(&err, -EINVAL, "there is no directory for the core");
 	else
-		r = dump(w, &err);
+		r = look_and_dump(w, &err);
 	if (r < 0) {
 		if (w->freeze.stop_ns && !w->freeze.thaw_ns)
 			let_go(w);
@@ -620,7 +722,7 @@ int dump_worker_main(int argc, char **argv)
 		snprintf(result->error, sizeof(result->error), "%s", err.text[0] ? err.text : strerror(-r));
 	}
 	leftover_forget(w->journal_fd, &w->left);
-	result->wall_ns = now_ns() - start_ns;
+	result->wall_ns = now_ns() - (w->fired_ns ? w->fired_ns : start_ns);
 	result->peak_bytes = proc_peak_bytes();
 	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
 		;
