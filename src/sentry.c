@@ -18,12 +18,6 @@
 #define TELL_NS (200 * NSEC_PER_MSEC)
 #define WAIT_NS NSEC_PER_SEC
 
-uint64_t sentry_crashes(void)
-{
-	return sentry_bit(SIGSEGV) | sentry_bit(SIGBUS) | sentry_bit(SIGFPE) | sentry_bit(SIGILL) |
-	       sentry_bit(SIGABRT) | sentry_bit(SIGTRAP);
-}
-
 /* Those whose default is not the end of the process. */
 static uint64_t harmless(void)
 {

@@ -5,6 +5,7 @@
 #ifndef REQTRAP_SENTRY_H
 #define REQTRAP_SENTRY_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -17,7 +18,11 @@ static inline uint64_t sentry_bit(int signal)
 }
 
 /* SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT, SIGTRAP: crashes, handled or not. */
-uint64_t sentry_crashes(void);
+static inline uint64_t sentry_crashes(void)
+{
+	return sentry_bit(SIGSEGV) | sentry_bit(SIGBUS) | sentry_bit(SIGFPE) | sentry_bit(SIGILL) |
+	       sentry_bit(SIGABRT) | sentry_bit(SIGTRAP);
+}
 
 /* What a dump is to be taken on; all zero: at once, nothing is waited for. */
 struct sentry_wish {

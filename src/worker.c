@@ -590,6 +590,8 @@ static int guard(struct worker *w, struct err *err)
 				     .init = w->status.ns_tid == 1 };
 	w->freeze.passed = passed;
 	w->freeze.passed_arg = &w->sentry;
+	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
+	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
 	tell(w, WORKER_WAITING, 0);
 	switch (sentry_wait(&w->sentry, NULL, &w->event)) {
 	case SENTRY_OVER:
@@ -697,8 +699,6 @@ int dump_worker_main(int argc, char **argv)
 	if (take_order(w) < 0)
 		return 0;
 	start_ns = now_ns();
-	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
-	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
 	freeze_init(&w->freeze, &w->proc);
 	if (w->order.kinds & DUMP_REAP)
 		r = reap(w, &err);
