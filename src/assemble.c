@@ -78,7 +78,7 @@ static int add_thread(struct assembly *a, struct core_notes *notes, struct freez
 	struct user_regs_struct guess;
 	size_t len;
 
-	if (a->siginfo && thread->tid == a->holder_tid)
+	if (a->siginfo) /* in every thread's note, as the kernel has it: debuggers take the last */
 		row.signal = a->siginfo->si_signo;
 	if (thread->taken) {
 		state = freeze_state(a->freeze, thread);

@@ -67,7 +67,7 @@ struct core_thread {
 	const uint8_t *xstate; /* NULL: not known */
 	size_t xstate_len;
 	uint64_t sigpend, sighold;
-	int signal; /* that it is about to get, 0 none */
+	int signal; /* that the first thread is about to get, 0 none */
 };
 
 void core_init(struct core *core);

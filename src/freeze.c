@@ -364,6 +364,7 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 
 		for (size_t i = 0; i < freeze->count && r == 0; i++) {
 			struct freeze_thread *thread = &freeze->thread[i];
+			char state;
 
 			if (thread->stopped || thread->gone)
 				continue;
@@ -372,7 +373,9 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 				r = take(freeze, thread, err);
 			if (thread->stopped || thread->gone || r < 0)
 				continue;
-			if (pass == 2 && thread_state(freeze, thread->tid) == 'D')
+			state = pass ? thread_state(freeze, thread->tid) : 'R';
+			thread->gone = state == 'Z' || state == 'X'; /* a main thread that has ended stays */
+			if (thread->gone || (pass == 2 && state == 'D'))
 				continue;
 			if (pass)
 				help_from(freeze, i, deadline_ns);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* All threads of a process stand still, and go on. The only file with arch_*.c that
- * calls ptrace. Does not know what the stop is for.
+/* All threads of a process stand still, and go on. The only file with follow.c and
+ * arch_*.c that calls ptrace. Does not know what the stop is for.
  *
  * Needs CAP_SYS_PTRACE, or the same uid where Yama allows. Nothing here sends the
  * target a signal. A thread that cannot stop (uninterruptible wait, vfork) is marked

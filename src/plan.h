@@ -31,6 +31,7 @@ struct worker {
 	struct sentry sentry;
 	struct follow_event event; /* that ended the waiting */
 	uint64_t fired_ns;	   /* one thread stands since then; 0: nothing was waited for */
+	bool fired_passed;	   /* its signal is */
 	struct snapshot snapshot;
 	struct cost cost;
 	struct leftover left; /* our entry in the journal, while we may leave something */

@@ -519,7 +519,13 @@ static int dump(struct worker *w, struct err *err)
 
 static void passed(void *arg, pid_t tid, const siginfo_t *info)
 {
-	sentry_saw(arg, tid, info);
+	struct worker *w = arg;
+
+	/* The one that fired is known. */
+	if (tid == w->event.tid && info->si_signo == w->event.info.si_signo && !w->fired_passed)
+		w->fired_passed = true;
+	else
+		sentry_saw(&w->sentry, tid, info);
 }
 
 /* What of a process whose main thread has ended can be read is read as another thread's. */
@@ -548,6 +554,7 @@ static int dump_fired(struct worker *w, struct err *err)
 	const struct sentry_report *report = &w->result.sentry;
 
 	w->fired_ns = now_ns();
+	w->fired_passed = w->event.kind != FOLLOW_SIGNAL;
 	w->order.holder_tid = report->tid;
 	if (report->ended) {
 		w->order.snapshot = SNAPSHOT_STOP;
@@ -589,7 +596,7 @@ static int guard(struct worker *w, struct err *err)
 				     .sock = WORKER_FD_PARENT,
 				     .init = w->status.ns_tid == 1 };
 	w->freeze.passed = passed;
-	w->freeze.passed_arg = &w->sentry;
+	w->freeze.passed_arg = w;
 	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
 	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
 	tell(w, WORKER_WAITING, 0);

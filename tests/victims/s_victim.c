@@ -143,8 +143,14 @@ static void do_task(void)
 
 static void *act(void *arg)
 {
+	sigset_t set;
+
 	(void)arg;
 	doer_tid = (pid_t)syscall(SYS_gettid);
+	sigemptyset(&set);
+	sigaddset(&set, SIGSEGV);
+	sigaddset(&set, SIGABRT);
+	pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 	sem_post(&done);
 	for (;;) {
 		while (sem_wait(&asked) < 0)
