@@ -53,6 +53,14 @@ static void on_dumped(void *arg, const struct series_dump *dump)
 		tell_journal(dump);
 }
 
+static void on_compared(void *arg, const struct series_result *result)
+{
+	struct run *run = arg;
+
+	progress_clear(&run->progress);
+	tell_compared(result, run->json);
+}
+
 static void on_under_way(void *arg, const struct series_dump *dump)
 {
 	struct run *run = arg;
@@ -95,9 +103,12 @@ static void die_of(int number)
 
 static int run_series(const struct series_spec *spec, struct run *run)
 {
-	struct series_calls calls = {
-		.dumped = on_dumped, .under_way = on_under_way, .waiting = on_waiting, .say = on_say, .arg = run
-	};
+	struct series_calls calls = { .dumped = on_dumped,
+				      .under_way = on_under_way,
+				      .compared = on_compared,
+				      .waiting = on_waiting,
+				      .say = on_say,
+				      .arg = run };
 	int number, code = series_run(spec, &calls, &number);
 
 	progress_clear(&run->progress);
@@ -219,24 +230,96 @@ static int read_conditions(struct series_spec *s, const struct command_line *lin
 	return 0;
 }
 
+static int shot_kind(const char *word, size_t len, uint32_t *ret_kind)
+{
+	static const struct {
+		const char *word;
+		uint32_t kind;
+	} kinds[] = { { "mini", DUMP_MINI }, { "full", DUMP_FULL }, { "stacks", DUMP_STACKS } };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (strlen(kinds[i].word) == len && !strncmp(word, kinds[i].word, len))
+			return *ret_kind = kinds[i].kind, 0;
+	}
+	return -EINVAL;
+}
+
+/* '10xmini,1xfull' */
+static int read_plan(struct series_spec *s, const char *text, struct err *err)
+{
+	const char *p = text;
+
+	for (;; p++) {
+		struct series_step step = { .turns = 1, .shots = 1 };
+		size_t len = strcspn(p, ","), digits = strspn(p, "0123456789");
+
+		if (digits && digits < 6 && p[digits] == 'x') {
+			step.turns = (unsigned int)strtoul(p, NULL, 10);
+			p += digits + 1;
+			len -= digits + 1;
+		}
+		if (shot_kind(p, len, &step.shot[0]) < 0 || step.turns < 1 || step.turns > PROCDUMP_COUNT_MAX)
+			return err_say(err, -EINVAL, "--series '%s': try '10xmini,1xfull' (mini, full, stacks)", text);
+		if (s->step_count == ARRAY_LEN(s->step))
+			return err_say(err, -EINVAL, "--series '%s': more than %zu parts", text, ARRAY_LEN(s->step));
+		s->step[s->step_count++] = step;
+		p += len;
+		if (!*p)
+			return 0;
+	}
+}
+
+/* Three looks at the stacks and then the memory, as one turn. */
+static struct series_step hang_recipe(unsigned int turns, bool mini)
+{
+	return (struct series_step){
+		.turns = turns,
+		.shot = { DUMP_STACKS, DUMP_STACKS, DUMP_STACKS, mini ? DUMP_MINI : DUMP_FULL },
+		.shots = 4,
+		.gap_ns = NSEC_PER_SEC,
+	};
+}
+
+static int read_steps(struct series_spec *s, const struct command_line *line, struct err *err)
+{
+	const char *plan = option_value(line, "series"), *value = option_value(line, "count");
+	bool mini = option_given(line, "mini"), full = option_given(line, "full"), hang = option_given(line, "hang");
+	uint64_t count = 1;
+	int r = value ? parse_count(value, 1, PROCDUMP_COUNT_MAX, &count, err) : 0;
+
+	if (r < 0)
+		return r;
+	if (plan && (value || mini || full || hang))
+		return err_say(err, -EINVAL, "--series says what is taken and how often: it does not go with --%s",
+			       value  ? "count"
+			       : hang ? "hang"
+			       : mini ? "mini"
+				      : "full");
+	if (plan)
+		return read_plan(s, plan, err);
+	s->step[s->step_count++] =
+		hang ? hang_recipe((unsigned int)count, mini && !full) : choose_kinds(mini, full, (unsigned int)count);
+	return 0;
+}
+
 static int read_options(struct series_spec *s, const struct command_line *line, struct err *err)
 {
 	const char *snapshot = option_value(line, "snapshot");
 	const char *value;
-	uint64_t count = 1;
-	int r = 0;
+	uint64_t number = 1;
+	int r = read_steps(s, line, err);
 
 	s->every_ns = PROCDUMP_EVERY_NS;
-	if (line->command)
-		return err_say(err, -EOPNOTSUPP, "'-- %s': a dump needs a process that runs already", line->command[0]);
-	if ((value = option_value(line, "count")))
-		r = parse_count(value, 1, PROCDUMP_COUNT_MAX, &count, err);
 	if (r == 0 && (value = option_value(line, "every")))
 		r = parse_duration(value, &s->every_ns, err);
 	if (snapshot && strcmp(snapshot, "auto"))
 		s->order.snapshot = !strcmp(snapshot, "clone") ? SNAPSHOT_CLONE : SNAPSHOT_STOP;
-	s->step[s->step_count++] =
-		choose_kinds(option_given(line, "mini"), option_given(line, "full"), (unsigned int)count);
+	if (r == 0 && (value = option_value(line, "concurrent")))
+		r = parse_count(value, 1, SERIES_CONCURRENT_MAX, &number, err);
+	s->concurrent = (unsigned int)number;
+	if ((value = option_value(line, "at")))
+		parse_duration(value, &s->give_up_ns, NULL);
+	s->avoid_outage = option_given(line, "avoid-outage");
 	read_limits(s, line);
 	if (r == 0)
 		r = read_conditions(s, line, err);
@@ -265,6 +348,22 @@ static int print_stacks(const struct command_line *line)
 	return cmd_stacks(argc, argv);
 }
 
+static int cancel_series(const char *word, const struct command_line *line)
+{
+	struct err err = { .text = "" };
+	int n;
+
+	if (line->rest_count || line->command || line->use_count > 1)
+		return log_error("--cancel PID|NAME goes alone"), EXIT_MISTAKE;
+	n = series_cancel(word, &err);
+	if (n < 0)
+		return log_error("%s", err.text), exit_code_of(n);
+	if (n == 0)
+		return log_error("no series of dumps runs on '%s'", word), EXIT_NOTHING;
+	log_note("%d series on '%s' asked to end", n, word);
+	return EXIT_DONE;
+}
+
 int cmd_dump(int argc, char **argv)
 {
 	struct command_line line;
@@ -280,9 +379,16 @@ int cmd_dump(int argc, char **argv)
 	run.no_journal = option_given(&line, "no-journal");
 	run.progress.off = option_given(&line, "quiet");
 	log_quiet(run.progress.off);
+	if (option_given(&line, "cancel"))
+		return cancel_series(option_value(&line, "cancel"), &line);
 	spec.path = option_value(&line, "output");
 	spec.target = line.rest;
-	if (line.rest_count < 1)
+	spec.command = line.command;
+	if (line.command && line.rest_count <= 1 && !(line.rest_count && spec.path))
+		spec.target_count = 0, spec.path = line.rest_count ? line.rest[0] : spec.path;
+	else if (line.command)
+		r = err_say(&err, -EINVAL, "'%s' and '-- %s': which of the two?", line.rest[0], line.command[0]);
+	else if (line.rest_count < 1)
 		r = err_say(&err, -EINVAL, "no process is named: reqtrap dump [OPTIONS] PID|NAME [PATH]");
 	else if (spec.path)
 		spec.target_count = (size_t)line.rest_count;

@@ -15,6 +15,7 @@
 #define QUIET_START_NS NSEC_PER_SEC /* shorter dumps show nothing */
 #define LINE_NS (10 * NSEC_PER_SEC) /* between two lines where there is no terminal */
 #define WIDTH 80
+#define COMPARED_MAX (16u << 20)
 
 /* A part of text from outside; names of mappings are hostile. */
 static char *utf8_part(const char *text, size_t len)
@@ -132,6 +133,28 @@ bool tell_dump(const struct series_dump *dump, bool json)
 		return true;
 	clearerr(stdout);
 	return false;
+}
+
+void tell_compared(const struct series_result *result, bool json)
+{
+	const struct subject *subject = result->subject;
+	struct buf stacks, memory;
+
+	buf_init(&stacks, COMPARED_MAX);
+	buf_init(&memory, COMPARED_MAX);
+	if (json ? compare_json(result->compare, &stacks) < 0 || growth_json(result->growth, &memory) < 0
+		 : compare_text(result->compare, &stacks) < 0 || growth_text(result->growth, &memory) < 0)
+		log_warn("cannot compare the dumps of process %d: %s", subject->proc.pid, strerror(ENOMEM));
+	else if (json)
+		printf("{\"event\":\"compared\",\"pid\":%d,\"stacks\":%s,\"memory\":%s}\n", subject->proc.pid,
+		       stacks.data, memory.data);
+	else
+		printf("\n%s\n%s", stacks.data, memory.data);
+	if (stacks.full || memory.full)
+		log_warn("the comparison of process %d is too long and was cut", subject->proc.pid);
+	fflush(stdout);
+	buf_done(&stacks);
+	buf_done(&memory);
 }
 
 /* ---- how far it is ---- */

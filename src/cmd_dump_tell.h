@@ -8,6 +8,9 @@
 
 const char *dump_kind_name(uint32_t kind); /* 'full' 'mini' 'stacks' */
 
+/* How the dumps of a process differ. */
+void tell_compared(const struct series_result *result, bool json);
+
 /* False: stdout did not take it (errno says why). */
 bool tell_dump(const struct series_dump *dump, bool json);
 

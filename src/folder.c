@@ -222,3 +222,37 @@ int folder_open(const char *path, const struct folder_wish *wish, int *ret_fd, c
 		close(w.fd);
 	return r;
 }
+
+/* ---- while processes run ---- */
+
+/* One that nobody but us (or root, for the first one) can put something into. */
+static int enter_ours(int at_fd, const char *path, bool root_may)
+{
+	CLEAN(fd) int fd = openat(at_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return -errno;
+	if ((st.st_uid != geteuid() && !(root_may && st.st_uid == 0)) || st.st_mode & 022)
+		return -EPERM;
+	return take_fd(&fd);
+}
+
+int folder_runtime(const char *runtime_dir, const char *name, bool make)
+{
+	const char *const parts[] = { "reqtrap", name };
+	const char *base = runtime_dir ? runtime_dir : geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
+	int fd;
+
+	if (!base || base[0] != '/')
+		return -ENOENT;
+	fd = enter_ours(AT_FDCWD, base, true);
+	for (size_t i = 0; i < ARRAY_LEN(parts) && fd >= 0; i++) {
+		int next = make && mkdirat(fd, parts[i], 0700) < 0 && errno != EEXIST ? -errno
+										      : enter_ours(fd, parts[i], false);
+
+		close(fd);
+		fd = next;
+	}
+	return fd;
+}

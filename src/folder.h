@@ -17,4 +17,9 @@ struct folder_wish {
  * of the trusted. ret_path: absolute, without symlinks; the caller frees. */
 int folder_open(const char *path, const struct folder_wish *wish, int *ret_fd, char **ret_path, struct err *err);
 
+/* Opens our folder of that name for what counts only while processes run: below /run, or
+ * the user's own runtime folder, or below runtime_dir if that is not NULL. -ENOENT: there
+ * is none, -EPERM: others could put something into it. */
+int folder_runtime(const char *runtime_dir, const char *name, bool make);
+
 #endif

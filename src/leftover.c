@@ -6,6 +6,7 @@
 #include "leftover.h"
 
 #include "arch.h"
+#include "folder.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -46,36 +47,9 @@ static bool parse(const char *name, struct leftover *ret_left)
 	return true;
 }
 
-/* One that nobody but us (or root, for the first one) can put something into. */
-static int enter(int at_fd, const char *path, bool root_may)
-{
-	CLEAN(fd) int fd = openat(at_fd, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	struct stat st;
-
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return -errno;
-	if ((st.st_uid != geteuid() && !(root_may && st.st_uid == 0)) || st.st_mode & 022)
-		return -EPERM;
-	return take_fd(&fd);
-}
-
 int leftover_open(const char *runtime_dir, bool make)
 {
-	static const char *const parts[] = { "reqtrap", "leftovers" };
-	const char *base = runtime_dir ? runtime_dir : geteuid() == 0 ? "/run" : getenv("XDG_RUNTIME_DIR");
-	int fd;
-
-	if (!base || base[0] != '/')
-		return -ENOENT;
-	fd = enter(AT_FDCWD, base, true);
-	for (size_t i = 0; i < ARRAY_LEN(parts) && fd >= 0; i++) {
-		int next = make && mkdirat(fd, parts[i], 0700) < 0 && errno != EEXIST ? -errno
-										      : enter(fd, parts[i], false);
-
-		close(fd);
-		fd = next;
-	}
-	return fd;
+	return folder_runtime(runtime_dir, "leftovers", make);
 }
 
 int leftover_note(int dir_fd, const struct proc *target, struct leftover *ret_left)

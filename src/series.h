@@ -5,7 +5,9 @@
 #ifndef REQTRAP_SERIES_H
 #define REQTRAP_SERIES_H
 
+#include "compare.h"
 #include "dump.h"
+#include "growth.h"
 #include "subject.h"
 #include "trigger.h"
 
@@ -47,6 +49,7 @@ struct series_spec {
 	struct dump_order order; /* as far as all dumps have it in common */
 	bool budget_given;	 /* order.pause_budget_ns is; else a full dump gets a default */
 	enum series_compress { COMPRESS_BY_KIND, COMPRESS_ZSTD, COMPRESS_NONE } compress;
+	bool no_compare;	 /* of several dumps of a process the stacks are not compared */
 	unsigned int concurrent; /* dumps at once, 1 to SERIES_CONCURRENT_MAX; 0: 1 */
 	uint64_t give_up_ns;	 /* on a dump that takes longer */
 	bool avoid_outage;	 /* leave a turn out that would have to wait or be over the budget */
@@ -87,9 +90,17 @@ struct series_state {
 
 enum series_word { SERIES_NOTE, SERIES_WARNING, SERIES_ERROR };
 
+/* What a series says of one process, at its end. */
+struct series_result {
+	const struct subject *subject;
+	const struct compare *compare; /* two samples or more; NULL: there are none */
+	const struct growth *growth;   /* the same */
+};
+
 struct series_calls {
 	void (*dumped)(void *arg, const struct series_dump *dump);
 	void (*under_way)(void *arg, const struct series_dump *dump);
+	void (*compared)(void *arg, const struct series_result *result);
 	void (*waiting)(void *arg, const struct series_state *state); /* at each tick */
 	void (*say)(void *arg, enum series_word word, const char *text);
 	void *arg;
@@ -99,6 +110,9 @@ struct series_calls {
  * finishes what is under way, twice: cancels it). Returns an enum exit_code;
  * ret_signal: the signal that ended it, 0 none. Blocks. */
 int series_run(const struct series_spec *spec, const struct series_calls *calls, int *ret_signal);
+
+/* Asks all series on what the word names to end. Returns how many; -ESRCH, -EINVAL. */
+int series_cancel(const char *word, struct err *err);
 
 unsigned int series_turns(const struct series_spec *spec); /* of all steps */
 

@@ -33,7 +33,9 @@ const struct verb verbs[] = {
 	  "\n"
 	  "With a condition it waits until that is fulfilled, and then until it is again:\n"
 	  "-n says how often. Any of several conditions will do, on any of several processes\n"
-	  "(--all, or more of them after -o PATH).\n"
+	  "(--all, or several words with -o PATH), or of a command that it starts ('-- CMD',\n"
+	  "whose end it awaits). Of two dumps or more it says what they have in common: the\n"
+	  "stacks, thread by thread, and the memory that grew.\n"
 	  "\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 the system said\n"
 	  "no: no rights, no room, the pause would be longer than allowed.\n",
@@ -42,6 +44,10 @@ const struct verb verbs[] = {
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"
 	  "  reqtrap dump 4711 /var/tmp --max-size 20G --free-space 10% --max-rate 100M\n"
 	  "  reqtrap dump 4711 --cpu '>80%' --for 5s --mini -n 3\n"
+	  "  reqtrap dump 4711 --hang\n"
+	  "  reqtrap dump 4711 --series 10xmini,1xfull --every 2s\n"
+	  "  reqtrap dump --cpu '>90%' /var/tmp -- ./batch --all\n"
+	  "  reqtrap dump --cancel 4711\n"
 	  "  reqtrap dump 4711 --memory '>2G+500M' -n 4\n"
 	  "  reqtrap dump --wait --all php-fpm --cpu '>90%' --timeout 1h\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },

@@ -160,7 +160,7 @@ refused() { # EXIT-CODE PART-OF-TEXT
 	dump -n 3 --every 200ms --json "$PYTHON" -o shop-PID.core
 	is "$status" 0 "exit code ($errors)"
 	is "$(files | tr '\n' ' ')" "shop-$PYTHON-1.core shop-$PYTHON-2.core shop-$PYTHON.core " "files"
-	is "$(jq -r .path <<<"$output" | xargs -n1 basename | tr '\n' ' ')" \
+	is "$(jq -r 'select(.event == "dump").path' <<<"$output" | xargs -n1 basename | tr '\n' ' ')" \
 		"shop-$PYTHON.core shop-$PYTHON-1.core shop-$PYTHON-2.core " "paths"
 }
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+/* The tick of a series: each process is read once, for all of its conditions. Trap: a
+ * condition that is fulfilled too early after a dump is not forgotten, it still holds. */
+#include "series_state.h"
+
+#include "ktime.h"
+
+#include <string.h>
+
+static void fired(struct member *m, struct trigger *trigger)
+{
+	struct series *s = m->series;
+
+	m->cause.trigger = trigger_name(trigger->kind);
+	trigger_value(trigger, m->cause.value, sizeof(m->cause.value));
+	trigger_words(trigger, m->before.at_ns, m->cause.words, sizeof(m->cause.words));
+	if (s->spec->avoid_outage && s->running >= MAX(s->spec->concurrent, 1u)) {
+		series_say(s, SERIES_NOTE, "%s of process %d is left out: another dump is under way", m->cause.words,
+			   m->subject.proc.pid);
+		m->begun_ns = now_ns();
+	} else {
+		series_ask_turn(m);
+	}
+	trigger_fired(trigger);
+}
+
+/* One read of /proc for all of its conditions. */
+static void sample(struct member *m)
+{
+	struct series *s = m->series;
+	struct usage now;
+	struct trigger *first = NULL;
+	bool ready;
+
+	if (usage_read(&m->meter, &now) < 0) {
+		series_member_gone(m);
+		return;
+	}
+	for (size_t i = 0; i < s->spec->trigger_count; i++) {
+		if (trigger_feed(&m->trigger[i], m->before.parts ? &m->before : NULL, &now, s->cpus) && !first)
+			first = &m->trigger[i];
+	}
+	m->before = now;
+	ready = !m->running && !m->queued && (!m->begun_ns || now.at_ns >= m->begun_ns + s->spec->every_ns);
+	if (first && ready && s->turns < s->wanted)
+		fired(m, first);
+}
+
+static void tell_state(struct series *s)
+{
+	struct member *at = NULL;
+	struct series_state state = {
+		.taken = s->taken, .wanted = s->wanted, .awaited = s->awaited, .changed = s->changed
+	};
+	unsigned int nearest = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct member *m = s->member[i];
+
+		state.processes += !m->ended;
+		for (size_t k = 0; k < s->spec->trigger_count && !m->ended; k++) {
+			unsigned int near = trigger_nearness(&m->trigger[k], m->before.at_ns);
+
+			if (state.trigger && near <= nearest)
+				continue;
+			nearest = near;
+			state.trigger = &m->trigger[k];
+			at = m;
+		}
+	}
+	if (at) {
+		proc_name(at->subject.proc.pid, at->subject.process, sizeof(at->subject.process)); /* exec changes it */
+		state.subject = &at->subject;
+	}
+	s->changed = false;
+	s->calls->waiting(s->calls->arg, &state);
+}
+
+void series_tick(void *arg, uint32_t events UNUSED)
+{
+	struct series *s = arg;
+	bool awaited = s->awaited;
+	struct err err = { .text = "" };
+	int r;
+
+	if (s->ending)
+		return;
+	r = series_look(s, &err);
+	if (r < 0) {
+		series_failed(s, exit_code_of(r), err.text);
+		return;
+	}
+	if (awaited && !s->awaited)
+		s->first_ns = now_ns();
+	for (size_t i = 0; i < s->count && series_has_conditions(s); i++) {
+		if (!s->member[i]->ended)
+			sample(s->member[i]);
+	}
+	series_begin_turns(s);
+	if (!s->running && !s->ending)
+		tell_state(s);
+}
