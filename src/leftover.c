@@ -14,6 +14,8 @@
 #include <sys/stat.h>
 
 #define STAT_FIELDS 52
+#define NO_EXEC 0x40  /* the kernel's PF_FORKNOEXEC: it is its parent's program still */
+#define EXIT_FAULTS 8 /* its own exit costs a copy 3: no program gets far with so few */
 
 static uint64_t our_namespace(void)
 {
@@ -105,8 +107,9 @@ void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover
 	}
 }
 
-/* Without an exit signal, and it never ran in user mode: no child of the target's own
- * looks like that. It ends by SIGKILL, or by the exit that its frame held ready. */
+/* Without an exit signal, and it never ran the program: a child of the target's own that
+ * did has had page faults (its user time tells nothing: that is counted in 10 ms). It ends
+ * by SIGKILL, or by the exit that its frame held ready. */
 static bool is_copy(pid_t pid, pid_t parent, bool *ret_dead)
 {
 	CLEAN(free) char *text = NULL;
@@ -124,13 +127,36 @@ static bool is_copy(pid_t pid, pid_t parent, bool *ret_dead)
 			state = *word;
 		field[n] = strtoull(word, NULL, 10);
 	}
-	if (n != STAT_FIELDS + 1 || field[4] != (unsigned long long)parent || field[14] != 0 || field[38] != 0)
+	if (n != STAT_FIELDS + 1 || field[4] != (unsigned long long)parent || field[14] != 0 || field[38] != 0 ||
+	    !(field[9] & NO_EXEC) || field[10] + field[12] > EXIT_FAULTS)
 		return false;
 	*ret_dead = state == 'Z';
 	if (*ret_dead)
-		return field[52] == SIGKILL || field[52] == ARCH_CHILD_EXIT << 8;
+		return field[52] == ARCH_CHILD_EXIT << 8 || (field[52] == SIGKILL && !(field[10] + field[12]));
 	snprintf(path, sizeof(path), "/proc/%d/status", pid);
 	return proc_status_read(AT_FDCWD, path, &status) == 0 && !status.tracer;
+}
+
+struct expected {
+	const struct proc *target;
+	bool found;
+};
+
+static void expect(void *arg, int dir_fd UNUSED, struct leftover *left)
+{
+	struct expected *e = arg;
+
+	e->found |= left->target == e->target->pid && left->target_start == e->target->start_ticks;
+}
+
+bool leftover_expected(const struct proc *target)
+{
+	CLEAN(fd) int dir_fd = leftover_open(NULL, false);
+	struct expected e = { .target = target };
+
+	if (dir_fd >= 0)
+		leftover_each(dir_fd, expect, &e);
+	return e.found;
 }
 
 pid_t leftover_find(const struct proc *target, pid_t *ret_inside, bool *ret_dead)

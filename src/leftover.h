@@ -29,6 +29,9 @@ void leftover_forget(int dir_fd, struct leftover *left);
 /* Calls fn for each entry whose worker is gone; fn may forget it. */
 void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover *left), void *arg);
 
+/* Does the journal say that a worker which is gone may have left one in the process? */
+bool leftover_expected(const struct proc *target);
+
 /* One copy in the process without a worker: its id here, and inside the target's own pid
  * namespace. 0: none. ret_dead false: it is on its way out, and cannot be reaped yet. */
 pid_t leftover_find(const struct proc *target, pid_t *ret_inside, bool *ret_dead);

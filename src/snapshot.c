@@ -154,6 +154,13 @@ static void snapshot_init(struct snapshot *snapshot, const struct proc *proc)
 	};
 }
 
+/* An open one shows the memory of before an exec for ever, if another process shares it. */
+static void reopen_mem(struct snapshot *snapshot)
+{
+	close(snapshot->target_mem_fd);
+	snapshot->target_mem_fd = openat(snapshot->proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
+}
+
 static int find_site(struct snapshot *snapshot, const struct proc_maps *maps, char *why, size_t why_size)
 {
 	const char *missing;
@@ -241,8 +248,10 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 	const uint64_t arg[6] = { CLONE_FILES };
 	int64_t value = 0;
 	pid_t child = 0;
-	int r = check_stopped(snapshot, freeze, why, why_size);
+	int r;
 
+	reopen_mem(snapshot);
+	r = check_stopped(snapshot, freeze, why, why_size);
 	if (r == 0)
 		r = check_status(snapshot->proc, snapshot->tid, why, why_size);
 	if (r < 0)
@@ -317,6 +326,7 @@ static void find_site_anew(struct snapshot *snapshot)
 static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, size_t size)
 {
 	const uint64_t arg[6] = { (uint64_t)snapshot->child_inside, 0, __WALL | WNOHANG };
+	struct memory mem = memory_of_fd(&snapshot->target_mem_fd);
 	const struct arch_state *state = NULL;
 	struct freeze freeze;
 	struct err err = { "" };
@@ -330,18 +340,18 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 	r = freeze_seize(&freeze, snapshot->tid, &err);
 	if (r == 0)
 		r = freeze_stop(&freeze, snapshot->tid, REAP_WAIT_NS, &err);
+	reopen_mem(snapshot);
 	if (r < 0) {
 		snprintf(why, size, "%s", err.text);
 		/* Only our exit lets go of a thread that does not stop. */
 		again = 0;
 	} else if (!proc_program_same(snapshot->proc->dir_fd, &snapshot->program)) {
 		snprintf(why, size, "it becomes another program again and again");
+	} else if (!arch_site_holds(&snapshot->site, &mem)) {
+		snprintf(why, size, "its code has changed meanwhile");
 	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
 		   (state = freeze_state(&freeze, &freeze.thread[0])) &&
-		   !arch_in_rseq(snapshot->tid, &state->regs,
-				 &(struct memory){ memory_of_fd(&snapshot->target_mem_fd).read,
-						   &snapshot->target_mem_fd }) &&
-		   check_stack(snapshot, state, why, size) == 0) {
+		   !arch_in_rseq(snapshot->tid, &state->regs, &mem) && check_stack(snapshot, state, why, size) == 0) {
 		r = freeze_call(&freeze, &freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
 				REAP_WAIT_NS, &snapshot->frames, &value, &none);
 		again = r < 0 ? 0 : value == 0;
@@ -422,7 +432,7 @@ int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err 
 			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 		again = reap_once(snapshot, ret_pause_ns, why, sizeof(why));
 	}
-	if (!*why && proc_alive(snapshot->proc))
+	if (!*why && proc_alive(snapshot->proc) && leftover_expected(snapshot->proc))
 		reap_leftovers(snapshot, false, ret_pause_ns, late, sizeof(late));
 	if (!*why || !proc_alive(snapshot->proc))
 		return 0;

@@ -5,9 +5,11 @@
 #include "arch.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -130,14 +132,38 @@ static void unsafe_folders(void **state UNUSED)
 	assert_int_equal(leftover_open("tmp", true), -ENOENT);
 }
 
-/* A child with that exit signal, and that code; it is dead when this returns. */
-static pid_t dead_child(int exit_signal, int code)
-{
-	pid_t pid = (pid_t)syscall(SYS_clone, exit_signal, NULL, NULL, NULL, 0);
-	siginfo_t si;
+static int ran[2]; /* a pipe: it did */
 
-	if (pid == 0)
-		_exit(code);
+static int end(void *code)
+{
+	if (!code && write(ran[1], "", 1) == 1)
+		pause();
+	_exit((int)(intptr_t)code);
+}
+
+/* A child with that exit signal, and that code (0: SIGKILL); it is dead when this returns.
+ * One that shares our memory has no page faults, as a copy has none. */
+static pid_t dead_child(int flags, int code)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+	volatile char *touch = memset(malloc(1 << 20), 1, 1 << 20);
+	siginfo_t si;
+	pid_t pid;
+
+	if (flags & CLONE_VM) {
+		memset(stack, 1, sizeof(stack));
+		pid = clone(end, stack + sizeof(stack), flags, (void *)(intptr_t)code);
+	} else if ((pid = (pid_t)syscall(SYS_clone, flags, NULL, NULL, NULL, 0)) == 0) {
+		for (size_t i = 0; i < 1 << 20; i += 4096)
+			touch[i] = 2;
+		end((void *)(intptr_t)code);
+	}
+	assert_true(pid > 0);
+	if (!code) {
+		assert_int_equal(read(ran[0], stack, 1), 1);
+		assert_int_equal(kill(pid, SIGKILL), 0);
+	}
+	free((void *)touch);
 	assert_int_equal(waitid(P_PID, (id_t)pid, &si, WEXITED | __WALL | WNOWAIT), 0);
 	return pid;
 }
@@ -150,13 +176,23 @@ static void copies_and_children(void **state UNUSED)
 
 	if (access("/proc/thread-self/children", F_OK) < 0)
 		skip();
+	assert_int_equal(pipe(ran), 0);
 	assert_int_equal(proc_open(&self, getpid(), NULL), 0);
 	child = dead_child(SIGCHLD, ARCH_CHILD_EXIT);
 	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
 	waitpid(child, NULL, __WALL);
 	child = dead_child(0, 1); /* of a program that makes such children itself */
 	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
-	copy = dead_child(0, ARCH_CHILD_EXIT);
+	waitpid(child, NULL, __WALL);
+	child = dead_child(0, 0); /* killed before it used a tick of time */
+	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
+	waitpid(child, NULL, __WALL);
+	child = dead_child(0, ARCH_CHILD_EXIT); /* it ran */
+	assert_int_equal(leftover_find(&self, &inside, &dead), 0);
+	copy = dead_child(CLONE_VM, 0);
+	assert_int_equal(leftover_find(&self, &inside, &dead), copy);
+	waitpid(copy, NULL, __WALL);
+	copy = dead_child(CLONE_VM, ARCH_CHILD_EXIT);
 	assert_int_equal(leftover_find(&self, &inside, &dead), copy);
 	assert_true(dead);
 	assert_int_equal(inside, copy);
