@@ -21,6 +21,7 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -35,6 +36,7 @@
 #define END_SIGNAL SIGUSR1
 #define RETURN_NS (5 * NSEC_PER_MSEC)
 #define LOOK_NS (10 * NSEC_PER_USEC)
+#define SPIN_US (2 * 1000 * 1000) /* of CPU time without a wait: then the kernel ends us */
 
 struct helper {
 	pthread_t thread;
@@ -140,6 +142,7 @@ static bool start(struct helper *h)
 
 void boost_prepare(void)
 {
+	const struct rlimit spin = { .rlim_cur = SPIN_US, .rlim_max = SPIN_US };
 	struct sigaction action = { .sa_handler = on_end };
 	_Atomic uint32_t *words;
 	cpu_set_t cpus;
@@ -147,6 +150,7 @@ void boost_prepare(void)
 
 	if (helper_count || sched_getaffinity(0, sizeof(cpus), &cpus) < 0)
 		return;
+	setrlimit(RLIMIT_RTTIME, &spin);
 	count = MIN(CPU_COUNT(&cpus) - 1, HELPERS_MOST);
 	if (count <= 0)
 		return;

@@ -25,6 +25,7 @@ struct dump_job {
 	int fd;
 	int dir_fd; /* ours, for a hidden file that a killed worker may leave */
 	pid_t worker, target;
+	uint64_t target_start;	 /* 0: not known */
 	struct worker_note note; /* the last one */
 	struct sentry_seen seen[SENTRY_SIGNALS];
 	bool cancelled; /* it was asked to end */
@@ -102,6 +103,7 @@ int dump_order_send_dir(struct dump_job *job, const struct dump_order *order, in
 		job->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
 	}
 	job->target = order->pid;
+	job->target_start = order->start_ticks;
 	do
 		n = sendmsg(job->fd, &hdr, MSG_NOSIGNAL);
 	while (n < 0 && errno == EINTR);
@@ -155,7 +157,7 @@ static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_j
 }
 
 /* Nobody waits for these: what becomes of them is seen when the next one is started. */
-static bool reap_aside(pid_t pid)
+static bool reap_aside(pid_t pid, uint64_t start_ticks)
 {
 	static struct dump_job *reapers[REAPERS_MOST];
 	struct dump_result result;
@@ -164,7 +166,7 @@ static bool reap_aside(pid_t pid)
 		if (reapers[i] && dump_finish(reapers[i], false, &result) == 0)
 			reapers[i] = NULL;
 		if (!reapers[i])
-			return reaper_start(pid, 0, &reapers[i]) == 0;
+			return reaper_start(pid, start_ticks, &reapers[i]) == 0;
 	}
 	return false;
 }
@@ -180,7 +182,8 @@ static void reap_left(void *arg, int dir_fd, struct leftover *left)
 	(void)arg;
 	if (!here || !leftover_find(&proc, &inside, &dead))
 		leftover_forget(dir_fd, left);
-	else if (reaper_start(left->target, left->target_start, &job) == 0)
+	else if (!leftover_noted(&proc, true) && /* else who dumps it now does this at the end */
+		 reaper_start(left->target, left->target_start, &job) == 0)
 		dump_finish(job, true, &result);
 	proc_close(&proc);
 }
@@ -210,7 +213,7 @@ static void tell_death(const struct dump_job *job, int status, struct dump_resul
 		snprintf(path, sizeof(path), "/proc/%d/stat", job->note.child);
 		copy = proc_stat_read(AT_FDCWD, path, &stat) == 0 && stat.ppid == job->target;
 	}
-	reaped = (copy || job->note.stage == WORKER_CLONING) && reap_aside(job->target);
+	reaped = (copy || job->note.stage == WORKER_CLONING) && reap_aside(job->target, job->target_start);
 	if (copy)
 		snprintf(leftover, sizeof(leftover), "; process %d keeps a dead child, process %d, until %s",
 			 job->target, job->note.child, reaped ? "it is reaped, which is under way" : "it ends");
@@ -274,7 +277,7 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 	if (!have)
 		tell_death(job, status, &result);
 	else if (result.code == -ETIMEDOUT && job->note.stage == WORKER_CLONING)
-		reap_aside(job->target);
+		reap_aside(job->target, job->target_start);
 	*ret_result = result;
 	job_free(job);
 	return 0;

@@ -239,12 +239,30 @@ static bool holds_all(const struct freeze *freeze)
 	return proc_status_read(freeze->proc->dir_fd, "status", &status) == 0 && status.threads == stopped;
 }
 
+/* We may be stopped ourselves, or hang: then the kernel ends us and lets the target go. */
+static int watchdog(uint64_t after_ns)
+{
+	static timer_t timer;
+	static bool made;
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
+	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(after_ns / NSEC_PER_SEC),
+						 .tv_nsec = (long)(after_ns % NSEC_PER_SEC) } };
+
+	if (!made && after_ns && timer_create(CLOCK_MONOTONIC, &event, &timer) < 0)
+		return -errno;
+	made |= after_ns > 0;
+	return made && timer_settime(timer, 0, &when, NULL) < 0 ? -errno : 0;
+}
+
 int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 {
 	struct proc_stat stat;
 	size_t new;
-	int r;
+	int r = watchdog(freeze->longest_ns); /* a thread attached to stands still at its next signal */
 
+	if (r < 0)
+		return err_sys(err, r, "cannot set a time limit, without which process %d is not stopped",
+			       freeze->proc->pid);
 	do
 		r = scan(freeze, only, false, &new, err);
 	while (r == 0 && new);
@@ -388,21 +406,6 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 	return r;
 }
 
-/* We may be stopped ourselves, or hang: then the kernel ends us and lets the target go. */
-static void watchdog(uint64_t after_ns)
-{
-	static timer_t timer;
-	static bool made;
-	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGKILL };
-	struct itimerspec when = { .it_value = { .tv_sec = (time_t)(after_ns / NSEC_PER_SEC),
-						 .tv_nsec = (long)(after_ns % NSEC_PER_SEC) } };
-
-	if (!made && after_ns)
-		made = timer_create(CLOCK_MONOTONIC, &event, &timer) == 0;
-	if (made)
-		timer_settime(timer, 0, &when, NULL);
-}
-
 void freeze_longest(struct freeze *freeze, uint64_t longest_ns)
 {
 	freeze->longest_ns = longest_ns;
@@ -414,7 +417,10 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	size_t new = 0, stopped = 0;
 	int r = 0;
 
-	watchdog(freeze->longest_ns);
+	r = watchdog(freeze->longest_ns);
+	if (r < 0)
+		return err_sys(err, r, "cannot set a time limit, without which process %d is not stopped",
+			       freeze->proc->pid);
 	boost_open();
 	freeze->stop_ns = now_ns();
 	for (size_t i = 0; i < freeze->count && r == 0; i++) {
@@ -580,7 +586,8 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 		r = -errno;
 	if (r == 0)
 		r = arch_set(tid, &state->resume);
-	arch_frames_erase(ret_frames, mem_fd);
+	if (r == 0) /* else the thread may need them: it restores itself when it is let go */
+		arch_frames_erase(ret_frames, mem_fd);
 	return r;
 }
 

@@ -92,7 +92,8 @@ static bool worker_lives(const struct leftover *left)
 	       stat.state != 'Z' && stat.state != 'X';
 }
 
-void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover *left), void *arg)
+/* Calls fn for each entry made in our pid namespace; 'alive': those of workers that live. */
+static void each(int dir_fd, bool alive, void (*fn)(void *arg, int dir_fd, struct leftover *left), void *arg)
 {
 	int fd = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	CLEAN(dir) DIR *dir = fd >= 0 ? fdopendir(fd) : NULL;
@@ -102,9 +103,14 @@ void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover
 	while (dir && (entry = readdir(dir))) {
 		struct leftover left;
 
-		if (parse(entry->d_name, &left) && left.pid_namespace == space && !worker_lives(&left))
+		if (parse(entry->d_name, &left) && left.pid_namespace == space && worker_lives(&left) == alive)
 			fn(arg, dir_fd, &left);
 	}
+}
+
+void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover *left), void *arg)
+{
+	each(dir_fd, false, fn, arg);
 }
 
 /* Without an exit signal, and it never ran the program: a child of the target's own that
@@ -137,26 +143,26 @@ static bool is_copy(pid_t pid, pid_t parent, bool *ret_dead)
 	return proc_status_read(AT_FDCWD, path, &status) == 0 && !status.tracer;
 }
 
-struct expected {
+struct search {
 	const struct proc *target;
 	bool found;
 };
 
-static void expect(void *arg, int dir_fd UNUSED, struct leftover *left)
+static void compare(void *arg, int dir_fd UNUSED, struct leftover *left)
 {
-	struct expected *e = arg;
+	struct search *s = arg;
 
-	e->found |= left->target == e->target->pid && left->target_start == e->target->start_ticks;
+	s->found |= left->target == s->target->pid && left->target_start == s->target->start_ticks;
 }
 
-bool leftover_expected(const struct proc *target)
+bool leftover_noted(const struct proc *target, bool alive)
 {
 	CLEAN(fd) int dir_fd = leftover_open(NULL, false);
-	struct expected e = { .target = target };
+	struct search s = { .target = target };
 
 	if (dir_fd >= 0)
-		leftover_each(dir_fd, expect, &e);
-	return e.found;
+		each(dir_fd, alive, compare, &s);
+	return s.found;
 }
 
 pid_t leftover_find(const struct proc *target, pid_t *ret_inside, bool *ret_dead)

@@ -29,8 +29,8 @@ void leftover_forget(int dir_fd, struct leftover *left);
 /* Calls fn for each entry whose worker is gone; fn may forget it. */
 void leftover_each(int dir_fd, void (*fn)(void *arg, int dir_fd, struct leftover *left), void *arg);
 
-/* Does the journal say that a worker which is gone may have left one in the process? */
-bool leftover_expected(const struct proc *target);
+/* Has the journal an entry for the process, by a worker that lives, or by one that is gone? */
+bool leftover_noted(const struct proc *target, bool alive);
 
 /* One copy in the process without a worker: its id here, and inside the target's own pid
  * namespace. 0: none. ret_dead false: it is on its way out, and cannot be reaped yet. */

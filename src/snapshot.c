@@ -432,7 +432,7 @@ int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err 
 			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 		again = reap_once(snapshot, ret_pause_ns, why, sizeof(why));
 	}
-	if (!*why && proc_alive(snapshot->proc) && leftover_expected(snapshot->proc))
+	if (!*why && proc_alive(snapshot->proc) && leftover_noted(snapshot->proc, false))
 		reap_leftovers(snapshot, false, ret_pause_ns, late, sizeof(late));
 	if (!*why || !proc_alive(snapshot->proc))
 		return 0;

@@ -101,6 +101,7 @@ static int make_copy(struct worker *w, struct err *err)
 	}
 	if (r == -ETIMEDOUT) {
 		w->left.name[0] = '\0'; /* the entry stays, for the next one of us */
+		w->snapshot.child = 0;	/* nothing is waited for: it ends by its own frame */
 		return err_say(err, r, "the copying of process %d was given up after %.3g ms: %s", w->order.pid,
 			       ns_to_ms(now_ns() - w->freeze.stop_ns), result->why_not_clone);
 	}
@@ -121,7 +122,6 @@ static int stop(struct worker *w, struct err *err)
 	struct dump_result *result = &w->result;
 	int r;
 
-	w->freeze.longest_ns = longest_stop(w);
 	r = freeze_stop(&w->freeze, 0, wait_ns, err);
 	result->stop_ns = w->freeze.stop_ns;
 	if (r < 0)
@@ -414,16 +414,14 @@ static int in_stop(struct worker *w, struct err *err)
 	int r = 0, analyst_r = 0;
 	uint64_t go_ns = now_ns();
 
+	if (w->sink && !mini)
+		boost_close(); /* this takes long: not before all others */
 	if ((w->sink && (!mini || w->before.count <= MINI_MAPS)) || w->analyst_fd >= 0)
 		r = read_frozen_maps(w, err);
 	if (r == 0)
 		analyst_r = brief_analyst(w, err);
 	if (r == 0 && w->sink) {
-		int core_r;
-
-		if (!mini)
-			boost_close(); /* this takes long: not before all others */
-		core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
+		int core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
 	}
@@ -503,6 +501,7 @@ static int dump(struct worker *w, struct err *err)
 	if (r == 0 && w->sink)
 		forget_maps(w);
 	/* Right before the stop: a thread attached to stands still at each signal it gets. */
+	w->freeze.longest_ns = longest_stop(w);
 	if (r == 0)
 		r = freeze_seize(&w->freeze, 0, err);
 	if (r == 0 && w->fired_ns && !w->freeze.held && freeze_show(&w->freeze, w->event.tid) < 0)
