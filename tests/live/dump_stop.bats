@@ -97,7 +97,7 @@ priorities() { # PID: priority and policy of all its threads, each once
 	local victim=$VICTIM
 	killed_dump
 	odd threads 1
-	"$REQTRAP" watch "$VICTIM" >/dev/null 2>&1 3>&- </dev/null &
+	"$REQTRAP" watch "$VICTIM" --time-taken 10s >/dev/null 2>&1 3>&- </dev/null &
 	PIDS+=("$!")
 	remember "$!"
 	reaped() { [[ -z $(children "$victim") ]]; }
