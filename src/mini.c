@@ -3,7 +3,7 @@
  * and time. Rejected: a clone (its pause grows with the process, a mini's does not);
  * choosing references after the stop (the pages are others by then). Traps: a page
  * that is absent must not be read (a userfaultfd handler that stands still would have
- * to answer); what is a device, or named like one, must not be read at all. */
+ * to answer); nothing of the stop may wait for a disk, from which no signal frees us; what is a device, or named like one, must not be read at all. */
 #include "mini.h"
 
 #include "capture.h"
@@ -11,10 +11,12 @@
 #include "ktime.h"
 
 #include <elf.h>
+#include <fcntl.h>
 #include <link.h>
 #include <string.h>
 
-#define QUICK_BYTES (8u << 20) /* kept in memory, there before the stop: a disk may let us wait */
+#define QUICK_BYTES (8u << 20)	  /* of memory that is there before the stop */
+#define MORE_BYTES (256ull << 20) /* and of memory that is not; less where there is not four times as much */
 #define CHUNK_BYTES (64u << 10)
 #define PAGE_START (~(uint64_t)(PAGE_BYTES - 1))
 #define OFF_MORE (1ull << 63) /* in the second spool */
@@ -117,7 +119,7 @@ static int keep(struct mini *m, uint64_t addr, const void *data, size_t len, uin
 	uint64_t off;
 	int r;
 
-	if (!quick && m->more.fd < 0 && (r = spool_open(&m->more, m->spool_dir_fd)) < 0)
+	if (!quick && m->more.fd < 0 && (r = spool_open(&m->more, -1)) < 0)
 		return r;
 	r = spool_put(quick ? &m->quick : &m->more, data, len, &off);
 	return r < 0 ? r : add_run(m, addr, addr + len, off | tag | (quick ? 0 : OFF_MORE));
@@ -600,11 +602,22 @@ static int take_references(struct mini *m, struct freeze *freeze)
 
 /* --- from outside --- */
 
+static uint64_t memory_for_more(void)
+{
+	CLEAN(free) char *text = NULL;
+	const char *p;
+
+	if (proc_file(AT_FDCWD, "/proc/meminfo", 65536, &text, NULL) < 0 || !(p = strstr(text, "\nMemAvailable:")))
+		return MORE_BYTES;
+	return MIN(MORE_BYTES, (strtoull(p + strlen("\nMemAvailable:"), NULL, 10) << 10) / 4);
+}
+
 int mini_open(struct mini *m, size_t threads, struct err *err)
 {
 	int r;
 
 	m->more.fd = -1;
+	m->more_max = memory_for_more();
 	r = spool_open(&m->quick, -1);
 	m->cap = 4096 + 4 * threads;
 	m->run = calloc(m->cap, sizeof(*m->run));
@@ -658,8 +671,10 @@ int mini_take(struct mini *m, struct freeze *freeze, uint64_t refs_until_ns, uin
 
 	m->refs_until_ns = refs_until_ns;
 	for (size_t i = 0; i < freeze->count && r == 0; i++) {
+		bool late = m->more.len >= m->more_max || (stacks_until_ns && now_ns() >= stacks_until_ns);
+
 		if (&freeze->thread[i] != holder)
-			r = take_stack(m, freeze, &freeze->thread[i], stacks_until_ns && now_ns() >= stacks_until_ns);
+			r = take_stack(m, freeze, &freeze->thread[i], late);
 	}
 	if (r == 0)
 		r = take_modules(m);
@@ -701,7 +716,8 @@ static void tell_left(struct mini *m)
 		m->omit(m->omit_arg, 0, ADDRESS_END, "", why, false);
 	}
 	if (m->cut_threads) {
-		snprintf(why, sizeof(why), "all but the nearest 8 KiB of the stacks of %zu threads: no time left",
+		snprintf(why, sizeof(why),
+			 "all but the nearest 8 KiB of the stacks of %zu threads: no time or memory left",
 			 m->cut_threads);
 		m->omit(m->omit_arg, 0, ADDRESS_END, "", why, true);
 	}

@@ -29,7 +29,6 @@ struct mini {
 	struct pages pages;
 	const struct proc_maps *maps; /* from before the stop */
 	int proc_dir_fd;	      /* /proc/PID: auxv, and threads that cannot be stopped */
-	int spool_dir_fd;	      /* what is too much for memory goes there */
 	pid_t holder_tid;	      /* served first */
 	bool everything;	      /* MADV_DONTDUMP does not count */
 	mini_omit_fn *omit;
@@ -53,7 +52,8 @@ struct mini {
 	uint64_t refs_until_ns;
 	uint64_t refs_bytes, refs_max; /* taken, and allowed to the thread at work */
 	size_t late_threads;	       /* whose references were not followed: no time */
-	size_t cut_threads;	       /* whose stacks were cut for want of time */
+	uint64_t more_max;	       /* of what is copied beyond the memory made ready */
+	size_t cut_threads;	       /* whose stacks were cut for want of time or room */
 	struct core_source source;
 };
 

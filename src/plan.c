@@ -168,7 +168,6 @@ static int plan_mini(struct worker *w, struct err *err)
 		.pages = pages_of_cache(&w->side.pages),
 		.maps = &w->before,
 		.proc_dir_fd = w->proc.dir_fd,
-		.spool_dir_fd = w->dir_fd,
 		.holder_tid = w->order.holder_tid ? w->order.holder_tid : w->order.pid,
 		.everything = w->order.everything,
 		.omit = account_omit,

@@ -411,7 +411,7 @@ static int write_mini(struct worker *w, struct err *err)
 static int in_stop(struct worker *w, struct err *err)
 {
 	bool mini = w->order.kinds & DUMP_MINI;
-	int r = 0, analyst_r = 0;
+	int r = 0, analyst_r = 0, core_r = 0;
 	uint64_t go_ns = now_ns();
 
 	if (w->sink && !mini)
@@ -420,21 +420,17 @@ static int in_stop(struct worker *w, struct err *err)
 		r = read_frozen_maps(w, err);
 	if (r == 0)
 		analyst_r = brief_analyst(w, err);
-	if (r == 0 && w->sink) {
-		int core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
-		if (core_r < 0)
-			no_core(w, core_r);
-	}
-	if (r < 0)
-		no_core(w, r); /* nothing was written: no name for it */
+	if (r == 0 && w->sink)
+		core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
 	if (r == 0 && analyst_r == 0)
 		briefing_wait(w->analyst_fd, go_ns + ANALYST_LIVE_NS);
 	let_go(w);
+	if (r < 0 || core_r < 0)		/* may wait for the disk */
+		no_core(w, r < 0 ? r : core_r); /* no name for what is not whole */
 	if (analyst_r < 0)
 		briefing_failed(w->analyst_fd, w->order.pid, err->text);
 	if (r == 0 && w->sink && mini) {
-		int core_r = write_mini(w, &w->core_err);
-
+		core_r = write_mini(w, &w->core_err);
 		if (core_r < 0)
 			no_core(w, core_r);
 	}

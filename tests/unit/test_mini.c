@@ -180,7 +180,6 @@ static int set_up(void **state)
 			      .pages = { .next = fake_pages },
 			      .maps = &maps,
 			      .proc_dir_fd = proc.dir_fd,
-			      .spool_dir_fd = proc.dir_fd,
 			      .holder_tid = 101,
 			      .omit = omit };
 	told = told_lost = 0;
