@@ -130,7 +130,6 @@ static const struct failing {
 	{ SYS_sched_setscheduler, "sched_setscheduler", { EPERM, EINVAL, EPERM, ESRCH }, true },
 	{ SYS_clone3, "clone3", { EAGAIN, ENOMEM, ENOSYS, EAGAIN }, true },
 	{ SYS_clone, "clone", { EAGAIN, ENOMEM, EAGAIN, ENOMEM }, true },
-	{ SYS_futex, "futex", { EINTR, EAGAIN, EINTR, ENOMEM }, false },
 	{ SYS_clock_nanosleep, "clock_nanosleep", { EINTR, EINTR, EINTR, EINTR }, false },
 	{ SYS_rt_sigpending, "rt_sigpending", { EFAULT, EFAULT, EFAULT, EFAULT }, false },
 	{ SYS_rt_sigprocmask, "rt_sigprocmask", { EINVAL, EFAULT, EINVAL, EFAULT }, false },
