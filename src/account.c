@@ -13,7 +13,7 @@ void account_omit(void *arg, uint64_t start, uint64_t end, const char *name, con
 	size_t used = strlen(result->omitted);
 
 	buf_init(&line, sizeof(result->omitted));
-	buf_addf(&line, "%llx-%llx ", (unsigned long long)start, (unsigned long long)end);
+	buf_addf(&line, "%llx-%llx%s", (unsigned long long)start, (unsigned long long)end, *name ? " " : "");
 	buf_add_escaped(&line, name, strlen(name));
 	buf_addf(&line, "\t%s\n", why);
 	if (!line.full && used + line.len < sizeof(result->omitted)) {

@@ -11,8 +11,7 @@
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
-#define FD_STAGE 512 /* named fds are first moved above all targets */
-#define FD_MAX 16    /* fds a child can be given */
+#define FD_MAX 16 /* fds a child can be given */
 
 static char *const clean_env[] = { "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8",
 				   NULL };
@@ -21,15 +20,18 @@ static int place_fds(const struct child_spec *spec, int *error_fd)
 {
 	int staged[FD_MAX], null_fd;
 	bool named[3] = { false, false, false };
-	int keep_below = 3;
+	int keep_below = 3, stage = 3, fd;
 
 	if (spec->fd_count > FD_MAX)
 		return -E2BIG;
-	*error_fd = fcntl(*error_fd, F_DUPFD_CLOEXEC, FD_STAGE);
-	if (*error_fd < 0)
-		return -errno;
+	for (size_t i = 0; i < spec->fd_count; i++)
+		stage = MAX(stage, spec->fds[i].to + 1);
+	fd = fcntl(*error_fd, F_DUPFD_CLOEXEC, stage); /* what is named is first moved above all targets */
+	if (fd < 0)
+		return -errno; /* told by the one that was given */
+	*error_fd = fd;
 	for (size_t i = 0; i < spec->fd_count; i++) {
-		staged[i] = fcntl(spec->fds[i].from, F_DUPFD, FD_STAGE);
+		staged[i] = fcntl(spec->fds[i].from, F_DUPFD, stage);
 		if (staged[i] < 0)
 			return -errno;
 	}
@@ -44,11 +46,11 @@ static int place_fds(const struct child_spec *spec, int *error_fd)
 			keep_below = to + 1;
 	}
 	null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-	for (int fd = 0; fd < 3 && !spec->keep_stdio; fd++) {
+	for (fd = 0; fd < 3 && !spec->keep_stdio; fd++) {
 		if (!named[fd] && null_fd >= 0)
 			dup2(null_fd, fd);
 	}
-	for (int fd = 3; fd < keep_below; fd++) {
+	for (fd = 3; fd < keep_below; fd++) {
 		bool keep = false;
 
 		for (size_t i = 0; i < spec->fd_count; i++)

@@ -398,6 +398,8 @@ int cmd_dump(int argc, char **argv)
 			    line.rest[2]);
 	else if (line.rest_count == 2)
 		spec.path = line.rest[1];
+	if (r == 0 && spec.path && !spec.path[0])
+		r = err_say(&err, -EINVAL, "the path is empty");
 	if (r >= 0)
 		r = read_options(&spec, &line, &err);
 	if (r < 0) {

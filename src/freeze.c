@@ -270,8 +270,7 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 		return r;
 	/* The directory fd reaches this process or none; its ids may have been used
 	 * again only if it is gone. */
-	if (!freeze->count || proc_stat_read(freeze->proc->dir_fd, "stat", &stat) < 0 ||
-	    stat.start_ticks != freeze->proc->start_ticks)
+	if (!freeze->count || proc_start(freeze->proc, &stat) < 0 || stat.start_ticks != freeze->proc->start_ticks)
 		return err_say(err, -ESRCH, "process %d has ended", freeze->proc->pid);
 	r = make_room(freeze);
 	return r < 0 ? err_sys(err, r, "cannot keep the registers of process %d", freeze->proc->pid) : 0;

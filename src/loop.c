@@ -170,8 +170,7 @@ int loop_run(struct loop *loop)
 {
 	struct epoll_event ev[32];
 
-	loop->stopped = false;
-	while (!loop->stopped) {
+	while (!loop->stopped) { /* it may be before the first turn */
 		int n = epoll_wait(loop->epoll_fd, ev, ARRAY_LEN(ev), -1);
 
 		if (n < 0 && errno != EINTR)
@@ -193,6 +192,7 @@ int loop_run(struct loop *loop)
 		}
 		sweep(loop);
 	}
+	loop->stopped = false;
 	return loop->result;
 }
 

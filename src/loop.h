@@ -28,7 +28,7 @@ int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (
 
 void loop_remove(struct loop *loop, struct source *source); /* NULL is fine */
 
-/* Runs until loop_stop. Returns the value given to loop_stop, or negative errno. */
+/* Runs until loop_stop, which may come first. Returns the value given to loop_stop, or negative errno. */
 int loop_run(struct loop *loop);
 void loop_stop(struct loop *loop, int result);
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Verb to function; the hidden verbs are our own children. Trap: our children are
  * this binary too, so nothing here may read the environment or open a file before
- * the verb is known. */
+ * the verb is known (they have their three standard descriptors, which are held). */
 #include "analyst.h"
 #include "cmd.h"
 #include "demo_server.h"
@@ -9,6 +9,8 @@
 #include "log.h"
 #include "scribe.h"
 
+#include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 
@@ -45,12 +47,35 @@ static int run_verb(int argc, char **argv)
 	return cmd_help(2, help_argv); /* says so, with 'did you mean' */
 }
 
+/* A closed stdout must not become the number of the next file or socket that is opened.
+ * Opened for reading only, so that a write to it still fails and is told. */
+static void hold_stdio(void)
+{
+	for (int fd = 0; fd < 3; fd++) {
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDONLY | O_NOCTTY) != fd)
+			_exit(EXIT_REFUSED);
+	}
+}
+
+/* A reader that went away wants no more; a full disk is told. */
+static bool output_lost(void)
+{
+	struct pollfd pfd = { .fd = STDOUT_FILENO };
+	bool failed = fflush(stdout) == EOF;
+
+	if (!failed && ferror(stdout))
+		errno = 0; /* what it was is long gone */
+	return (failed || ferror(stdout)) && errno != EPIPE &&
+	       !(poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLERR | POLLHUP));
+}
+
 int main(int argc, char **argv)
 {
 	const char *slash = argc > 0 ? strrchr(argv[0], '/') : NULL;
 	const char *name = argc > 0 ? (slash ? slash + 1 : argv[0]) : "";
 	int code;
 
+	hold_stdio();
 	/* a reader that goes away is a failed write, not our death in mid-capture */
 	signal(SIGPIPE, SIG_IGN);
 	if (strcmp(name, "procdump") == 0)
@@ -62,8 +87,8 @@ int main(int argc, char **argv)
 		return EXIT_MISTAKE;
 	}
 	code = run_verb(argc - 1, argv + 1);
-	if (fflush(stdout) == EOF && code == EXIT_DONE && errno != EPIPE) {
-		log_error("cannot write to standard output: %s", strerror(errno));
+	if ((code == EXIT_DONE || code == EXIT_NOTHING) && output_lost()) {
+		log_error("cannot write to standard output%s%s", errno ? ": " : "", errno ? strerror(errno) : "");
 		return EXIT_REFUSED;
 	}
 	return code;

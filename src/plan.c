@@ -37,8 +37,7 @@ int plan_target(struct worker *w, struct err *err)
 			       w->status.tracer, name);
 	}
 	if (w->status.state == 'Z')
-		return err_say(err, -EOPNOTSUPP, "cannot dump process %d: its main thread has ended, others go on",
-			       pid);
+		return err_say(err, -ESRCH, "process %d has ended", pid);
 	exe = openat(w->proc.dir_fd, "exe", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (exe < 0 && errno == ENOENT)
 		return err_say(err, -EINVAL, "process %d is a part of the kernel: it has no memory to dump", pid);
@@ -90,12 +89,22 @@ int plan_allowed_stop(struct worker *w, struct err *err)
 			    "take a mini core or the stacks only, or allow a longer pause", err);
 }
 
+static uint64_t file_bytes(const struct worker *w)
+{
+	uint64_t sum = 0;
+
+	for (size_t i = 0; i < w->before.count && w->order.everything; i++)
+		sum += side_file_bytes(w->proc.dir_fd, &w->before.map[i]);
+	return sum;
+}
+
 /* Clone, or stop while the core is written, or no core at all. */
 static int choose_method(struct worker *w, struct err *err)
 {
 	struct dump_result *result = &w->result;
 	int r;
 
+	w->cost.stop_ns += cost_of_copy(file_bytes(w));
 	if (w->order.snapshot == SNAPSHOT_STOP)
 		return plan_allowed_stop(w, err);
 	r = snapshot_prepare(&w->snapshot, &w->proc, &w->before, result->why_not_clone, sizeof(result->why_not_clone));
@@ -180,11 +189,7 @@ static int plan_mini(struct worker *w, struct err *err)
 /* About what a full core takes, holes left out. */
 static uint64_t full_bytes(const struct worker *w)
 {
-	uint64_t sum = w->cost.bytes + w->status.rss_shmem_bytes;
-
-	for (size_t i = 0; i < w->before.count && w->order.everything; i++)
-		sum += side_file_bytes(w->proc.dir_fd, &w->before.map[i]);
-	return sum;
+	return w->cost.bytes + w->status.rss_shmem_bytes + file_bytes(w);
 }
 
 int plan_core(struct worker *w, struct err *err)

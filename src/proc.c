@@ -45,11 +45,62 @@ int proc_file(int dir_fd, const char *path, size_t max, char **ret_text, size_t 
 	return *ret_text ? 0 : -ENOMEM;
 }
 
+int proc_start(const struct proc *proc, struct proc_stat *ret_stat)
+{
+	char path[32];
+
+	/* not 'stat': dir_fd may be another thread's */
+	snprintf(path, sizeof(path), "task/%d/stat", proc->pid);
+	return proc_stat_read(proc->dir_fd, path, ret_stat);
+}
+
+/* A main thread that has ended has no memory any more; another thread's folder shows the
+ * same process with it. */
+static void look_through_another(struct proc *proc)
+{
+	CLEAN(free) pid_t *tids = NULL;
+	struct proc_stat stat;
+	size_t count = 0;
+	char path[32];
+
+	if (proc_threads(proc->dir_fd, &tids, &count) < 0)
+		return;
+	for (size_t i = 0; i < count; i++) {
+		struct proc other = *proc;
+
+		snprintf(path, sizeof(path), "/proc/%d", tids[i]);
+		other.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		if (other.dir_fd < 0)
+			continue;
+		if (proc_stat_read(other.dir_fd, "stat", &stat) == 0 && !strchr("ZX", stat.state) &&
+		    proc_start(&other, &stat) == 0 && stat.start_ticks == proc->start_ticks) {
+			close(proc->dir_fd);
+			*proc = other;
+			return;
+		}
+		close(other.dir_fd);
+	}
+}
+
+/* It has an id, but leads no process. */
+static int say_thread(pid_t tid, struct err *err)
+{
+	struct proc_status status;
+	char path[32], name[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/status", tid);
+	if (proc_status_read(AT_FDCWD, path, &status) < 0)
+		return err_say(err, -ESRCH, "no process has the id %d", tid);
+	proc_name(status.tgid, name, sizeof(name));
+	return err_say(err, -ESRCH, "%d is a thread of process %d '%s': give that id", tid, status.tgid, name);
+}
+
 int proc_open(struct proc *ret_proc, pid_t pid, struct err *err)
 {
 	struct proc proc = { .pid = pid, .pidfd = -1, .dir_fd = -1 };
 	struct proc_stat stat;
 	char path[32];
+	int r;
 
 	if (pid <= 0)
 		return err_say(err, -EINVAL, "'%d' is not a process id", pid);
@@ -57,20 +108,22 @@ int proc_open(struct proc *ret_proc, pid_t pid, struct err *err)
 	if (proc.pidfd < 0) {
 		int code = -errno;
 
-		if (code == -EINVAL || code == -ENOENT) /* a thread that leads no process */
-			return err_say(err, -ESRCH, "%d is a thread, not a process", pid);
-		if (code == -ESRCH)
-			return err_say(err, code, "no process has the id %d", pid);
-		return err_sys(err, code, "cannot open process %d", pid);
+		return code == -EINVAL || code == -ENOENT ? say_thread(pid, err)
+		       : code == -ESRCH			  ? err_say(err, code, "no process has the id %d", pid)
+							  : err_sys(err, code, "cannot open process %d", pid);
 	}
 	fcntl(proc.pidfd, F_SETFD, FD_CLOEXEC);
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	proc.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (proc.dir_fd < 0 || proc_stat_read(proc.dir_fd, "stat", &stat) < 0 || !proc_alive(&proc)) {
+	r = proc.dir_fd < 0 ? -errno : proc_start(&proc, &stat);
+	if (r < 0 || !proc_alive(&proc)) {
 		proc_close(&proc);
-		return err_say(err, -ESRCH, "process %d has ended", pid);
+		return r == 0 || r == -ENOENT || r == -ESRCH ? err_say(err, -ESRCH, "process %d has ended", pid)
+							     : err_sys(err, r, "cannot open process %d", pid);
 	}
 	proc.start_ticks = stat.start_ticks;
+	if (stat.state == 'Z')
+		look_through_another(&proc);
 	*ret_proc = proc;
 	return 0;
 }

@@ -14,7 +14,8 @@
 struct proc {
 	pid_t pid;
 	int pidfd;	      /* owned */
-	int dir_fd;	      /* /proc/PID, owned: openat on it reaches this process or nothing */
+	int dir_fd;	      /* /proc/PID, owned: openat on it reaches this process or nothing. If the main
+			       * thread has ended, that of another thread, which shows the same process */
 	uint64_t start_ticks; /* stat field 22 */
 };
 
@@ -114,6 +115,7 @@ struct proc_stat {
 };
 
 int proc_stat_read(int dir_fd, const char *path, struct proc_stat *ret_stat);
+int proc_start(const struct proc *proc, struct proc_stat *ret_stat); /* of its main thread */
 
 /* task/TID/syscall: nr (-1: not in a call, -2: running, nothing known), args, sp, pc. */
 struct proc_syscall {

@@ -310,7 +310,7 @@ void procdump_help(struct buf *out)
 		      "  --pause-budget D   take no full dump that would stop the process for longer\n"
 		      "               (250ms)\n"
 		      "\n"
-		      "The name is " PROCDUMP_FILE_NAME " in the current folder, or what is given;\n"
+		      "The name is " PROCDUMP_FILE_NAME " in the current folder, or as given;\n"
 		      "in it PROCESSNAME, PID, YYMMDD and HHMMSS are replaced.\n"
 		      "'-', '/' and the dashes of web pages open an option; case does not matter.\n"
 		      "\n"

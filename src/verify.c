@@ -513,6 +513,15 @@ static uint64_t bare_bytes(struct verify *v, const struct module *module, uint64
 	return bare;
 }
 
+/* What has no name any more nobody will find: shared memory, most often. */
+static bool is_deleted(const char *name)
+{
+	static const char mark[] = " (deleted)";
+	size_t len = strlen(name), n = sizeof(mark) - 1;
+
+	return len >= n && !strcmp(name + len - n, mark);
+}
+
 /* All rows of one file are behind us: is it here? */
 static void end_file(struct verify *v)
 {
@@ -524,6 +533,12 @@ static void end_file(struct verify *v)
 	here = module_here(v->core, m->name, v->image);
 	if (here == MODULE_SAME)
 		return;
+	if (here == MODULE_GONE && !v->image && is_deleted(m->name)) {
+		find(v, v->text.offset ? VERIFY_NOTE : VERIFY_MISSING, /* ours has told it */
+		     "%llu KiB of '%s' are not in it: shared memory, or a file that is gone", ull(v->told >> 10),
+		     m->name);
+		return;
+	}
 	v->unknown += here == MODULE_UNKNOWN && v->told;
 	v->gone += here == MODULE_GONE;
 	v->other += here == MODULE_OTHER;

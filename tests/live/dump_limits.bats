@@ -183,6 +183,38 @@ time.sleep(3600)'
 	is "$status" 3 "exit code"
 	has "$(cat err)" "standard output" "message"
 	[[ -s a.core ]] || fail "there is no core"
+	local verb
+	for verb in "verify a.core" "stacks $PYTHON"; do
+		status=0
+		# shellcheck disable=SC2086
+		"$REQTRAP" $verb >/dev/full 2>err || status=$?
+		is "$status" 3 "exit code of $verb"
+		has "$(cat err)" "standard output" "message of $verb"
+		status=0
+		# shellcheck disable=SC2086
+		"$REQTRAP" $verb >&- 2>err || status=$?
+		is "$status" 3 "exit code of $verb, closed"
+	done
+	status=0
+	"$REQTRAP" dump "$PYTHON" b.core >&- 2>err || status=$?
+	is "$status" 3 "exit code, closed"
+	has "$(cat err)" "Bad file descriptor" "message"
+}
+
+@test "few descriptors: enough, or told in words; it ends in any case" {
+	local n
+	for n in 64 32 24 16 12 10 8; do
+		status=0
+		errors=$( (ulimit -n "$n" && exec timeout 20 "$REQTRAP" dump "$PYTHON" a.core 2>&1 >/dev/null)) || status=$?
+		is "$(find . -name '.reqtrap-*')" "" "hidden files, with $n"
+		if ((n > 24)); then
+			is "$status" 0 "exit code with $n ($errors)"
+		elif ((status)); then
+			is "$status" 3 "exit code with $n ($errors)"
+			one_line "$errors" "message with $n"
+		fi
+		rm -f a*.core
+	done
 }
 
 # ---- how far it is ----

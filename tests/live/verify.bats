@@ -180,6 +180,21 @@ field() { # FILE OFFSET: 8 bytes as a number
 	end_process "$STARTED"
 }
 
+@test "verify: shared memory that is in no file and not in the core is missing, whoever wrote it" {
+	start shared python3 -c 'import mmap, time
+m = mmap.mmap(-1, 4 << 20)
+m.write(b"x" * (4 << 20))
+print("ready", flush=True)
+time.sleep(3600)'
+	wait_for 20 grep -q ready "$LIVE/log.shared"
+	echo 0x31 >"/proc/$STARTED/coredump_filter"
+	gcore -o "$BATS_TEST_TMPDIR/g" "$STARTED" >/dev/null 2>&1
+	status=0
+	output=$("$REQTRAP" verify "$BATS_TEST_TMPDIR/g.$STARTED") || status=$?
+	is "$status" 1 "exit code"
+	has "$output" "4096 KiB of '/dev/zero (deleted)'" "report"
+}
+
 @test "verify: a program that is gone or another build is told, and no fault of the core" {
 	mv "$LIVE/d_odd" "$LIVE/d_odd.away"
 	verify 0 "$CORES/clone"

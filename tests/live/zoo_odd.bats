@@ -230,11 +230,8 @@ teardown() {
 	local i
 	for ((i = 0; i < ZOO_DUMPS; i++)); do
 		dump
-		if [[ $status == 0 ]]; then
-			is "$(eu-readelf -n "$CORE" 2>/dev/null | grep -c ' PRSTATUS')" 4 "threads in the core"
-		else
-			one_line "$errors" "errors"
-		fi
+		is "$status" 0 "exit code ($errors)"
+		is "$(eu-readelf -n "$CORE" 2>/dev/null | grep -c ' PRSTATUS')" 4 "threads in the core"
 		counts_on other
 		is "$(cat /proc/"$TARGET"/task/*/status | awk '/^TracerPid/ && $2 != 0' | wc -l)" 0 "traced threads"
 		rm -f "$CORE"

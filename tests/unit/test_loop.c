@@ -160,6 +160,13 @@ static void signals(void **state UNUSED)
 	sigprocmask(SIG_UNBLOCK, &set, NULL);
 }
 
+static void stopped_before_it_runs(void **state UNUSED)
+{
+	assert_int_equal(loop_add_timer(scene.loop, now_ns() + 5000 * NSEC_PER_MSEC, 0, on_late, NULL, NULL), 0);
+	loop_stop(scene.loop, 7);
+	assert_int_equal(loop_run(scene.loop), 7);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -168,6 +175,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_single_timer_fires_once, begin, end),
 		cmocka_unit_test_setup_teardown(removal_inside_a_callback, begin, end),
 		cmocka_unit_test_setup_teardown(signals, begin, end),
+		cmocka_unit_test_setup_teardown(stopped_before_it_runs, begin, end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
