@@ -15,6 +15,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -317,6 +318,27 @@ static void finish_core(struct worker *w)
 	result->core_bytes_on_disk = on_disk;
 }
 
+static void *finish(void *arg)
+{
+	finish_core(arg);
+	return NULL;
+}
+
+/* A disk takes its time; threads that stop only now must not wait for it. */
+static void finish_aside(struct worker *w)
+{
+	pthread_t thread;
+
+	if (!w->freeze.running || pthread_create(&thread, NULL, finish, w) != 0) {
+		finish_core(w);
+		return;
+	}
+	while (pthread_tryjoin_np(thread, NULL) == EBUSY) {
+		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL);
+		freeze_late(&w->freeze);
+	}
+}
+
 /* What is in the journal for this process, by workers that are gone, is settled. */
 static void forget_same(void *arg, int dir_fd, struct leftover *left)
 {
@@ -434,11 +456,7 @@ static int in_stop(struct worker *w, struct err *err)
 		if (core_r < 0)
 			no_core(w, core_r);
 	}
-	for (int i = 0; i < 100 && w->freeze.running; i++) { /* threads that stop only now */
-		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL);
-		freeze_late(&w->freeze);
-	}
-	finish_core(w);
+	finish_aside(w);
 	return r < 0 ? r : analyst_r;
 }
 
