@@ -34,18 +34,19 @@ const struct victim_kind victim_kinds[] = {
 const size_t victim_kind_count = LEN(victim_kinds);
 
 const struct mode modes[] = {
-	{ "clone", DUMP_FULL, SNAPSHOT_CLONE, 0, true },
-	{ "zstd", DUMP_FULL, SNAPSHOT_CLONE, 1, true },
-	{ "mini", DUMP_MINI, SNAPSHOT_AUTO, 0, false },
-	{ "stop", DUMP_FULL, SNAPSHOT_STOP, 0, false },
-	{ "stacks", DUMP_STACKS, SNAPSHOT_AUTO, 0, false },
-	{ "both", DUMP_FULL | DUMP_STACKS, SNAPSHOT_CLONE, 0, true },
+	{ "clone", DUMP_FULL, SNAPSHOT_CLONE, 0, true, false },
+	{ "zstd", DUMP_FULL, SNAPSHOT_CLONE, 1, true, false },
+	{ "mini", DUMP_MINI, SNAPSHOT_AUTO, 0, false, false },
+	{ "stop", DUMP_FULL, SNAPSHOT_STOP, 0, false, false },
+	{ "stacks", DUMP_STACKS, SNAPSHOT_AUTO, 0, false, false },
+	{ "both", DUMP_FULL | DUMP_STACKS, SNAPSHOT_CLONE, 0, true, false },
+	{ "signal", DUMP_FULL, SNAPSHOT_AUTO, 0, true, true },
 };
 const size_t mode_count = LEN(modes);
 
 /* How often of a thousand. */
 static const unsigned int victim_weight[] = { 250, 250, 200, 100, 100, 100 };
-static const unsigned int mode_weight[] = { 430, 70, 130, 130, 110, 130 };
+static const unsigned int mode_weight[] = { 390, 70, 130, 130, 110, 130, 40 };
 static const struct {
 	const char *name, *what;
 	unsigned int weight;
@@ -203,6 +204,8 @@ static struct planned *plan_all(unsigned int count)
 			.way = pick(&ways[0].weight, WAYS, sizeof(ways[0]), random >> 32),
 		};
 
+		if (modes[p.mode].waits && !victim_kinds[p.victim].flood)
+			continue;
 		if (!is_asked(only_victim, victim_kinds[p.victim].name) || !is_asked(only_mode, modes[p.mode].name) ||
 		    !(only_way ? !strcmp(only_way, ways[p.way].name) || (!strcmp(only_way, "kill") && ways[p.way].kill)
 			       : true))

@@ -23,6 +23,7 @@ struct mode {
 	const char *name;
 	uint32_t kinds, snapshot, compress;
 	bool clones;
+	bool waits; /* for the signal of a flood, attached */
 };
 
 enum way { WAY_MAIN, WAY_ALL, WAY_TIME, WAY_FAIL, WAY_ALLOC, WAY_HANG, WAY_DELAY, WAY_PARENT, WAY_BOTH, WAYS };

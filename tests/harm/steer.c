@@ -130,6 +130,8 @@ static void order(struct dump *d, const struct mode *mode, const struct victim *
 				    .free_bytes = 1,
 				    .pause_budget_ns = BUDGET_NS };
 
+	if (mode->waits)
+		order.on.signals = sentry_bit(SIGRTMIN + 1);
 	strcpy(order.file, "core");
 	d->order_ns = now_ns();
 	if (send(d->sock, &order, sizeof(order), MSG_NOSIGNAL) != (ssize_t)sizeof(order))
@@ -551,6 +553,10 @@ static void by_time(struct victim *v, struct dump *d, const struct mode *mode, c
 	order(d, mode, v);
 	if (v->kind->flood)
 		victim_queue(v);
+	while (mode->waits && now_ns() + 400000 < d->order_ns + p->at) {
+		victim_queue(v);
+		nap(200000);
+	}
 	spin_until(d->order_ns + p->at);
 	out->ended = worker_ended(d);
 	victim_release(v);
@@ -597,7 +603,11 @@ static void by_parent(struct victim *v, struct dump *d, const struct mode *mode,
 
 static void undisturbed(struct victim *v, struct dump *d, const struct mode *mode, struct outcome *out)
 {
+	uint64_t end = now_ns() + ENDS_NS;
+
 	order(d, mode, v);
+	while (mode->waits && now_ns() < end && !wait_end(d, 2000000))
+		victim_queue(v);
 	if (!wait_end(d, ENDS_NS))
 		does_not_end(d, out);
 }
