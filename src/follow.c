@@ -18,6 +18,7 @@
 #define TICK_NS NSEC_PER_SEC
 #define FEW_THREADS 64 /* with more of them no thread is taken for the last one */
 #define PF_EXITING 0x4
+#define EXEC_NS (100 * NSEC_PER_MSEC) /* for an exec to be seen for one */
 
 int follow_begin(struct follow *follow, struct freeze *freeze, bool exits, struct err *err)
 {
@@ -85,23 +86,31 @@ static bool others_over(const struct follow *follow, pid_t tid)
 	return true;
 }
 
-/* An exec ends all threads but its own, as an exit does. */
+/* An exec ends all threads but its own, as an exit does: which of them is it? The thread
+ * that does it may be running still; then it is asked again. */
 static bool one_execs(const struct follow *follow)
 {
-	CLEAN(free) pid_t *tids = NULL;
-	size_t count = 0;
+	uint64_t end_ns = now_ns() + EXEC_NS;
 
-	if (proc_threads(follow->freeze->proc->dir_fd, &tids, &count) < 0)
-		return false;
-	for (size_t i = 0; i < count; i++) {
-		struct proc_syscall sc = { .nr = -1 };
-		char path[64];
+	do {
+		CLEAN(free) pid_t *tids = NULL;
+		size_t count = 0;
 
-		snprintf(path, sizeof(path), "task/%d/syscall", tids[i]);
-		if (proc_syscall_read(follow->freeze->proc->dir_fd, path, &sc) == 0 &&
-		    (sc.nr == SYS_execve || sc.nr == SYS_execveat))
-			return true;
-	}
+		if (proc_threads(follow->freeze->proc->dir_fd, &tids, &count) < 0)
+			return false;
+		for (size_t i = 0; i < count; i++) {
+			struct proc_syscall sc = { .nr = -1 };
+			char path[64];
+
+			snprintf(path, sizeof(path), "task/%d/syscall", tids[i]);
+			proc_syscall_read(follow->freeze->proc->dir_fd, path, &sc);
+			if (sc.nr == SYS_execve || sc.nr == SYS_execveat)
+				return true;
+			if (sc.nr == SYS_exit_group)
+				return false;
+		}
+		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC / 5 }, NULL);
+	} while (now_ns() < end_ns);
 	return false;
 }
 
