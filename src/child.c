@@ -64,8 +64,8 @@ static int place_fds(const struct child_spec *spec, int *error_fd)
 	return 0;
 }
 
-static void child_side(const struct child_spec *spec, int error_fd) __attribute__((noreturn));
-static void child_side(const struct child_spec *spec, int error_fd)
+static void child_side(const struct child_spec *spec, int error_fd, int go_fd) __attribute__((noreturn));
+static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 {
 	sigset_t none;
 	int code;
@@ -76,6 +76,8 @@ static void child_side(const struct child_spec *spec, int error_fd)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (spec->own_session)
 		setsid();
+	if (go_fd >= 0 && read(go_fd, &code, 1) != 1)
+		_exit(126);
 	code = place_fds(spec, &error_fd);
 	if (code == 0) {
 		char *const *envp = spec->inherit_env ? environ : spec->envp ? spec->envp : clean_env;
@@ -88,21 +90,53 @@ static void child_side(const struct child_spec *spec, int error_fd)
 	_exit(127);
 }
 
+static int own_child(pid_t pid, const char *name, struct child *ret_child, struct err *err)
+{
+	int code;
+
+	*ret_child = (struct child){ .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0) };
+	if (ret_child->pidfd < 0) {
+		code = -errno;
+		kill(pid, SIGKILL);
+		waitpid(pid, NULL, 0);
+		return err_sys(err, code, "cannot watch '%s'", name);
+	}
+	fcntl(ret_child->pidfd, F_SETFD, FD_CLOEXEC);
+	return 0;
+}
+
 int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err)
 {
 	const char *name = spec->path ? spec->path : "reqtrap";
-	int pipe_fd[2], code = 0;
+	int pipe_fd[2], go_fd[2] = { -1, -1 }, code = 0;
 	ssize_t n;
 	pid_t pid;
 
 	if (pipe2(pipe_fd, O_CLOEXEC) < 0)
 		return err_sys(err, -errno, "cannot start '%s'", name);
+	if (spec->hold && pipe2(go_fd, O_CLOEXEC) < 0) {
+		code = -errno;
+		close(pipe_fd[0]);
+		close(pipe_fd[1]);
+		return err_sys(err, code, "cannot start '%s'", name);
+	}
 	pid = fork();
-	if (pid == 0)
-		child_side(spec, pipe_fd[1]);
+	if (pid == 0) {
+		if (go_fd[1] >= 0)
+			close(go_fd[1]);
+		child_side(spec, pipe_fd[1], go_fd[0]);
+	}
 	if (pid < 0)
 		code = -errno;
 	close(pipe_fd[1]);
+	if (go_fd[0] >= 0)
+		close(go_fd[0]);
+	if (pid > 0 && spec->hold) {
+		*spec->hold = (struct child_hold){ go_fd[1], pipe_fd[0] };
+		return own_child(pid, name, ret_child, err);
+	}
+	if (go_fd[1] >= 0)
+		close(go_fd[1]);
 	if (pid > 0) {
 		do
 			n = read(pipe_fd[0], &code, sizeof(code));
@@ -115,15 +149,25 @@ int child_start(const struct child_spec *spec, struct child *ret_child, struct e
 		waitpid(pid, NULL, 0);
 	if (code < 0)
 		return err_sys(err, code, "cannot start '%s'", name);
-	*ret_child = (struct child){ .pid = pid, .pidfd = (int)syscall(SYS_pidfd_open, pid, 0) };
-	if (ret_child->pidfd < 0) {
+	return own_child(pid, name, ret_child, err);
+}
+
+int child_release(struct child_hold *hold, bool go, struct err *err)
+{
+	int code = 0;
+	ssize_t n;
+
+	if (hold->go_fd < 0)
+		return 0;
+	if (go && write(hold->go_fd, "", 1) != 1)
 		code = -errno;
-		kill(pid, SIGKILL);
-		waitpid(pid, NULL, 0);
-		return err_sys(err, code, "cannot watch '%s'", name);
-	}
-	fcntl(ret_child->pidfd, F_SETFD, FD_CLOEXEC);
-	return 0;
+	close(hold->go_fd);
+	do
+		n = go ? read(hold->error_fd, &code, sizeof(code)) : 0;
+	while (n < 0 && errno == EINTR);
+	close(hold->error_fd);
+	*hold = (struct child_hold){ -1, -1 };
+	return code < 0 ? err_sys(err, code, "cannot start it") : 0;
 }
 
 int child_reap(struct child *child, bool block)

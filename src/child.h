@@ -14,15 +14,21 @@ struct child_fd {
 	int to;	  /* its number in the child, 0 or more */
 };
 
+/* A child that waits before its exec until child_release. */
+struct child_hold {
+	int go_fd, error_fd; /* -1: it is not held */
+};
+
 struct child_spec {
 	const char *path;	    /* program; NULL: this very binary (/proc/self/exe) */
 	char *const *argv;	    /* NULL-terminated */
 	char *const *envp;	    /* NULL: a clean one: PATH and LANG=C.UTF-8 only */
 	const struct child_fd *fds; /* 0, 1, 2 not named here become /dev/null */
 	size_t fd_count;
-	bool own_session; /* setsid, so that the whole group can be killed */
-	bool inherit_env; /* the caller's environment, as for '-- CMD' */
-	bool keep_stdio;  /* 0, 1, 2 as ours, as for '-- CMD' */
+	bool own_session;	 /* setsid, so that the whole group can be killed */
+	bool inherit_env;	 /* the caller's environment, as for '-- CMD' */
+	struct child_hold *hold; /* filled in; NULL: it is not to wait */
+	bool keep_stdio;	 /* 0, 1, 2 as ours, as for '-- CMD' */
 };
 
 struct child {
@@ -33,6 +39,9 @@ struct child {
 /* May block for as long as exec takes (the child reports exec's errno before this
  * returns), so it is milliseconds. On success the caller owns child->pidfd. */
 int child_start(const struct child_spec *spec, struct child *ret_child, struct err *err);
+
+/* Lets it go on; exec's errno as child_start has it. With 'go' false it ends instead. */
+int child_release(struct child_hold *hold, bool go, struct err *err);
 
 /* Takes the exit status: 0-255, or 128 + signal. -EAGAIN if it still runs (with
  * block false). Closes pidfd and clears the struct. */

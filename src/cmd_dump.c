@@ -216,6 +216,14 @@ static int read_conditions(struct series_spec *s, const struct command_line *lin
 		if (s->trigger[i].kind != TRIGGER_HUNG)
 			s->trigger[i].for_ns = for_ns;
 	}
+	if ((value = option_value(line, "signal"))) {
+		int r = trigger_signals(value, &s->order.on.signals, err);
+
+		if (r < 0)
+			return err_wrap(err, r, "--signal");
+	}
+	s->order.on.exit = option_given(line, "exit");
+	s->order.on.fatal = option_given(line, "crash");
 	if (for_ns && !s->trigger_count)
 		return err_say(err, -EINVAL,
 			       "--for says how long a condition must hold, but there is none, such as --cpu");

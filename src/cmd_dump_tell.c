@@ -229,6 +229,8 @@ static void waiting_words(const struct series_state *state, char *buf, size_t si
 		snprintf(buf, size, "waiting for a process '%s'", state->awaited);
 		return;
 	}
+	if (state->attached)
+		snprintf(condition, sizeof(condition), "attached to %zu", state->attached);
 	if (state->trigger)
 		trigger_words(state->trigger, now_ns(), condition, sizeof(condition));
 	n = (size_t)snprintf(buf, size, "%s%s%u of %u dumps taken", condition, *condition ? "; " : "", state->taken,
@@ -275,6 +277,8 @@ void tell_waiting(struct progress *p, const struct series_state *state)
 		return;
 	json = json_pack("{s:s, s:I, s:I, s:I, s:s?}", "event", "waiting", "processes", (json_int_t)state->processes,
 			 "taken", (json_int_t)state->taken, "wanted", (json_int_t)state->wanted, "for", state->awaited);
+	if (json && state->attached)
+		json_object_set_new(json, "attached", json_integer((json_int_t)state->attached));
 	if (json && state->trigger) {
 		trigger_value(state->trigger, value, sizeof(value));
 		trigger_words(state->trigger, now_ns(), words, sizeof(words));

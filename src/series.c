@@ -47,7 +47,7 @@ void series_worse(struct series *s, int exit_code)
 
 /* ---- the end ---- */
 
-static bool is_over(const struct series *s)
+bool series_is_over(const struct series *s)
 {
 	return (series_has_conditions(s) ? s->turns : s->rounds) >= s->wanted;
 }
@@ -62,7 +62,9 @@ static void check_end(struct series *s)
 	}
 	if (s->awaited && !s->ending)
 		return;
-	if (!s->ending && !is_over(s) && series_any_left(s))
+	if (!s->ending && !series_is_over(s) && series_any_left(s))
+		return;
+	if (!series_guards_end(s))
 		return;
 	if (s->command.pid > 0 && !s->command_ended) {
 		if (!s->told_command && !s->ending)
@@ -111,17 +113,16 @@ static struct place_name name_of(const struct series *s, const struct member *m,
 				    .number = s->spec->overwrite ? m->shot_no : 0 };
 }
 
-static struct series_dump dump_of(const struct member *m)
+struct series_dump series_dump_of(const struct member *m, uint32_t kind)
 {
 	return (struct series_dump){
-		.subject = &m->subject, .facts = &m->facts, .cause = &m->cause, .kind = m->step->shot[m->shot_no]
-	};
+		.subject = &m->subject, .facts = &m->facts, .cause = &m->cause, .kind = kind };
 }
 
 static void on_under_way(void *arg, uint64_t done, uint64_t total)
 {
 	struct member *m = arg;
-	struct series_dump dump = dump_of(m);
+	struct series_dump dump = series_dump_of(m, m->step->shot[m->shot_no]);
 
 	dump.done = done;
 	dump.total = total;
@@ -137,14 +138,16 @@ static void turn_over(struct member *m, bool well)
 	s->taken += well;
 	m->taken += well;
 	s->changed = true;
-	if (m->gone && !m->ended && !is_over(s))
+	if (m->gone && !m->ended && !series_is_over(s)) {
 		series_member_gone(m);
-	else
-		series_begin_turns(s);
+		return;
+	}
+	series_guard(m);
+	series_begin_turns(s);
 }
 
 /* What was typed was right when the dump began: the system has failed since. */
-static int failed_code(int r)
+int series_failed_code(int r)
 {
 	return r == -ESRCH ? EXIT_NOTHING : r == -EINVAL || r == -EEXIST ? EXIT_MISTAKE : EXIT_REFUSED;
 }
@@ -167,7 +170,7 @@ static void shot_failed(struct member *m, const struct shot_result *result)
 		s->turns--; /* it did not count */
 		m->begun_ns = now_ns();
 	} else {
-		series_worse(s, result->given_up ? EXIT_NOTHING : failed_code(result->code));
+		series_worse(s, result->given_up ? EXIT_NOTHING : series_failed_code(result->code));
 		series_member_out(m); /* the next would fail, too */
 	}
 	turn_over(m, false);
@@ -177,7 +180,7 @@ static void on_shot(void *arg, const struct shot_result *result)
 {
 	struct member *m = arg;
 	struct series *s = m->series;
-	struct series_dump dump = dump_of(m);
+	struct series_dump dump = series_dump_of(m, m->step->shot[m->shot_no]);
 	uint64_t gap_ns = m->step->gap_ns;
 
 	m->shot = NULL;
@@ -211,6 +214,7 @@ static struct dump_order order_of(const struct series *s, const struct member *m
 	struct dump_order order = s->spec->order;
 	size_t len = strlen(order.comment);
 
+	order.on = (struct sentry_wish){ .signals = 0 };
 	order.kinds = kind | (m->compare ? (uint32_t)DUMP_STACKS : 0);
 	order.compress = compressed(s->spec, kind);
 	if (kind == DUMP_FULL && order.snapshot != SNAPSHOT_STOP && !s->spec->budget_given)
@@ -220,17 +224,23 @@ static struct dump_order order_of(const struct series *s, const struct member *m
 	return order;
 }
 
+struct shot_spec series_shot_spec(const struct series *s, const struct member *m, uint32_t kind)
+{
+	return (struct shot_spec){ .subject = &m->subject,
+				   .place = &s->place,
+				   .name = name_of(s, m, kind),
+				   .order = order_of(s, m, kind),
+				   .give_up_ns = s->spec->give_up_ns };
+}
+
 static void begin_shot(void *arg, uint32_t events UNUSED)
 {
 	struct member *m = arg;
 	struct series *s = m->series;
 	uint32_t kind = m->step->shot[m->shot_no];
 	struct shot_calls calls = { .ended = on_shot, .under_way = on_under_way, .arg = m };
-	struct shot_spec spec = { .subject = &m->subject,
-				  .place = &s->place,
-				  .order = order_of(s, m, kind),
-				  .give_up_ns = s->spec->give_up_ns };
-	struct series_dump dump = dump_of(m);
+	struct shot_spec spec;
+	struct series_dump dump = series_dump_of(m, m->step->shot[m->shot_no]);
 	time_t now = time(NULL);
 	struct err err = { .text = "" };
 	int r;
@@ -239,7 +249,7 @@ static void begin_shot(void *arg, uint32_t events UNUSED)
 	m->gap_source = NULL;
 	if (m->shot_no == 0 || m->step->gap_ns)
 		localtime_r(&now, &m->started);
-	spec.name = name_of(s, m, kind);
+	spec = series_shot_spec(s, m, kind);
 	m->shot_ns = now_ns();
 	if (m->shot_no == 0) /* it may have called exec since */
 		proc_name(m->subject.proc.pid, m->subject.process, sizeof(m->subject.process));
@@ -258,16 +268,12 @@ static void begin_shot(void *arg, uint32_t events UNUSED)
 	}
 }
 
-/* ---- turns ---- */
-
-static const struct series_step *step_of(const struct series_spec *spec, unsigned int turn)
+void series_begin_shot(struct member *m)
 {
-	size_t i = 0;
-
-	while (i + 1 < spec->step_count && turn >= spec->step[i].turns)
-		turn -= spec->step[i++].turns;
-	return &spec->step[i];
+	begin_shot(m, 0);
 }
+
+/* ---- turns ---- */
 
 void series_ask_turn(struct member *m)
 {
@@ -311,9 +317,10 @@ void series_begin_turns(struct series *s)
 		m->running = true;
 		s->running++;
 		m->begun_ns = now_ns();
-		m->step = step_of(s->spec, series_has_conditions(s) ? s->turns++ : s->rounds - 1);
+		m->step = series_step_of(s->spec, series_has_conditions(s) ? s->turns++ : s->rounds - 1);
 		m->shot_no = 0;
-		begin_shot(m, 0);
+		if (!series_unguard(m))
+			begin_shot(m, 0);
 	}
 	if (!series_has_conditions(s) && !s->running && !s->ending)
 		schedule_round(s);
@@ -353,6 +360,8 @@ static void on_signal(void *arg, uint32_t number)
 	for (size_t i = 0; i < s->count; i++) {
 		struct member *m = s->member[i];
 
+		if (m->guard && again)
+			shot_cancel(m->guard);
 		if (m->shot && again) {
 			shot_cancel(m->shot);
 		} else if (!m->shot && m->running) { /* between two shots */
@@ -449,6 +458,7 @@ static void tear_down(struct series *s)
 	for (size_t i = 0; i < s->count; i++)
 		series_member_free(s->member[i]);
 	free(s->member);
+	child_release(&s->hold, false, NULL);
 	if (s->command.pid > 0)
 		child_reap(&s->command, false);
 	roster_close(&s->roster);
@@ -494,6 +504,7 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 	struct series s = { .spec = spec,
 			    .calls = calls,
 			    .command = { .pidfd = -1 },
+			    .hold = { -1, -1 },
 			    .roster = { .dir_fd = -1, .fd = -1 },
 			    .wanted = series_turns(spec) };
 	struct err err = { .text = "" };
@@ -508,6 +519,8 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 		return exit_code_of(r);
 	}
 	dump_reap();
+	for (size_t i = 0; i < s.count; i++)
+		series_guard(s.member[i]);
 	series_begin_turns(&s);
 	r = loop_run(s.loop);
 	if (r == EXIT_DONE && !s.dumps && !s.signal) {

@@ -46,7 +46,8 @@ struct series_spec {
 	/* what */
 	struct series_step step[SERIES_STEPS_MAX];
 	size_t step_count;
-	struct dump_order order; /* as far as all dumps have it in common */
+	struct dump_order order; /* as far as all dumps have it in common; order.on: events that are
+				  * conditions, too */
 	bool budget_given;	 /* order.pause_budget_ns is; else a full dump gets a default */
 	enum series_compress { COMPRESS_BY_KIND, COMPRESS_ZSTD, COMPRESS_NONE } compress;
 	bool no_compare;	 /* of several dumps of a process the stacks are not compared */
@@ -81,6 +82,7 @@ struct series_dump {
 /* While nothing is to be done. */
 struct series_state {
 	size_t processes;
+	size_t attached;	       /* ... whose events are awaited */
 	unsigned int taken, wanted;    /* turns */
 	const struct subject *subject; /* that is nearest to its condition; NULL: none is known */
 	const struct trigger *trigger; /* ... and its nearest */

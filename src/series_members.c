@@ -68,13 +68,14 @@ static void on_end(void *arg, uint32_t events UNUSED)
 	loop_remove(m->series->loop, m->end_source);
 	m->end_source = NULL;
 	m->gone = true;
-	if (!m->shot) /* else its own end will tell */
+	if (!m->shot && !m->guard) /* else its own end will tell */
 		series_member_gone(m);
 }
 
 void series_member_free(struct member *m)
 {
 	shot_free(m->shot);
+	shot_free(m->guard);
 	compare_free(m->compare);
 	growth_free(m->growth);
 	moment_done(&m->moment);
@@ -170,6 +171,8 @@ static int start_command(struct series *s, struct err *err)
 	if (child_find(argv[0], path, sizeof(path)) < 0)
 		return err_say(err, -ENOENT, "cannot start '%s': no such program", argv[0]);
 	spec.path = path;
+	if (series_has_events(s))
+		spec.hold = &s->hold;
 	r = child_start(&spec, &s->command, err);
 	return r < 0 ? r : add_member(s, s->command.pid, err);
 }

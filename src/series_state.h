@@ -35,6 +35,8 @@ struct member {
 	uint64_t shot_ns;		/* its begin */
 	struct tm started;
 	struct shot *shot;
+	struct shot *guard;	 /* attached, waits for an event */
+	bool armed;		 /* ... it does by now */
 	struct compare *compare; /* NULL: nothing is compared */
 	struct growth *growth;
 	struct moment moment; /* at the begin of the shot */
@@ -48,6 +50,7 @@ struct series {
 	bool place_open;
 	struct child command; /* pid 0: none */
 	struct source *command_source;
+	struct child_hold hold; /* it is let go when its guard is attached */
 	bool command_ended, told_command;
 	struct roster roster;
 	struct member **member;
@@ -77,9 +80,20 @@ void series_worse(struct series *s, int exit_code);		       /* the exit code is 
 void series_ask_turn(struct member *m);
 void series_begin_turns(struct series *s); /* those that wait in the queue, as many as may; or ends it */
 
+bool series_is_over(const struct series *s); /* all turns are begun */
+struct shot_spec series_shot_spec(const struct series *s, const struct member *m, uint32_t kind);
+struct series_dump series_dump_of(const struct member *m, uint32_t kind);
+int series_failed_code(int code); /* exit code of a dump that failed */
+void series_begin_shot(struct member *m);
+
+static inline bool series_has_events(const struct series *s)
+{
+	return s->spec->order.on.signals || s->spec->order.on.fatal || s->spec->order.on.exit;
+}
+
 static inline bool series_has_conditions(const struct series *s)
 {
-	return s->spec->trigger_count > 0;
+	return s->spec->trigger_count > 0 || series_has_events(s);
 }
 
 /* ---- series_members.c: who belongs to it ---- */
@@ -91,5 +105,12 @@ void series_member_free(struct member *m);
 
 /* ---- series_when.c: when it is a member's turn ---- */
 void series_tick(void *arg, uint32_t events);
+void series_tell_state(struct series *s);
+const struct series_step *series_step_of(const struct series_spec *spec, unsigned int turn);
+
+/* ---- series_guard.c: events of members ---- */
+void series_guard(struct member *m);	  /* a worker is attached to it, if events are wanted */
+bool series_unguard(struct member *m);	  /* true: it will be, and then series_begin_shot is called */
+bool series_guards_end(struct series *s); /* asks them all to; false: some are there still */
 
 #endif

@@ -7,6 +7,15 @@
 
 #include <string.h>
 
+const struct series_step *series_step_of(const struct series_spec *spec, unsigned int turn)
+{
+	size_t i = 0;
+
+	while (i + 1 < spec->step_count && turn >= spec->step[i].turns)
+		turn -= spec->step[i++].turns;
+	return &spec->step[i];
+}
+
 static void fired(struct member *m, struct trigger *trigger)
 {
 	struct series *s = m->series;
@@ -46,7 +55,7 @@ static void sample(struct member *m)
 		fired(m, first);
 }
 
-static void tell_state(struct series *s)
+void series_tell_state(struct series *s)
 {
 	struct member *at = NULL;
 	struct series_state state = {
@@ -58,6 +67,7 @@ static void tell_state(struct series *s)
 		struct member *m = s->member[i];
 
 		state.processes += !m->ended;
+		state.attached += m->armed;
 		for (size_t k = 0; k < s->spec->trigger_count && !m->ended; k++) {
 			unsigned int near = trigger_nearness(&m->trigger[k], m->before.at_ns);
 
@@ -92,11 +102,13 @@ void series_tick(void *arg, uint32_t events UNUSED)
 	}
 	if (awaited && !s->awaited)
 		s->first_ns = now_ns();
-	for (size_t i = 0; i < s->count && series_has_conditions(s); i++) {
+	for (size_t i = 0; i < s->count; i++)
+		series_guard(s->member[i]);
+	for (size_t i = 0; i < s->count && s->spec->trigger_count; i++) {
 		if (!s->member[i]->ended)
 			sample(s->member[i]);
 	}
 	series_begin_turns(s);
 	if (!s->running && !s->ending)
-		tell_state(s);
+		series_tell_state(s);
 }

@@ -59,12 +59,17 @@ static void name_in_error(const struct shot *shot, const char *text, int code, s
 		err_say(err, code, "%s", text);
 }
 
-static int name_core(const struct shot *shot, char *path, size_t size, struct err *err)
+static int name_core(struct shot *shot, char *path, size_t size, struct err *err)
 {
 	const struct place *place = shot->spec.place;
 	char name[NAME_MAX + 1];
 	int r;
 
+	if (shot->result.sentry.cause) { /* it waited for that */
+		time_t when = (time_t)(shot->result.sentry.wall_ns / NSEC_PER_SEC);
+
+		localtime_r(&when, &shot->spec.name.when);
+	}
 	if (!shot->result.core_bytes)
 		return err_say(err, -EOPNOTSUPP, "this version writes no %s dumps", is_mini(shot) ? "mini" : "full");
 	r = place_take(place, shot->part, &shot->spec.name, name, sizeof(name), err);
@@ -154,6 +159,11 @@ void shot_cancel(struct shot *shot)
 {
 	shot->cancelled = true;
 	ask_to_end(shot);
+}
+
+bool shot_waits(const struct shot *shot)
+{
+	return shot->job && dump_waits(shot->job);
 }
 
 static void on_give_up(void *arg, uint32_t events UNUSED)

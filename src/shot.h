@@ -15,7 +15,7 @@ struct shot;
 struct shot_result {
 	int code; /* 0, or negative errno with text */
 	const char *text;
-	const struct dump_result *dump;	 /* with code 0 */
+	const struct dump_result *dump;	 /* with code 0; else what is known */
 	const char *path;		 /* of the core; NULL: none was asked for */
 	const struct analysis *analysis; /* NULL: no stacks were asked for */
 	bool given_up, cancelled;	 /* why it failed */
@@ -42,6 +42,9 @@ int shot_begin(struct loop *loop, const struct shot_spec *spec, const struct sho
 /* The worker is asked to end and to clean up; after a while, or asked again, it is made
  * to. 'ended' follows. */
 void shot_cancel(struct shot *shot);
+
+/* A worker that is attached and waits for what the order says. */
+bool shot_waits(const struct shot *shot);
 
 void shot_free(struct shot *shot); /* at once, without 'ended'; NULL is fine */
 

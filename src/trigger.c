@@ -6,8 +6,11 @@
 
 #include "ktime.h"
 #include "rule.h"
+#include "sentry.h"
 
+#include <signal.h>
 #include <string.h>
+#include <strings.h>
 
 enum unit { UNIT_MILLI, UNIT_BYTES, UNIT_COUNT, UNIT_TIME };
 
@@ -239,4 +242,59 @@ void trigger_words(const struct trigger *t, uint64_t now_ns, char *buf, size_t s
 	trigger_value(t, value, sizeof(value));
 	value_words(rows[t->kind].unit, t->threshold, threshold, sizeof(threshold));
 	snprintf(buf, size, "%s %s %c %s%s", rows[t->kind].name, value, t->below ? '<' : '>', threshold, held);
+}
+
+/* ---- signals ---- */
+
+void trigger_signal_name(int number, char *buf, size_t size)
+{
+	const char *name = sigabbrev_np(number);
+
+	if (name)
+		snprintf(buf, size, "%s", name);
+	else if (number >= SIGRTMIN && number <= SIGRTMAX)
+		snprintf(buf, size, number == SIGRTMIN ? "RTMIN" : "RTMIN+%d", number - SIGRTMIN);
+	else
+		snprintf(buf, size, "%d", number);
+}
+
+static int signal_number(const char *word)
+{
+	char *end, name[16];
+	long number = strtol(word, &end, 10);
+
+	if (end != word && !*end)
+		return number >= 1 && number <= SENTRY_SIGNALS ? (int)number : -EINVAL;
+	if (!strncasecmp(word, "SIG", 3))
+		word += 3;
+	for (int i = 1; i <= SENTRY_SIGNALS; i++) {
+		trigger_signal_name(i, name, sizeof(name));
+		if (!strcasecmp(word, name))
+			return i;
+	}
+	return -EINVAL;
+}
+
+int trigger_signals(const char *text, uint64_t *ret_bits, struct err *err)
+{
+	uint64_t bits = 0;
+
+	for (const char *p = text;; p++) {
+		size_t len = strcspn(p, ",");
+		char word[16];
+		int number = -EINVAL;
+
+		if (len && len < sizeof(word)) {
+			snprintf(word, sizeof(word), "%.*s", (int)len, p);
+			number = signal_number(word);
+		}
+		if (number < 0)
+			return err_say(err, -EINVAL, "'%.*s' is no signal (try 'SEGV,ABRT', or a number)", (int)len, p);
+		bits |= sentry_bit(number);
+		p += len;
+		if (!*p)
+			break;
+	}
+	*ret_bits = bits;
+	return 0;
 }

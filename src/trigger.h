@@ -55,4 +55,8 @@ void trigger_value(const struct trigger *trigger, char *buf, size_t size); /* '9
 /* 'cpu 93.1% > 80% for 3.0 of 5.0 s', as far as it is known. */
 void trigger_words(const struct trigger *trigger, uint64_t now_ns, char *buf, size_t size);
 
+/* 'SEGV,ABRT', 'SIGUSR1', '10', 'RTMIN+1' into sentry_bit's bits. -EINVAL with words. */
+int trigger_signals(const char *text, uint64_t *ret_bits, struct err *err);
+void trigger_signal_name(int number, char *buf, size_t size); /* 'SEGV', 'RTMIN+1' */
+
 #endif

@@ -47,6 +47,7 @@ const struct verb verbs[] = {
 	  "  reqtrap dump 4711 --hang\n"
 	  "  reqtrap dump 4711 --series 10xmini,1xfull --every 2s\n"
 	  "  reqtrap dump --cpu '>90%' /var/tmp -- ./batch --all\n"
+	  "  reqtrap dump 4711 --crash\n"
 	  "  reqtrap dump --cancel 4711\n"
 	  "  reqtrap dump 4711 --memory '>2G+500M' -n 4\n"
 	  "  reqtrap dump --wait --all php-fpm --cpu '>90%' --timeout 1h\n"

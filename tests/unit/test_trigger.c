@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Thresholds: what is typed, and when they fire on made-up samples. */
 #include "ktime.h"
+#include "sentry.h"
 #include "trigger.h"
 
 #include <setjmp.h>
@@ -239,12 +240,33 @@ static void words(void **state UNUSED)
 	assert_non_null(strstr(text, "cpu 93.1% > 80%"));
 }
 
+static void signals(void **state UNUSED)
+{
+	static const char *const bad[] = { "", "SEGV,", ",", "0", "65", "-1", "NOSUCH", "SIG", "SEGV ABRT" };
+	uint64_t bits;
+	struct err err;
+	char name[16];
+
+	assert_int_equal(trigger_signals("SEGV,sigabrt,10", &bits, &err), 0);
+	assert_int_equal(bits, sentry_bit(SIGSEGV) | sentry_bit(SIGABRT) | sentry_bit(10));
+	assert_int_equal(trigger_signals("RTMIN+3", &bits, &err), 0);
+	assert_int_equal(bits, sentry_bit(SIGRTMIN + 3));
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		err.text[0] = '\0';
+		assert_int_equal(trigger_signals(bad[i], &bits, &err), -EINVAL);
+		assert_true(err.text[0]);
+	}
+	trigger_signal_name(SIGUSR1, name, sizeof(name));
+	assert_string_equal(name, "USR1");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values), cmocka_unit_test(idle_then_busy),  cmocka_unit_test(for_so_long),
-		cmocka_unit_test(steps),  cmocka_unit_test(unknown),	     cmocka_unit_test(hung),
-		cmocka_unit_test(words),  cmocka_unit_test(stays_fulfilled), cmocka_unit_test(nearness),
+		cmocka_unit_test(values),  cmocka_unit_test(idle_then_busy),  cmocka_unit_test(for_so_long),
+		cmocka_unit_test(steps),   cmocka_unit_test(unknown),	      cmocka_unit_test(hung),
+		cmocka_unit_test(words),   cmocka_unit_test(stays_fulfilled), cmocka_unit_test(nearness),
+		cmocka_unit_test(signals),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

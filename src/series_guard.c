@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: MIT
+/* Events of a process: a worker is attached to it and waits. Only one tracer can be: for
+ * a dump of another cause the guard is asked to go, and comes back after the turn. Trap:
+ * it may have fired in that very moment: then there are two dumps. */
+#include "series_state.h"
+
+#include "ktime.h"
+#include "process.h"
+
+#include <signal.h>
+#include <string.h>
+
+/* What the core of an event holds: the largest of what was asked for. */
+static uint32_t kind_of(const struct series *s)
+{
+	const struct series_step *step = series_step_of(s->spec, s->turns);
+
+	return step->shot[step->shots - 1];
+}
+
+static void explain(const struct sentry_report *report, struct series_cause *cause)
+{
+	char name[16], sender[48] = "";
+
+	trigger_signal_name(report->signal, name, sizeof(name));
+	if (report->sender)
+		snprintf(sender, sizeof(sender), ", sent by process %d", report->sender);
+	cause->trigger = report->cause == SENTRY_EXIT ? "exit" : report->cause == SENTRY_FATAL ? "crash" : "signal";
+	if (report->cause == SENTRY_EXIT && !report->signal) {
+		snprintf(cause->value, sizeof(cause->value), "%d", report->exit_code);
+		snprintf(cause->words, sizeof(cause->words), "exit with code %d", report->exit_code);
+		return;
+	}
+	snprintf(cause->value, sizeof(cause->value), "%s", name);
+	snprintf(cause->words, sizeof(cause->words), "%s %s of thread %d%s",
+		 report->cause == SENTRY_SIGNAL ? "signal" : "end by signal", name, report->tid, sender);
+}
+
+/* Those that came, of all kinds: what led to the crash. */
+static void tell_seen(const struct series *s, const struct member *m, const struct sentry_report *report)
+{
+	char list[256] = "";
+	size_t len = 0;
+
+	for (int i = 1; i <= SENTRY_SIGNALS && len < sizeof(list); i++) {
+		char name[16];
+
+		if (!report->seen[i - 1].count)
+			continue;
+		trigger_signal_name(i, name, sizeof(name));
+		len += (size_t)snprintf(list + len, sizeof(list) - len, "%s%s %u", len ? ", " : "", name,
+					report->seen[i - 1].count);
+	}
+	if (len)
+		series_say(s, SERIES_NOTE, "signals of process %d: %s", m->subject.proc.pid, list);
+	if (report->missed)
+		series_say(s, SERIES_WARNING, "%u more events of process %d came during the dump", report->missed,
+			   m->subject.proc.pid);
+}
+
+static void fired(struct member *m, const struct shot_result *result)
+{
+	struct series *s = m->series;
+	const struct sentry_report *report = &result->dump->sentry;
+	struct series_dump dump = series_dump_of(m, kind_of(s));
+
+	explain(report, &m->cause);
+	s->turns++;
+	s->taken++;
+	m->taken++;
+	s->dumps++;
+	s->changed = true;
+	if (result->dump->error[0])
+		series_say(s, SERIES_WARNING, "%s", result->dump->error);
+	dump.result = result->dump;
+	dump.path = result->path;
+	s->calls->dumped(s->calls->arg, &dump);
+	tell_seen(s, m, report);
+	m->gone |= report->ended != 0;
+}
+
+static void on_guard(void *arg, const struct shot_result *result)
+{
+	struct member *m = arg;
+	struct series *s = m->series;
+
+	m->guard = NULL;
+	m->armed = false;
+	s->changed = true;
+	if (result->code == 0) {
+		fired(m, result);
+	} else if (result->code == -ESRCH && !result->cancelled) {
+		tell_seen(s, m, &result->dump->sentry);
+		m->gone = true;
+	} else if (!result->cancelled) {
+		series_say(s, SERIES_ERROR, "%s", result->text);
+		series_worse(s, series_failed_code(result->code));
+		series_member_out(m);
+		if (s->hold.go_fd >= 0)
+			child_release(&s->hold, false, NULL);
+	}
+	if (m->gone && !m->ended && !series_is_over(s) && !s->ending) {
+		series_member_gone(m);
+		return;
+	}
+	if (m->running && !m->shot && !m->gone && !m->ended) {
+		series_begin_shot(m);
+		return;
+	}
+	series_guard(m);
+	series_begin_turns(s);
+}
+
+static void on_guard_waits(void *arg, uint64_t done UNUSED, uint64_t total UNUSED)
+{
+	struct member *m = arg;
+	struct series *s = m->series;
+	struct err err = { .text = "" };
+
+	if (m->armed || !m->guard || !shot_waits(m->guard))
+		return;
+	m->armed = true;
+	s->changed = true;
+	if (s->hold.go_fd >= 0 && m->subject.proc.pid == s->command.pid) {
+		int r = child_release(&s->hold, true, NULL);
+
+		if (r < 0) {
+			err_sys(&err, r, "cannot start '%s'", s->spec->command[0]);
+			series_failed(s, EXIT_MISTAKE, err.text);
+			return;
+		}
+		proc_name(s->command.pid, m->subject.process, sizeof(m->subject.process));
+		process_read(m->subject.proc.dir_fd, &m->facts);
+	}
+	if (!s->running && !s->ending)
+		series_tell_state(s);
+}
+
+void series_guard(struct member *m)
+{
+	struct series *s = m->series;
+	struct shot_calls calls = { .ended = on_guard, .under_way = on_guard_waits, .arg = m };
+	struct shot_spec spec;
+	struct err err = { .text = "" };
+	uint32_t kind;
+	int r;
+
+	if (!series_has_events(s) || m->guard || m->running || m->ended || m->gone || s->ending || series_is_over(s))
+		return;
+	kind = kind_of(s);
+	m->facts.pid = m->subject.proc.pid;
+	process_read(m->subject.proc.dir_fd, &m->facts);
+	m->cause = (struct series_cause){ .trigger = NULL };
+	spec = series_shot_spec(s, m, kind);
+	spec.order.kinds = kind;
+	spec.order.on = s->spec->order.on;
+	spec.give_up_ns = 0;
+	r = shot_begin(s->loop, &spec, &calls, &m->guard, &err);
+	if (r < 0)
+		series_failed(s, exit_code_of(r), err.text);
+}
+
+bool series_unguard(struct member *m)
+{
+	if (!m->guard)
+		return false;
+	shot_cancel(m->guard);
+	return true;
+}
+
+bool series_guards_end(struct series *s)
+{
+	bool none = true;
+
+	for (size_t i = 0; i < s->count; i++) {
+		struct member *m = s->member[i];
+
+		if (!m->guard)
+			continue;
+		none = false;
+		if (m->armed && shot_waits(m->guard))
+			shot_cancel(m->guard);
+		m->armed = false; /* asked once */
+	}
+	return none;
+}
