@@ -170,7 +170,7 @@ struct job {
 		uint64_t addr, len;
 		const char *data;
 	} * copy; /* by address */
-	bool live, memory_open;
+	bool live, memory_open, worker_gone;
 	uint64_t go_ns;
 	struct analysis analysis;
 };
@@ -319,8 +319,9 @@ static int prepare(struct job *job, int sock, struct err *err)
 	if (r < 0)
 		return err_sys(err, r, "cannot read the target's memory map");
 	find_language(job);
-	r = tell(sock, ANALYST_PREPARED);
-	return r < 0 ? err_sys(err, r, "the dump worker is gone") : 0;
+	/* It waits for so long only; what it sent before it ended is there. */
+	job->worker_gone = tell(sock, ANALYST_PREPARED) < 0;
+	return 0;
 }
 
 /* --- the capture --- */
@@ -449,7 +450,7 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 	if (r == 0 && (msg.type != ANALYST_GO || count != 1 + (size_t)(msg.has_copy != 0)))
 		r = -EPROTO;
 	if (r == 0) {
-		job->live = msg.live;
+		job->live = msg.live && !job->worker_gone;
 		job->copy_fd = msg.has_copy ? fds[1] : -1;
 		job->memory_open = true;
 		r = take_capture(job, fds[0]);

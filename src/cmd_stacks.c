@@ -363,20 +363,21 @@ static void fail(struct samples *s, struct subject *subject, int r, const struct
 	subject->over = true;
 }
 
-/* Until 'when', or a signal that ends the series, or the end of all processes. */
+/* Until 'when', or a signal that ends the series. One is seen also when it is late. */
 static void wait_until(struct samples *s, uint64_t when_ns)
 {
+	struct pollfd fd = { .fd = s->signal_fd, .events = POLLIN };
 	struct signalfd_siginfo info;
 	uint64_t now;
 
-	while (!s->signal && (now = now_ns()) < when_ns) {
-		struct pollfd fd = { .fd = s->signal_fd, .events = POLLIN };
-		const struct timespec left = { .tv_sec = (time_t)((when_ns - now) / NSEC_PER_SEC),
-					       .tv_nsec = (long)((when_ns - now) % NSEC_PER_SEC) };
+	do {
+		uint64_t left_ns = (now = now_ns()) < when_ns ? when_ns - now : 0;
+		const struct timespec left = { .tv_sec = (time_t)(left_ns / NSEC_PER_SEC),
+					       .tv_nsec = (long)(left_ns % NSEC_PER_SEC) };
 
 		if (ppoll(&fd, 1, &left, NULL) > 0 && read(s->signal_fd, &info, sizeof(info)) == sizeof(info))
 			s->signal = (int)info.ssi_signo;
-	}
+	} while (!s->signal && now < when_ns);
 }
 
 static bool all_over(const struct samples *s)
