@@ -37,8 +37,8 @@ struct subject {
 	char name[64];
 	struct compare *compare; /* NULL: one sample is all */
 	struct growth *growth;
-	unsigned int taken;
-	bool over; /* ended, or a sample failed */
+	unsigned int turn, taken; /* samples begun, and those that came to something */
+	bool over;		  /* it ended, or its first sample failed */
 };
 
 struct samples {
@@ -313,11 +313,11 @@ static int tell(const struct samples *s, struct subject *subject, struct inciden
 		verdict_make(i);
 	i->holder_tid = 0; /* so that it is grouped like the others */
 	if (s->json)
-		return print_json(i, result, s->count > 1 ? subject->taken + 1 : 0);
+		return print_json(i, result, s->count > 1 ? subject->turn : 0);
 	if (subject->taken || subject != s->subject)
 		putchar('\n');
 	if (s->count > 1)
-		printf("--- sample %u of %u\n", subject->taken + 1, s->count);
+		printf("--- sample %u of %u\n", subject->turn, s->count);
 	return print_text(i, result);
 }
 
@@ -328,6 +328,7 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 	struct dump_result result;
 	int r;
 
+	subject->turn++;
 	if (!i)
 		return err_sys(err, -ENOMEM, "cannot read the stacks of process %d", subject->proc.pid);
 	r = take(&subject->proc, &result, subject->compare ? &moment : NULL, &i->analysis, err);
@@ -336,12 +337,15 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 		if (r < 0)
 			err_sys(err, r, "cannot print the stacks of process %d", subject->proc.pid);
 	}
-	if (r == 0 && subject->compare) {
-		r = compare_add(subject->compare, &moment, &i->analysis);
-		if (r == 0)
-			r = growth_add(subject->growth, &moment);
-		if (r < 0)
-			err_sys(err, r, "cannot compare the stacks of process %d", subject->proc.pid);
+	if (r < 0)
+		text_set(&i->analysis.failed, err->text);
+	if (subject->compare) {
+		int added = compare_add(subject->compare, &moment, &i->analysis);
+
+		if (added == 0)
+			added = growth_add(subject->growth, &moment);
+		if (r == 0 && added < 0)
+			r = err_sys(err, added, "cannot compare the stacks of process %d", subject->proc.pid);
 	}
 	moment_done(&moment);
 	incident_free(i);
@@ -350,16 +354,21 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 	return r;
 }
 
+/* A sample of several that failed is told; what the others say holds. */
 static void fail(struct samples *s, struct subject *subject, int r, const struct err *err)
 {
-	bool ended = subject->taken && !proc_alive(&subject->proc);
+	bool alive = proc_alive(&subject->proc);
 
-	if (ended)
+	if (subject->taken && alive) {
+		log_warn("sample %u: %s", subject->turn, err->text);
+		return;
+	}
+	if (subject->taken)
 		log_error("process %d '%s' ended after %u of %u samples", subject->proc.pid, subject->name,
-			  subject->taken, s->count);
+			  subject->turn - 1, s->count);
 	else
 		log_error("%s", err->text);
-	s->worst = MAX(s->worst, ended ? EXIT_NOTHING : exit_code_of(r));
+	s->worst = MAX(s->worst, subject->taken ? EXIT_NOTHING : exit_code_of(r));
 	subject->over = true;
 }
 

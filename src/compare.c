@@ -270,10 +270,13 @@ static void take_common(struct tracked *t, const struct thread *from)
 		t->native_common = common_frames(&first->native, t->native_common, &from->stack);
 }
 
+static unsigned int permille(uint64_t part, uint64_t whole)
+{
+	return whole ? (unsigned int)MIN((double)part * 1000 / (double)whole, 1e6) : 0;
+}
+
 static void take_cpu(struct tracked *t, const struct thread_cpu *cpu, uint64_t at_ns)
 {
-	uint64_t permille;
-
 	if (!cpu)
 		return;
 	t->start_ticks = cpu->start_ticks;
@@ -281,14 +284,18 @@ static void take_cpu(struct tracked *t, const struct thread_cpu *cpu, uint64_t a
 		t->cpu_known = true;
 		t->at_first_ns = at_ns;
 		t->cpu_first_ns = cpu->cpu_ns;
-	} else if (at_ns > t->at_ns && cpu->cpu_ns >= t->cpu_ns) {
-		permille = (cpu->cpu_ns - t->cpu_ns) * 1000 / (at_ns - t->at_ns);
-		if (!t->intervals || permille < t->least_permille)
-			t->least_permille = (unsigned int)permille;
+		t->queued_first_ns = cpu->queued_ns;
+	} else if (at_ns > t->at_ns && cpu->cpu_ns >= t->cpu_ns && cpu->queued_ns >= t->queued_ns) {
+		uint64_t used = cpu->cpu_ns - t->cpu_ns, queued = cpu->queued_ns - t->queued_ns;
+		unsigned int is = permille(used, at_ns - t->at_ns), wanted = permille(used + queued, at_ns - t->at_ns);
+
+		t->least_permille = t->intervals ? MIN(t->least_permille, is) : is;
+		t->least_wanted = t->intervals ? MIN(t->least_wanted, wanted) : wanted;
 		t->intervals++;
 	}
 	t->at_ns = at_ns;
 	t->cpu_ns = MAX(t->cpu_ns, cpu->cpu_ns);
+	t->queued_ns = MAX(t->queued_ns, cpu->queued_ns);
 }
 
 static const struct thread_cpu *cpu_of(const struct moment *m, pid_t tid)
@@ -446,11 +453,14 @@ int compare_add(struct compare *c, const struct moment *m, const struct analysis
 
 /* ---- CPU ---- */
 
-bool tracked_cpu(const struct tracked *t, uint64_t *ret_ns, unsigned int *ret_permille)
+bool tracked_cpu(const struct tracked *t, struct cpu_use *ret)
 {
-	if (!t->intervals || t->at_ns <= t->at_first_ns)
+	uint64_t span_ns = t->at_ns - t->at_first_ns;
+
+	if (!t->intervals)
 		return false;
-	*ret_ns = t->cpu_ns - t->cpu_first_ns;
-	*ret_permille = (unsigned int)(*ret_ns * 1000 / (t->at_ns - t->at_first_ns));
+	ret->ns = t->cpu_ns - t->cpu_first_ns;
+	ret->permille = permille(ret->ns, span_ns);
+	ret->queued_permille = permille(t->queued_ns - t->queued_first_ns, span_ns);
 	return true;
 }

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define COMPUTES_PERMILLE 50 /* of a core, in each interval, for a loop */
+#define WANTED_PERMILLE 500  /* or so much with the time in which it waited for one */
 #define WORKS_PERMILLE 10    /* of a core: the dumps themselves cost a thread less */
 
 const char *meaning_name(enum meaning meaning)
@@ -84,7 +85,8 @@ static bool in_deadlock(const struct compare *c, pid_t tid)
 
 static bool computes(const struct tracked *t)
 {
-	return t->computing == t->seen && t->intervals && t->least_permille >= COMPUTES_PERMILLE;
+	return t->computing == t->seen && t->intervals &&
+	       (t->least_permille >= COMPUTES_PERMILLE || t->least_wanted >= WANTED_PERMILLE);
 }
 
 /* Does it wait for somebody at the other end? */
@@ -107,12 +109,11 @@ static enum meaning meaning_of_same(const struct tracked *t)
 {
 	const struct stand *s = last_stand(t);
 	enum wait_kind kind = wait_kind_of(s->place->call);
-	unsigned int permille = 0;
-	uint64_t ns;
+	struct cpu_use use;
 
 	if (t->locked_out == t->seen || kind == WAIT_FILE_LOCK || kind == WAIT_DISK || t->state == 'D')
 		return MEANS_STUCK;
-	if (tracked_cpu(t, &ns, &permille) && permille >= WORKS_PERMILLE)
+	if (tracked_cpu(t, &use) && use.permille >= WORKS_PERMILLE)
 		return MEANS_WORKS;
 	if (kind == WAIT_NONE)
 		return MEANS_STUCK;

@@ -44,8 +44,9 @@ struct tracked {
 	pid_t waits_for_tid;
 	char state;
 	bool cpu_known;
-	uint64_t cpu_ns, cpu_first_ns, at_ns, at_first_ns;
+	uint64_t cpu_ns, cpu_first_ns, queued_ns, queued_first_ns, at_ns, at_first_ns;
 	unsigned int least_permille; /* of a core, of the interval with the least */
+	unsigned int least_wanted;   /* the same, with the time in which it waited for a CPU */
 	size_t intervals;
 	size_t taken; /* of use while a sample is added */
 	bool marked;
@@ -96,7 +97,13 @@ const char *meaning_name(enum meaning meaning); /* 'deadlock' 'loop' ... */
 int compare_groups(const struct compare *compare, struct group **ret_groups, size_t *ret_count);
 void groups_free(struct group *groups, size_t count);
 
-/* How much of a core it used between its samples; false: not known. */
-bool tracked_cpu(const struct tracked *thread, uint64_t *ret_ns, unsigned int *ret_permille);
+/* How much of a core it used between its samples, and for how much of the time it waited
+ * for one. False: not known. */
+struct cpu_use {
+	uint64_t ns;
+	unsigned int permille, queued_permille;
+};
+
+bool tracked_cpu(const struct tracked *thread, struct cpu_use *ret_use);
 
 #endif

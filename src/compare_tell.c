@@ -14,6 +14,7 @@
 #define TIDS_SHOWN 8
 #define FRAMES_SHOWN 4 /* that say something */
 #define NAME_COLUMNS 60
+#define QUEUED_PERMILLE 200   /* of the time: worth a word */
 #define TEXT_MAX (256u << 10) /* of one group */
 
 static void add_text(struct buf *out, const char *text)
@@ -35,26 +36,27 @@ static const char *common_wait(const struct group *g)
 	return g->meaning == MEANS_LOOP || g->meaning == MEANS_COMPUTES ? NULL : text;
 }
 
-struct cpu {
+/* Of all members, and of the one with the least and the most. */
+struct group_cpu {
 	uint64_t ns;
-	unsigned int least, most; /* permille of a core, of one member */
+	unsigned int least, most, queued_most; /* permille */
 	bool known;
 };
 
-static struct cpu group_cpu(const struct group *g)
+static struct group_cpu group_cpu(const struct group *g)
 {
-	struct cpu cpu = { .least = UINT32_MAX };
+	struct group_cpu cpu = { .least = UINT32_MAX };
 
 	for (size_t i = 0; i < g->count; i++) {
-		unsigned int permille;
-		uint64_t ns;
+		struct cpu_use use;
 
-		if (!tracked_cpu(g->member[i], &ns, &permille))
+		if (!tracked_cpu(g->member[i], &use))
 			continue;
 		cpu.known = true;
-		cpu.ns += ns;
-		cpu.least = MIN(cpu.least, permille);
-		cpu.most = MAX(cpu.most, permille);
+		cpu.ns += use.ns;
+		cpu.least = MIN(cpu.least, use.permille);
+		cpu.most = MAX(cpu.most, use.permille);
+		cpu.queued_most = MAX(cpu.queued_most, use.queued_permille);
 	}
 	return cpu;
 }
@@ -66,14 +68,17 @@ static unsigned int percent(unsigned int permille)
 
 static void put_percent(struct buf *out, const struct group *g)
 {
-	struct cpu cpu = group_cpu(g);
+	struct group_cpu cpu = group_cpu(g);
 
-	if (!cpu.known || !percent(cpu.most))
+	if (!cpu.known || (!percent(cpu.most) && cpu.queued_most < QUEUED_PERMILLE))
 		return;
 	buf_addf(out, ", %u", percent(cpu.least));
 	if (percent(cpu.least) != percent(cpu.most))
 		buf_addf(out, " to %u", percent(cpu.most));
 	buf_addf(out, " %% of a core%s", g->count > 1 ? " each" : "");
+	if (cpu.queued_most >= QUEUED_PERMILLE)
+		buf_addf(out, " (waits for a free one %s%u %% of the time)", g->count > 1 ? "up to " : "",
+			 percent(cpu.queued_most));
 }
 
 static void put_frame(struct buf *out, const struct frame *f)
@@ -150,7 +155,7 @@ static void add_paragraph(struct buf *out, const char *lead, struct buf *text)
 static void add_group(struct buf *out, const struct group *g)
 {
 	const char *wait = common_wait(g);
-	struct cpu cpu = group_cpu(g);
+	struct group_cpu cpu = group_cpu(g);
 	struct buf text;
 
 	buf_init(&text, TEXT_MAX);
@@ -245,12 +250,15 @@ static void add_key(struct buf *out, const char *key, const char *text)
 	facts_add_string(out, text);
 }
 
-static void add_cpu(struct buf *out, bool known, uint64_t ns, unsigned int permille)
+static void add_cpu(struct buf *out, const struct tracked *t)
 {
-	if (known)
-		buf_addf(out, ",\"cpu_ms\":%s,\"core_percent\":%u.%u", word_ms(ns).s, permille / 10, permille % 10);
+	struct cpu_use use;
+
+	if (tracked_cpu(t, &use))
+		buf_addf(out, ",\"cpu_ms\":%s,\"core_percent\":%u.%u,\"queued_percent\":%u.%u", word_ms(use.ns).s,
+			 use.permille / 10, use.permille % 10, use.queued_permille / 10, use.queued_permille % 10);
 	else
-		buf_adds(out, ",\"cpu_ms\":null,\"core_percent\":null");
+		buf_adds(out, ",\"cpu_ms\":null,\"core_percent\":null,\"queued_percent\":null");
 }
 
 static void add_stack(struct buf *out, const struct stack *stack, size_t skip)
@@ -274,14 +282,10 @@ static void add_stack(struct buf *out, const struct stack *stack, size_t skip)
 
 static void add_member(struct buf *out, const struct tracked *t)
 {
-	unsigned int permille = 0;
-	uint64_t ns = 0;
-	bool known = tracked_cpu(t, &ns, &permille);
-
 	buf_addf(out, "{\"tid\":%d", t->tid);
 	add_key(out, "name", t->comm);
 	buf_addf(out, ",\"seen\":%zu,\"first_seen\":%zu", t->seen, t->first + 1);
-	add_cpu(out, known, ns, permille);
+	add_cpu(out, t);
 	if (t->waits_for)
 		add_key(out, "waits_for", t->waits_for);
 	if (t->waits_for_tid)

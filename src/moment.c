@@ -21,6 +21,7 @@
 static bool read_thread(int dir_fd, pid_t tid, struct thread_cpu *ret)
 {
 	CLEAN(free) char *text = NULL;
+	unsigned long long cpu_ns, queued_ns;
 	struct proc_stat stat;
 	char path[48];
 
@@ -33,8 +34,11 @@ static bool read_thread(int dir_fd, pid_t tid, struct thread_cpu *ret)
 					      (NSEC_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK)) };
 	/* of a kernel without it, and of a thread that never ran, the ticks are as good */
 	snprintf(path, sizeof(path), "task/%d/schedstat", tid);
-	if (proc_file(dir_fd, path, 4096, &text, NULL) == 0 && strtoull(text, NULL, 10))
-		ret->cpu_ns = strtoull(text, NULL, 10);
+	if (proc_file(dir_fd, path, 4096, &text, NULL) == 0 && sscanf(text, "%llu %llu", &cpu_ns, &queued_ns) == 2 &&
+	    cpu_ns) {
+		ret->cpu_ns = cpu_ns;
+		ret->queued_ns = queued_ns;
+	}
 	return true;
 }
 

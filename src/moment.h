@@ -16,6 +16,7 @@ struct thread_cpu {
 	pid_t tid;
 	uint64_t start_ticks; /* of the thread: its number may be given to another */
 	uint64_t cpu_ns;      /* user and system */
+	uint64_t queued_ns;   /* ready to run, and waiting for a CPU; 0 on kernels that do not tell */
 };
 
 /* Memory that counts: the process's own pages, resident or swapped out, and those of

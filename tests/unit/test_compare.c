@@ -303,9 +303,13 @@ static void test_a_deadlock_and_a_worker_that_works(void **state)
 		/* many libraries, and nothing in common */
 		t = thread_add(&s, 12, "jit", NULL, k * 900 * MS);
 		native(t, k ? "one" : "two", NULL, 0, "app");
+		/* it would compute, if only there were a CPU */
+		t = thread_add(&s, 14, "poor", NULL, k * 20 * MS);
+		s.cpu[s.cpu_count - 1].queued_ns = k * 970 * MS;
+		native(t, "sums", NULL, 0, "app");
 		take(c, &s, k * 1000);
 	}
-	tells(c, "2 samples in 1.00 s, 6 threads\n"
+	tells(c, "2 samples in 1.00 s, 7 threads\n"
 		 "DEADLOCK 1 -> 2 -> 1\n"
 		 "thread 1 \"a\": deadlock: same in 2/2, waiting in futex, holds mutex 0x1 that 1\n"
 		 "    thread waits for\n"
@@ -313,6 +317,10 @@ static void test_a_deadlock_and_a_worker_that_works(void **state)
 		 "thread 2 \"b\": deadlock: same in 2/2, waiting in futex, holds mutex 0x2 that 1\n"
 		 "    thread waits for\n"
 		 "    for mutex 0x1 held by 1 \"a\"\n"
+		 "thread 14 \"poor\": cpu loop in sums: 2/2, 2 % of a core (waits for a free one 97\n"
+		 "    % of the time)\n"
+		 "    sums\n"
+		 "    20.0 ms of CPU in between\n"
 		 "thread 11 \"starved\": stuck: same in 2/2, in no system call, and no CPU used\n"
 		 "    work\n"
 		 "thread 13 \"disk\": stuck: same in 2/2, waiting in fsync\n"

@@ -18,7 +18,7 @@
 #define ACCEPTORS 4
 #define LEAK_BYTES (1ul << 30)
 #define STEP_BYTES (1ul << 20)
-#define DEPTH 500
+#define DEPTH 200
 
 static pthread_mutex_t contended = PTHREAD_MUTEX_INITIALIZER, idle_mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t idle = PTHREAD_COND_INITIALIZER;
