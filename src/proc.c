@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <sys/syscall.h>
+
 int proc_file(int dir_fd, const char *path, size_t max, char **ret_text, size_t *ret_len)
 {
 	CLEAN(fd) int fd = openat(dir_fd, path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
