@@ -154,3 +154,29 @@ priorities() { # PID: priority and policy of all its threads, each once
 	has "$(jq -r .why_not_clone <<<"$output")" "strict seccomp mode" "reason"
 	is "$(awk '/^State/ { print $2 }' "/proc/$VICTIM/status")" R "state"
 }
+
+@test "a thread that can stop only later does not wait for the disk then" {
+	need strace
+	odd vfork 3
+	local victim=$VICTIM child dump
+	child=$(children "$victim")
+	strace -f -qq -o "$OUT.trace" -e trace=fsync -e inject=fsync:delay_enter=9000000:when=1 \
+		"$REQTRAP" dump --mini --compress none -o "$OUT/core" "$victim" >/dev/null 2>&1 3>&- </dev/null &
+	dump=$!
+	PIDS+=("$dump")
+	wait_for 6 gone "$child" || fail "vfork's child is stuck"
+	goes_on() { ! grep -q '^State:.t' /proc/"$victim"/task/*/status; }
+	wait_for 2 goes_on || fail "a thread stands still while the core is synced"
+	kill -0 "$dump" || fail "the dump was over before"
+}
+
+@test "no time limit, no stop" {
+	need strace
+	odd threads 1
+	status=0
+	errors=$(strace -f -qq -o "$OUT.trace" -e trace=timer_create,ptrace -e inject=timer_create:error=EAGAIN \
+		"$REQTRAP" dump -o "$OUT/core" "$VICTIM" 2>&1 3>&-) || status=$?
+	is "$status" 3 "exit code"
+	has "$errors" "time limit" "the reason"
+	lacks "$(cat "$OUT.trace")" PTRACE_SEIZE "calls"
+}
