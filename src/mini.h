@@ -16,6 +16,8 @@
 #define MINI_STACK_MAX (1u << 20)   /* of a stack whose end is known; else CAPTURE_STACK_MAX */
 #define MINI_LINKS_MAX 4096u	    /* modules */
 
+#define MINI_OFF_REF (1ull << 62) /* a bit of a run's offset: what a word pointed to */
+
 struct mini_run {
 	uint64_t start, end;
 	uint64_t off; /* where the bytes are: in a spool, with MINI_* bits */
