@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-/* Rejected: smaps (35 ms a GiB, and the target's own mmap waits for each mapping's walk)
- * for what the page tables tell in 2; two cores side by side (they may be gone, cut or
+/* Rejected: smaps (as slow, 25 to 35 ms a GiB, but the target's own mmap waits for all of
+ * a mapping's walk, however large; here for a GiB at most); two cores side by side (they may be gone, cut or
  * mini, and pages that nobody changed are in none); ticks of 10 ms where the scheduler's
  * own nanoseconds are there. Trap: a mapping without a name may be a thread's stack: that
  * shows by the stack pointer alone, which a thread that runs does not tell. */

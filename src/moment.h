@@ -9,7 +9,7 @@
 
 enum moment_part {
 	MOMENT_CPU = 1 << 0,	/* about 10 us a thread */
-	MOMENT_MEMORY = 1 << 1, /* about 2 ms a GiB, and 10 us a thread */
+	MOMENT_MEMORY = 1 << 1, /* about 25 ms a GiB of small pages, and 10 us a thread */
 };
 
 struct thread_cpu {
