@@ -136,11 +136,6 @@ const struct sentry_seen *dump_seen(const struct dump_job *job)
 	return job->seen;
 }
 
-int dump_again(struct dump_job *job, const struct dump_order *order, struct err *err)
-{
-	return dump_order_send(job, order, err);
-}
-
 /* --- what a killed worker leaves --- */
 
 static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_job)
@@ -267,10 +262,6 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 			continue;
 		have = n == (ssize_t)sizeof(result);
 		break;
-	}
-	if (have && result.sentry.stays) {
-		*ret_result = result;
-		return 0;
 	}
 	/* Its last message sent, or its socket closed: it is at its end. */
 	status = child_reap(&job->child, true);

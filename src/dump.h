@@ -97,14 +97,9 @@ void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret
 bool dump_waits(const struct dump_job *job);
 const struct sentry_seen *dump_seen(const struct dump_job *job);
 
-/* After a dump_finish whose result says that the worker stays: the next dump of the same
- * process, by the same worker, which was attached all the time. */
-int dump_again(struct dump_job *job, const struct dump_order *order, struct err *err);
-
 /* Takes the result. -EAGAIN while it runs (with block false). A worker that died
  * gives a result with its code and a text; leftovers in the target (a zombie child)
- * are named there. Frees the job, but for a result with sentry.stays: dump_again or
- * dump_cancel must follow then, and dump_finish once more. */
+ * are named there. Frees the job. */
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result);
 
 /* Asks the worker to end: it lets the target go, has its copy reaped, leaves no file.

@@ -32,12 +32,6 @@ int follow_begin(struct follow *follow, struct freeze *freeze, bool exits, struc
 	return r;
 }
 
-void follow_spare(struct follow *follow, pid_t copy)
-{
-	follow->copy = copy;
-	waitpid(copy, NULL, __WALL | WNOHANG | WUNTRACED);
-}
-
 static bool is_thread(const struct follow *follow, pid_t tid)
 {
 	struct stat st;
@@ -170,6 +164,8 @@ static bool stopped(struct follow *follow, pid_t tid, int stop, struct follow_ev
 	} else if (stop >> 8 == PTRACE_EVENT_STOP) {
 		freeze_pass(tid, 0);
 	} else {
+		if (stop >> 8 == PTRACE_EVENT_CLONE)
+			freeze_made(follow->freeze, tid);
 		ptrace(PTRACE_CONT, tid, NULL, NULL);
 	}
 	return false;

@@ -33,7 +33,6 @@ struct follow_event {
 
 struct follow {
 	struct freeze *freeze;
-	pid_t copy;			 /* a child that is not to be seen; 0 none */
 	pid_t leaving[FOLLOWED_LEAVING]; /* threads let go at their end, the last ones */
 	unsigned int left;
 	pid_t hint; /* SIGCHLD named it */
@@ -51,8 +50,5 @@ void follow_pass(struct follow *follow, const struct follow_event *event);
 
 /* The same, and the thread is not followed any more. */
 void follow_release(struct follow *follow, const struct follow_event *event);
-
-/* The copy that came of an injected clone is not ours to look at. */
-void follow_spare(struct follow *follow, pid_t copy);
 
 #endif

@@ -276,6 +276,20 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 	return r < 0 ? err_sys(err, r, "cannot keep the registers of process %d", freeze->proc->pid) : 0;
 }
 
+void freeze_made(struct freeze *freeze, pid_t tid)
+{
+	unsigned long made = 0;
+	char path[32];
+
+	if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &made) < 0)
+		return;
+	snprintf(path, sizeof(path), "task/%lu", made);
+	if (faccessat(freeze->proc->dir_fd, path, F_OK, 0) == 0 ||
+	    wait_stop((pid_t)made, now_ns() + UNINTERRUPTIBLE_NS) < 0)
+		return;
+	resume(PTRACE_DETACH, (pid_t)made, 0);
+}
+
 /* Waits until the thread stands in the stop that INTERRUPT asked for. A signal that
  * comes first is passed on. */
 static int settle(struct freeze *freeze, struct freeze_thread *thread, uint64_t deadline_ns)
@@ -297,6 +311,8 @@ static int settle(struct freeze *freeze, struct freeze_thread *thread, uint64_t 
 			thread->stopped = true;
 			return 0;
 		}
+		if (event == PTRACE_EVENT_CLONE)
+			freeze_made(freeze, thread->tid);
 		if (!event && freeze->passed && ptrace(PTRACE_GETSIGINFO, thread->tid, NULL, &info) == 0)
 			freeze->passed(freeze->passed_arg, thread->tid, &info);
 		r = event ? resume(PTRACE_CONT, thread->tid, 0) : freeze_pass(thread->tid, sig);
@@ -455,23 +471,16 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 
 void freeze_thaw(struct freeze *freeze)
 {
-	enum __ptrace_request how = freeze->followed && !freeze->detach ? PTRACE_CONT : PTRACE_DETACH;
-
 	boost_return();
 	for (size_t i = 0; i < freeze->count; i++) {
-		const struct freeze_thread *thread = &freeze->thread[i];
+		pid_t tid = freeze->thread[i].tid;
 
-		if (!thread->stopped)
-			continue;
+		if (freeze->thread[i].stopped)
+			resume(PTRACE_DETACH, tid, tid == freeze->held ? freeze->held_signal : 0);
 		freeze->thread[i].stopped = false;
-		if (how == PTRACE_CONT && thread->group_stop) {
-			waitpid(thread->tid, NULL, __WALL | WNOHANG); /* else it is seen again and again */
-			resume(PTRACE_LISTEN, thread->tid, 0);
-		} else {
-			resume(how, thread->tid, thread->tid == freeze->held ? freeze->held_signal : 0);
-		}
 	}
 	freeze->held = 0;
+	freeze->followed = false;
 	freeze->thaw_ns = now_ns();
 	watchdog(0);
 	boost_close();

@@ -34,7 +34,7 @@ struct freeze {
 	uint64_t longest_ns;		     /* set by the caller: a longer stop kills us, which lets all go; 0 none */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
 
-	/* Set by follow.h: the threads are attached to all the time, and stay so. */
+	/* Set by follow.h: the threads are attached to all the time, until the next thaw. */
 	bool followed;
 	unsigned long options; /* PTRACE_O_* */
 	bool detach;	       /* they stay attached to until the next thaw only */
@@ -69,6 +69,10 @@ int freeze_pass(pid_t tid, int signal);
  * any more; those that it has since, at the begin of its handler, are forgotten. */
 int freeze_show(struct freeze *freeze, pid_t tid);
 void freeze_shown(struct freeze *freeze);
+
+/* A followed thread has made something: if that is a child, attached to like a thread,
+ * it is let go. Waits for its first stop, which is due. */
+void freeze_made(struct freeze *freeze, pid_t tid);
 
 /* For the next stop of followed threads: what is known of the last is forgotten. */
 void freeze_again(struct freeze *freeze);

@@ -11,7 +11,6 @@
 #include "worker.h"
 
 #include <poll.h>
-#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 
@@ -150,17 +149,7 @@ static bool parent_asks(const struct sentry *s)
 	return poll(&pfd, 1, 0) == 1;
 }
 
-static bool matches(struct sentry *s, const struct follow_event *e)
-{
-	struct sentry_report before = *s->report;
-	bool match = fires(s, e);
-
-	if (match)
-		*s->report = before;
-	return match;
-}
-
-enum sentry_end sentry_wait(struct sentry *s, const _Atomic bool *aside, struct follow_event *ret)
+enum sentry_end sentry_wait(struct sentry *s, struct follow_event *ret)
 {
 	sigset_t ours;
 
@@ -168,9 +157,9 @@ enum sentry_end sentry_wait(struct sentry *s, const _Atomic bool *aside, struct 
 	sigaddset(&ours, SIGTERM);
 	sigaddset(&ours, SIGIO); /* the parent's message, or its end */
 	for (;;) {
-		if (aside ? atomic_load(aside) : parent_asks(s))
+		if (parent_asks(s))
 			return SENTRY_ASKED;
-		follow_next(s->follow, s->untold ? TELL_NS : WAIT_NS, aside ? NULL : &ours, ret);
+		follow_next(s->follow, s->untold ? TELL_NS : WAIT_NS, &ours, ret);
 		switch (ret->kind) {
 		case FOLLOW_NOTHING:
 			tell_late(s);
@@ -186,10 +175,8 @@ enum sentry_end sentry_wait(struct sentry *s, const _Atomic bool *aside, struct 
 		case FOLLOW_EXIT:
 			break;
 		}
-		if (!aside && fires(s, ret))
+		if (fires(s, ret))
 			return SENTRY_FIRED;
-		if (aside && matches(s, ret))
-			s->report->missed++;
 		if (is_stuck(s, ret))
 			follow_release(s->follow, ret);
 		else

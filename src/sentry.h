@@ -29,7 +29,6 @@ struct sentry_wish {
 	uint64_t signals; /* sentry_bit of each, on any thread, whatever becomes of it; SIGKILL: as it ends */
 	uint32_t fatal;	  /* 1: a signal that ends the process, before it does */
 	uint32_t exit;	  /* 1: the end of the process, by exit or by a signal; memory is still there */
-	uint32_t stay;	  /* 1: stays attached after a dump that the process survives: see dump_again */
 };
 
 /* One row for each signal number (row: number - 1), of all signals that came. */
@@ -50,8 +49,7 @@ struct sentry_report {
 	int32_t exit_code;    /* of an exit, -1: none is known */
 	uint64_t wall_ns;
 	uint32_t ended;	 /* 1: the process has ended (or is about to) */
-	uint32_t stays;	 /* 1: attached still, the next order is awaited */
-	uint32_t missed; /* those that matched while a dump was under way */
+	uint32_t missed; /* others that were asked for, and came while the threads were stopped */
 	struct sentry_seen seen[SENTRY_SIGNALS];
 };
 
@@ -74,9 +72,8 @@ enum sentry_end { SENTRY_FIRED, SENTRY_OVER, SENTRY_ASKED };
 
 /* Until what is wished for comes: SENTRY_FIRED, with it in the report, and ret_event's
  * thread stands and waits. SENTRY_OVER: the process is gone. SENTRY_ASKED: the parent is
- * gone, has sent a message, or SIGTERM. With 'aside' nothing fires, what matches is counted,
- * and SENTRY_ASKED comes when it is set (and SIGCHLD sent to us) and for nothing else. */
-enum sentry_end sentry_wait(struct sentry *sentry, const _Atomic bool *aside, struct follow_event *ret_event);
+ * gone, or has sent a message or SIGTERM. */
+enum sentry_end sentry_wait(struct sentry *sentry, struct follow_event *ret_event);
 
 /* A signal that is passed on elsewhere: arg is the sentry, info a siginfo_t. */
 void sentry_saw(struct sentry *sentry, pid_t tid, const void *info);

@@ -535,10 +535,12 @@ static void passed(void *arg, pid_t tid, const siginfo_t *info)
 	struct worker *w = arg;
 
 	/* The one that fired is known. */
-	if (tid == w->event.tid && info->si_signo == w->event.info.si_signo && !w->fired_passed)
+	if (tid == w->event.tid && info->si_signo == w->event.info.si_signo && !w->fired_passed) {
 		w->fired_passed = true;
-	else
-		sentry_saw(&w->sentry, tid, info);
+		return;
+	}
+	sentry_saw(&w->sentry, tid, info);
+	w->result.sentry.missed += (w->order.on.signals & sentry_bit(info->si_signo)) != 0;
 }
 
 /* What of a process whose main thread has ended can be read is read as another thread's. */
@@ -577,7 +579,6 @@ static int dump_fired(struct worker *w, struct err *err)
 		w->freeze.ending = w->event.kind == FOLLOW_EXIT;
 		mind_leader(w);
 	}
-	w->freeze.detach = true;
 	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
 		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
 	tell(w, WORKER_NONE, 0);
@@ -613,7 +614,7 @@ static int guard(struct worker *w, struct err *err)
 	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
 	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
 	tell(w, WORKER_WAITING, 0);
-	switch (sentry_wait(&w->sentry, NULL, &w->event)) {
+	switch (sentry_wait(&w->sentry, &w->event)) {
 	case SENTRY_OVER:
 		return say_over(w, err);
 	case SENTRY_ASKED:

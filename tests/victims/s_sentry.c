@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* Plays the parent of a worker that stays attached:
- *   s_sentry REQTRAP PID FOLDER WISH... [mini] [stay] [count N] [budget MS]
- * WISH: a signal's number, 'fatal', 'exit'. Says 'waiting', then a line for each dump or end:
+ *   s_sentry REQTRAP PID FOLDER WISH... [mini] [clone]
+ * WISH: a signal's number, 'crash', 'fatal', 'exit'. Says 'waiting', then a line for the dump or the end:
  * its code, what fired, the file; at the end each signal seen. A 'cancel' on standard input
  * cancels. The worker's id comes first, so that it can be killed. */
 #include "../../src/dump.h"
@@ -43,9 +43,9 @@ static pid_t start(const char *program, const char *folder, int *ret_sock)
 	return pid;
 }
 
-static void order_send(int sock, struct dump_order *order, unsigned int n)
+static void order_send(int sock, struct dump_order *order)
 {
-	snprintf(order->file, sizeof(order->file), "core.%u", n);
+	strcpy(order->file, "core.1");
 	if (send(sock, order, sizeof(*order), MSG_NOSIGNAL) < 0)
 		perror("send");
 }
@@ -54,13 +54,13 @@ static void tell(const struct dump_result *result, const struct dump_order *orde
 {
 	const struct sentry_report *s = &result->sentry;
 
-	printf("result code %d cause %u signal %d sicode %d sender %d tid %d exit %d ended %u missed %u threads %u "
+	printf("result code %d cause %u signal %d sicode %d sender %d tid %d exit %d ended %u threads %u "
 	       "method %u pause_us %llu wall_ms %llu peak_kb %llu bytes %llu file %s error '%s'\n",
-	       result->code, s->cause, s->signal, s->code, s->sender, s->tid, s->exit_code, s->ended, s->missed,
-	       result->threads, result->method, (unsigned long long)result->pause_ns / 1000,
+	       result->code, s->cause, s->signal, s->code, s->sender, s->tid, s->exit_code, s->ended, result->threads,
+	       result->method, (unsigned long long)result->pause_ns / 1000,
 	       (unsigned long long)result->wall_ns / 1000000, (unsigned long long)result->peak_bytes / 1024,
 	       (unsigned long long)result->core_bytes, result->core_bytes ? order->file : "-", result->error);
-	for (unsigned int i = 0; i < SENTRY_SIGNALS && !s->stays; i++) {
+	for (unsigned int i = 0; i < SENTRY_SIGNALS; i++) {
 		if (s->seen[i].count)
 			printf("seen %u count %u sicode %d sender %d tid %d\n", i + 1, s->seen[i].count,
 			       s->seen[i].code, s->seen[i].sender, s->seen[i].tid);
@@ -71,7 +71,6 @@ static void tell(const struct dump_result *result, const struct dump_order *orde
 int main(int argc, char **argv)
 {
 	struct dump_order order = { .kinds = DUMP_FULL };
-	unsigned int count = 1, n = 1;
 	struct dump_result result;
 	pid_t worker;
 	int sock;
@@ -84,25 +83,19 @@ int main(int argc, char **argv)
 			order.on.fatal = 1;
 		else if (!strcmp(argv[i], "exit"))
 			order.on.exit = 1;
-		else if (!strcmp(argv[i], "stay"))
-			order.on.stay = 1;
 		else if (!strcmp(argv[i], "mini"))
 			order.kinds = DUMP_MINI;
 		else if (!strcmp(argv[i], "clone"))
 			order.snapshot = SNAPSHOT_CLONE;
 		else if (!strcmp(argv[i], "crash"))
 			order.on.signals |= sentry_crashes();
-		else if (!strcmp(argv[i], "count") && i + 1 < argc)
-			count = (unsigned int)atoi(argv[++i]);
-		else if (!strcmp(argv[i], "rate") && i + 1 < argc)
-			order.rate = (uint64_t)atoll(argv[++i]);
 		else
 			order.on.signals |= sentry_bit(atoi(argv[i]));
 	}
 	worker = start(argv[1], argv[3], &sock);
 	printf("worker %d\n", worker);
 	fflush(stdout);
-	order_send(sock, &order, n);
+	order_send(sock, &order);
 	for (;;) {
 		struct pollfd pfd[2] = { { .fd = sock, .events = POLLIN }, { .fd = 0, .events = POLLIN } };
 		char line[32];
@@ -126,12 +119,7 @@ int main(int argc, char **argv)
 		if (len != sizeof(result))
 			continue;
 		tell(&result, &order);
-		if (!result.sentry.stays)
-			break;
-		if (++n > count)
-			kill(worker, SIGTERM);
-		else
-			order_send(sock, &order, n);
+		break;
 	}
 	waitpid(worker, NULL, 0);
 	return result.code ? 1 : 0;
