@@ -26,6 +26,7 @@ int follow_begin(struct follow *follow, struct freeze *freeze, bool exits, struc
 
 	*follow = (struct follow){ .freeze = freeze, .status = -1 };
 	freeze->options = PTRACE_O_TRACECLONE | (exits ? PTRACE_O_TRACEEXIT : 0);
+	freeze_longest(freeze, FOLLOW_DEAF_NS); /* from the first thread on */
 	r = freeze_seize(freeze, 0, err);
 	freeze->followed = true;
 	freeze_again(freeze);

@@ -14,6 +14,7 @@ REQTRAP, FOLDER, TEST = sys.argv[1:4]
 OUT = FOLDER + "/out"
 VICTIM = FOLDER + "/s_victim"
 started = []
+workers = []
 
 
 def check(true, what):
@@ -82,6 +83,7 @@ class Sentry(Program):
     def __init__(self, victim, *wish):
         super().__init__(FOLDER + "/s_sentry", REQTRAP, str(victim.pid), OUT, *map(str, wish))
         self.worker = value(self.line(), "worker")
+        workers.append(self.worker)
         is_(self.line(), "waiting\n", "the worker")
 
     def result(self):
@@ -281,6 +283,13 @@ def test_ended():
 try:
     globals()["test_" + TEST]()
 finally:
+    for pid in workers if sys.exc_info()[0] else []:  # a stopped one keeps its target from its end
+        try:
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                if b"--worker" in file.read():
+                    os.kill(pid, signal.SIGKILL)
+        except OSError:
+            pass
     for process in started:
         if process.returncode is None and process.poll() is None:
             process.kill()
