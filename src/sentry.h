@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* What a worker that stays attached is told to wait for, and what it has seen. Given to
  * and from dump.h's worker as it stands. While it is attached no other tracer (gdb,
- * strace) can be, and each signal of the process costs some 20 us, each new thread too. */
+ * strace) can be; each signal of the process costs it 20 to 50 us, each new thread 0.2 to
+ * 0.6 ms. */
 #ifndef REQTRAP_SENTRY_H
 #define REQTRAP_SENTRY_H
 
