@@ -33,6 +33,7 @@ static void read_process(const struct proc *proc, struct core_process *ret)
 
 	proc_status_read(proc->dir_fd, "status", &status);
 	p.uid = status.uid;
+	p.gid = status.gid;
 	if (proc_file(proc->dir_fd, "stat", 4096, &stat, NULL) == 0 && (open = strchr(stat, '(')) &&
 	    (close = strrchr(stat, ')'))) {
 		long nice = 0;

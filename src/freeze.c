@@ -338,6 +338,9 @@ static int take(struct freeze *freeze, struct freeze_thread *thread, struct err 
 		return err_say(err, r, "process %d runs 32-bit code, which is not supported", pid);
 	if (r < 0)
 		return err_sys(err, r, "cannot read the registers of thread %d", thread->tid);
+	/* What SIGSTOP made return EINTR is not ours to start again. */
+	if (thread->group_stop)
+		state->resume = state->regs;
 	/* At once: what dies from here on leaves the call whole. */
 	if (memcmp(&state->regs, &state->resume, sizeof(state->regs)))
 		arch_set(thread->tid, &state->resume);

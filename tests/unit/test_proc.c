@@ -31,6 +31,7 @@ static void ourselves(void **state UNUSED)
 	assert_int_equal(status.tgid, getpid());
 	assert_int_equal(status.ppid, getppid());
 	assert_int_equal(status.uid, getuid());
+	assert_int_equal(status.gid, getgid());
 	assert_int_equal(status.tracer, 0);
 	assert_int_equal(proc_stat_read(proc.dir_fd, "stat", &stat), 0);
 	assert_int_equal(stat.ppid, getppid());
