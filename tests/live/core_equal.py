@@ -2,7 +2,9 @@
 # SPDX-License-Identifier: MIT
 """Is a core equal to the one that gcore writes of the same stopped process?
 
-core_equal.py pages OURS THEIRS PID JSON   every page of both; JSON is what 'dump --json' said
+core_equal.py pages OURS THEIRS PID JSON [earlier]
+                                           every page of both; JSON is what 'dump --json' said;
+                                           earlier: ours is from before the process was stopped
 core_equal.py notes OURS THEIRS            registers of each thread, auxv, files, name
 core_equal.py stacks TOOL <OUTPUT          backtraces as TOOL prints them, sorted by thread
 
@@ -133,12 +135,18 @@ class Mapped:
         return os.pread(self.fds[i], PAGE, offset + addr - start).ljust(PAGE, b"\0")
 
 
-def pages(ours, theirs, pid, said):
+def in_rseq(a, b):
+    """The kernel itself writes the CPU's number into a thread's rseq area, which is aligned like this."""
+    where = [k for k in range(PAGE) if a[k] != b[k]]
+    return where[0] // 32 == where[-1] // 32
+
+
+def pages(ours, theirs, pid, said, earlier):
     ours, theirs = Core(ours), Core(theirs)
     mapped = Mapped(pid, ours.files())
     omitted = [tuple(int(n, 16) for n in re.findall(r"[0-9a-f]{4,}", row["range"])[:2]) for row in said["omitted"]]
     live = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
-    count = dict.fromkeys(("equal", "zero", "file", "omitted", "unreadable", "alone"), 0)
+    count = dict.fromkeys(("equal", "zero", "file", "omitted", "unreadable", "alone", "rseq"), 0)
     wrong = []
 
     def readable(addr):
@@ -179,6 +187,8 @@ def pages(ours, theirs, pid, said):
                         missing(addr + i, a[i:i + PAGE])
                     elif a[i:i + PAGE] == b[i:i + PAGE]:
                         count["equal"] += 1
+                    elif earlier and in_rseq(a[i:i + PAGE], b[i:i + PAGE]):
+                        count["rseq"] += 1
                     else:
                         k = next(k for k in range(PAGE) if a[i + k] != b[i + k])
                         wrong.append(f"page {addr + i:x} differs from byte {k} on: "
@@ -206,13 +216,18 @@ def pages(ours, theirs, pid, said):
     if wrong:
         fail("\n".join(wrong[:10] + [f"{len(wrong)} pages in all; {count}"]))
     print("{equal} pages equal, {zero} absent ones are zero, {file} equal the file, {omitted} listed as left out, "
-          "{unreadable} unreadable; {alone} only ours, as in the process".format(**count))
+          "{unreadable} unreadable, {rseq} but for an rseq area; {alone} only ours, as in the process".format(**count))
 
 
-PSINFO = (("state", "<b", 0), ("sname", "c", 1), ("nice", "<b", 3), ("uid", "<I", 16), ("gid", "<I", 20), ("pid", "<i", 24),
-          ("ppid", "<i", 28), ("pgrp", "<i", 32), ("sid", "<i", 36), ("fname", "16s", 40), ("psargs", "80s", 56))
+# not the state: each dumper has its own in it
+PSINFO = (("nice", "<b", 3), ("uid", "<I", 16), ("gid", "<I", 20), ("pid", "<i", 24),
+          ("ppid", "<i", 28), ("pgrp", "<i", 32), ("sid", "<i", 36), ("psargs", "80s", 56))
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss fs_base gs_base "
              "ds es fs gs").split()
+
+
+with open("/proc/cpuinfo", encoding="ascii") as cpuinfo:
+    XSTATE_END = 832 if "AuthenticAMD" in cpuinfo.read(4096) else None
 
 
 def first_difference(a, b):
@@ -222,9 +237,12 @@ def first_difference(a, b):
     return f"byte {k}: {a[k:k + 16].hex()}, gcore has {b[k:k + 16].hex()}"
 
 
-def without_mask(fp):
-    """gdb keeps no MXCSR_MASK (what this CPU knows of MXCSR) and writes 0; the kernel's own cores have it, as ours."""
-    return fp[:28] + bytes(4) + fp[32:]
+def extended(fp, xstate):
+    """FPREGSET and XSTATE as comparable bytes. Left out: MXCSR_MASK and the words that the kernel keeps for itself
+    behind the registers (gdb writes 0), and which components are in their initial state: gdb writes these out.
+    gdb reads AMD's layout as if it were Intel's and so loses k0-k7 and all above; there only what both share, up to
+    the upper halves of ymm0-15, is compared."""
+    return fp[:28] + fp[32:416], xstate[:28] + xstate[32:416] + xstate[576:XSTATE_END] if xstate else b""
 
 
 def notes(ours, theirs):
@@ -237,16 +255,19 @@ def notes(ours, theirs):
         mine = a[tid]
         wrong += [f"thread {tid}: {name} is {x:x}, gcore has {y:x}"
                   for name, x, y in zip(REGISTERS, mine[0], regs) if x != y]
-        for name, x, y in (("FPREGSET", mine[1], fp), ("XSTATE", mine[2], xstate)):
-            x, y = without_mask(x or b""), without_mask(y or b"")
+        for name, x, y in zip(("FPREGSET", "XSTATE"), extended(mine[1], mine[2]), extended(fp, xstate)):
             if x != y:
                 wrong.append(f"thread {tid}: {name}: {first_difference(x, y)}")
+        if mine[2] and xstate and mine[2][512] & ~xstate[512]:
+            wrong.append(f"thread {tid}: XSTATE_BV is {mine[2][512]:x}, gcore has {xstate[512]:x}")
     if ours.note(NT_AUXV) != theirs.note(NT_AUXV):
         wrong.append(f"AUXV: {first_difference(ours.note(NT_AUXV), theirs.note(NT_AUXV))}")
     x, y = set(ours.files()), set(theirs.files())
     wrong += [f"file {row} is ours alone" for row in sorted(x - y)] + [f"file {row} is gcore's alone" for row in sorted(y - x)]
     for name, form, at in PSINFO:
         x, y = (struct.unpack_from(form, core.note(NT_PRPSINFO), at)[0] for core in (ours, theirs))
+        if name == "psargs":  # gdb knows the first argument only
+            x, y = x.rstrip(b" \0")[:len(y.rstrip(b" \0"))], y.rstrip(b" \0")
         if x != y:
             wrong.append(f"PRPSINFO: {name} is {x!r}, gcore has {y!r}")
     if wrong:
@@ -268,6 +289,7 @@ def stacks(tool):
         m = head.match(line)
         if listed:
             tids[listed.group(1)] = str(int(listed.group(2), 0))
+            found.clear()  # where it stopped, said at the begin
         elif m:
             tid = next(g for g in m.groups() if g)
             here = found.setdefault(tids.get(tid, tid), [])
@@ -276,13 +298,13 @@ def stacks(tool):
         elif here is not None and tool == "gdb" and line.startswith("    ") and here:
             here[-1] += " " + line.strip()
     for tid in sorted(found, key=int):
-        print(tid, *found[tid], sep="\n")
+        print(f"thread {tid}", *found[tid], sep="\n")
 
 
 def main():
     verb, args = sys.argv[1], sys.argv[2:]
     if verb == "pages":
-        pages(args[0], args[1], int(args[2]), json.load(open(args[3])))
+        pages(args[0], args[1], int(args[2]), json.load(open(args[3])), "earlier" in args[4:])
     elif verb == "notes":
         notes(*args)
     else:

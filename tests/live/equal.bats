@@ -103,11 +103,11 @@ same_stacks() { # TOOL THREADS
 	local of
 	for of in live full mini gcore; do
 		"stacks_$1" "$of" 2>err </dev/null | python3 "$LIVE_TESTS/core_equal.py" stacks "$1" >"$1.$of"
-		is "$(grep -c '^[0-9]*$' "$1.$of")" "$2" "threads of $1, $of ($(head -n 3 err))"
-		diff "$1.live" "$1.$of" >diff || fail "$1: the process and its core '$of' differ: $(head -n 20 diff)"
+		is "$(grep -c '^thread ' "$1.$of")" "$2" "threads of $1, $of ($(head -n 3 err))"
+		diff "$1.live" "$1.$of" >diff.txt || fail "$1: the process and its core '$of' differ: $(head -n 20 diff.txt)"
 	done
-	stopped || fail "$1 let the process go"
-	echo "# $BATS_TEST_DESCRIPTION: $1: $2 threads, $(grep -cv '^[0-9]*$' "$1.live") frames: process, full, mini and gcore's the same" >&3
+	wait_for 5 stopped || fail "$1 let the process go"
+	echo "# $BATS_TEST_DESCRIPTION: $1: $2 threads, $(grep -cv '^thread ' "$1.live") frames: process, full, mini and gcore's the same" >&3
 }
 
 # What elfutils say of the core they say of gcore's, too.
@@ -118,10 +118,12 @@ elf_check() {
 		eu-elflint --gnu-ld "$kind" 2>&1 | sed "s/'\?[0-9][0-9]*'\?/N/g" | sort -u >"lint.$kind" || :
 	done
 	is "$(comm -23 lint.full lint.gcore)" "" "complaints of eu-elflint that it has not of gcore's core"
-	"$REQTRAP" verify full >verified 2>&1 || fail "verify: $(cat verified)"
-	"$REQTRAP" verify zstd >verified 2>&1 || fail "verify, compressed: $(cat verified)"
-	"$REQTRAP" verify mini >verified 2>&1 || :
-	lacks "$(cat verified)" "damaged" "verify, mini"
+	local n
+	n=$(jq '.omitted | length' full.json)
+	for kind in full zstd mini; do
+		"$REQTRAP" verify "$kind" >verified 2>&1 || ((n > 0)) || [[ $kind == mini ]] || fail "verify: $(cat verified)"
+		lacks "$(cat verified)" "damaged" "verify, $kind"
+	done
 }
 
 # VICTIM, wherever its threads are when it is stopped; if they wait, from a clone as well.
@@ -145,7 +147,7 @@ equal() { # [quiet]
 	dump mini --mini --compress none
 	gcore -o theirs "$VICTIM" >gcore.log 2>&1 </dev/null || fail "gcore: $(tail -n 3 gcore.log)"
 	mv "theirs.$VICTIM" gcore
-	stopped || fail "gcore let the process go"
+	wait_for 5 stopped || fail "gcore let the process go"
 	threads=$(find "/proc/$VICTIM/task" -mindepth 1 -maxdepth 1 | wc -l)
 
 	compare pages full gcore "$VICTIM" full.json
@@ -153,7 +155,7 @@ equal() { # [quiet]
 	compare notes full gcore
 	compare notes mini gcore
 	if [[ ${1:-} == quiet ]]; then
-		compare pages quiet gcore "$VICTIM" quiet.json
+		compare pages quiet gcore "$VICTIM" quiet.json earlier
 		compare notes quiet gcore
 	fi
 	elf_check
@@ -255,14 +257,14 @@ equal() { # [quiet]
 	kill -STOP "$VICTIM"
 	wait_for 5 stopped
 	stacks_gdb live 2>/dev/null </dev/null | python3 "$LIVE_TESTS/core_equal.py" stacks gdb >gdb.live
-	is "$(grep -c '^[0-9]*$' gdb.live)" 7 "threads"
+	is "$(grep -c '^thread ' gdb.live)" 7 "threads"
 	for kind in full mini; do
 		"$REQTRAP" dump --json --$kind --pause-budget 10s "$VICTIM" $kind.core.zst >json
 		core=$OUT/$kind.core.zst
 		entry "$core" >/dev/null
 		systemd coredumpctl debug --debugger=gdb --debugger-arguments="-batch -nx -ex 'thread apply all bt'" \
 			COREDUMP_FILENAME="$core" 2>err </dev/null | python3 "$LIVE_TESTS/core_equal.py" stacks gdb >through
-		diff gdb.live through >diff || fail "$kind: $(head -n 20 diff) $(tail -n 3 err)"
-		echo "# coredumpctl debug, $kind: 7 threads, $(grep -cv '^[0-9]*$' through) frames as of the process" >&3
+		diff gdb.live through >diff.txt || fail "$kind: $(head -n 20 diff.txt) $(tail -n 3 err)"
+		echo "# coredumpctl debug, $kind: 7 threads, $(grep -cv '^thread ' through) frames as of the process" >&3
 	done
 }
