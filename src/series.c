@@ -18,6 +18,7 @@
 
 #define FULL_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
 #define MINI_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.mini.core"
+#define FAILURES_MOST 3			      /* one after the other */
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC) /* of a full dump, where none is given */
 
 void series_say(const struct series *s, enum series_word word, const char *fmt, ...)
@@ -115,8 +116,7 @@ static struct place_name name_of(const struct series *s, const struct member *m,
 
 struct series_dump series_dump_of(const struct member *m, uint32_t kind)
 {
-	return (struct series_dump){
-		.subject = &m->subject, .facts = &m->facts, .cause = &m->cause, .kind = kind };
+	return (struct series_dump){ .subject = &m->subject, .facts = &m->facts, .cause = &m->cause, .kind = kind };
 }
 
 static void on_under_way(void *arg, uint64_t done, uint64_t total)
@@ -152,23 +152,34 @@ int series_failed_code(int r)
 	return r == -ESRCH ? EXIT_NOTHING : r == -EINVAL || r == -EEXIST ? EXIT_MISTAKE : EXIT_REFUSED;
 }
 
+/* With conditions there is a next time: for what a busy machine does, or if it is wished. */
+static bool may_fail(struct member *m, const struct shot_result *result)
+{
+	const struct series_spec *spec = m->series->spec;
+	int code = result->code;
+
+	if (!series_has_conditions(m->series) || result->cancelled)
+		return false;
+	if (spec->avoid_outage && (result->given_up || code == -EBUSY))
+		return true;
+	return (code == -EBUSY || code == -EAGAIN || code == -ETIMEDOUT) && ++m->failures < FAILURES_MOST;
+}
+
 static void shot_failed(struct member *m, const struct shot_result *result)
 {
 	struct series *s = m->series;
 	pid_t pid = m->subject.proc.pid;
+	bool goes_on = may_fail(m, result);
 
 	if (result->given_up)
 		series_say(s, SERIES_ERROR, "the dump of process %d was given up after %llu s", pid,
 			   (unsigned long long)(s->spec->give_up_ns / NSEC_PER_SEC));
 	else if (result->cancelled)
 		series_say(s, SERIES_NOTE, "the dump of process %d was cancelled: no file is left", pid);
-	else if (s->spec->avoid_outage && result->code == -EBUSY)
-		series_say(s, SERIES_NOTE, "left out: %s", result->text);
 	else
-		series_say(s, SERIES_ERROR, "%s", result->text);
-	if (s->spec->avoid_outage && (result->given_up || result->code == -EBUSY) && series_has_conditions(s)) {
+		series_say(s, goes_on ? SERIES_WARNING : SERIES_ERROR, "%s", result->text);
+	if (goes_on) {
 		s->turns--; /* it did not count */
-		m->begun_ns = now_ns();
 	} else {
 		series_worse(s, result->given_up ? EXIT_NOTHING : series_failed_code(result->code));
 		series_member_out(m); /* the next would fail, too */
@@ -191,6 +202,7 @@ static void on_shot(void *arg, const struct shot_result *result)
 	if (result->dump->error[0])
 		series_say(s, SERIES_WARNING, "%s", result->dump->error);
 	s->dumps++;
+	m->failures = 0;
 	if (m->compare && result->analysis) {
 		compare_add(m->compare, &m->moment, result->analysis);
 		growth_add(m->growth, &m->moment);

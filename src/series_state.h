@@ -25,7 +25,7 @@ struct member {
 	struct trigger trigger[SERIES_TRIGGERS_MAX];
 	struct source *end_source, *gap_source;
 	bool ended, gone; /* gone: during its shot */
-	unsigned int taken;
+	unsigned int taken, failures;
 	uint64_t begun_ns; /* its last turn; 0: none yet */
 	bool queued, running;
 	uint64_t place_in_queue;

@@ -7,6 +7,7 @@
 #include "proc.h"
 
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <string.h>
 #include <strings.h>
@@ -41,8 +42,11 @@ struct search {
 	bool any_case;
 };
 
+/* b is what was typed: a name, or a pattern if it has a '*' or '?'. */
 static bool same(const struct search *search, const char *a, const char *b, size_t len)
 {
+	if (strpbrk(b, "*?"))
+		return fnmatch(b, a, search->any_case ? FNM_CASEFOLD | FNM_NOESCAPE : FNM_NOESCAPE) == 0;
 	return (search->any_case ? strncasecmp : strncmp)(a, b, len) == 0;
 }
 
