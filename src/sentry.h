@@ -76,7 +76,7 @@ enum sentry_end { SENTRY_FIRED, SENTRY_OVER, SENTRY_ASKED };
  * gone, or has sent a message or SIGTERM. */
 enum sentry_end sentry_wait(struct sentry *sentry, struct follow_event *ret_event);
 
-/* A signal that is passed on elsewhere: arg is the sentry, info a siginfo_t. */
-void sentry_saw(struct sentry *sentry, pid_t tid, const void *info);
+/* A signal that is passed on elsewhere; arg: its siginfo_t. */
+void sentry_saw(struct sentry *s, pid_t tid, const void *arg);
 
 #endif

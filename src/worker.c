@@ -558,7 +558,6 @@ static void mind_leader(struct worker *w)
 		return;
 	close(w->proc.dir_fd);
 	w->proc.dir_fd = fd;
-	w->proc.start_ticks = stat.start_ticks;
 }
 
 /* What was waited for is there, its thread stands. A process that is at its end is not
