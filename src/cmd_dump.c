@@ -356,13 +356,11 @@ static int print_stacks(const struct command_line *line)
 	return cmd_stacks(argc, argv);
 }
 
-static int cancel_series(const char *word, const struct command_line *line)
+static int cancel_series(const char *word)
 {
 	struct err err = { .text = "" };
 	int n;
 
-	if (line->rest_count || line->command || line->use_count > 1)
-		return log_error("--cancel PID|NAME goes alone"), EXIT_MISTAKE;
 	n = series_cancel(word, &err);
 	if (n < 0)
 		return log_error("%s", err.text), exit_code_of(n);
@@ -387,8 +385,10 @@ int cmd_dump(int argc, char **argv)
 	run.no_journal = option_given(&line, "no-journal");
 	run.progress.off = option_given(&line, "quiet");
 	log_quiet(run.progress.off);
+	if (option_given(&line, "cancel") && (line.rest_count || line.command || line.use_count > 1))
+		return log_error("--cancel PID|NAME goes alone"), EXIT_MISTAKE;
 	if (option_given(&line, "cancel"))
-		return cancel_series(option_value(&line, "cancel"), &line);
+		return cancel_series(option_value(&line, "cancel"));
 	spec.path = option_value(&line, "output");
 	spec.target = line.rest;
 	spec.command = line.command;
@@ -419,19 +419,39 @@ int cmd_dump(int argc, char **argv)
 	return run_series(&spec, &run);
 }
 
-int cmd_procdump(int argc, char **argv)
+static struct series_spec procdump_series(const struct procdump *pd)
 {
-	struct procdump pd;
-	char *target[1];
-	struct series_spec spec = { .pattern = PROCDUMP_FILE_NAME, .compress = COMPRESS_NONE, .any_case = true };
-	struct run run = { .json = false };
-	struct err err = { .text = "" };
-	struct buf text;
-	int r;
+	struct series_spec spec = {
+		.target = pd->target,
+		.target_count = pd->target_count,
+		.command = pd->command,
+		.any_case = true,
+		.all = pd->all,
+		.wait = pd->wait,
+		.trigger_count = pd->trigger_count,
+		.interval_ns = pd->interval_ns,
+		.every_ns = pd->every_ns,
+		.order = { .pause_budget_ns = pd->pause_budget_ns, .on = pd->on },
+		.budget_given = pd->pause_budget_ns != 0,
+		.compress = COMPRESS_NONE,
+		.concurrent = pd->concurrent,
+		.give_up_ns = pd->timeout_ns,
+		.avoid_outage = pd->avoid_outage,
+		.path = pd->path,
+		.pattern = PROCDUMP_FILE_NAME,
+		.overwrite = pd->overwrite,
+	};
 
-	buf_init(&text, 65536);
-	r = procdump_parse(argc, argv, &pd, &text, &err);
-	for (char *line = text.data; r == 0 && line && *line;) {
+	_Static_assert(ARRAY_LEN(spec.trigger) >= PROCDUMP_TRIGGERS_MAX, "all of them fit");
+	memcpy(spec.trigger, pd->trigger, sizeof(pd->trigger));
+	spec.step[spec.step_count++] = choose_kinds(pd->mini, pd->full, pd->count);
+	snprintf(spec.order.comment, sizeof(spec.order.comment), "%s", pd->comment ? pd->comment : "");
+	return spec;
+}
+
+static void tell_notes(char *text)
+{
+	for (char *line = text; line && *line;) {
 		char *end = line + strcspn(line, "\n");
 		bool more = *end;
 
@@ -439,6 +459,21 @@ int cmd_procdump(int argc, char **argv)
 		log_note("%s", line);
 		line = end + more;
 	}
+}
+
+int cmd_procdump(int argc, char **argv)
+{
+	struct procdump pd;
+	struct series_spec spec;
+	struct run run = { .json = false };
+	struct err err = { .text = "" };
+	struct buf text;
+	int r;
+
+	buf_init(&text, 65536);
+	r = procdump_parse(argc, argv, &pd, &text, &err);
+	if (r == 0)
+		tell_notes(text.data);
 	if (r == 0 && pd.help) {
 		buf_done(&text);
 		procdump_help(&text);
@@ -451,18 +486,10 @@ int cmd_procdump(int argc, char **argv)
 	}
 	if (pd.help)
 		return EXIT_DONE;
+	if (pd.cancel)
+		return cancel_series(pd.cancel);
 	run.json = pd.json;
 	run.no_journal = pd.no_journal;
-	target[0] = (char *)(uintptr_t)pd.target;
-	spec.target = target;
-	spec.target_count = 1;
-	spec.path = pd.path;
-	spec.every_ns = pd.every_ns;
-	spec.give_up_ns = pd.timeout_ns;
-	spec.overwrite = pd.overwrite;
-	spec.budget_given = pd.pause_budget_ns != 0;
-	spec.order.pause_budget_ns = pd.pause_budget_ns;
-	spec.step[spec.step_count++] = choose_kinds(pd.mini, pd.full, pd.count);
-	snprintf(spec.order.comment, sizeof(spec.order.comment), "%s", pd.comment ? pd.comment : "");
+	spec = procdump_series(&pd);
 	return run_series(&spec, &run);
 }

@@ -4,6 +4,7 @@
 #include "cmd.h"
 
 #include "log.h"
+#include "procdump.h"
 
 #include <string.h>
 
@@ -209,6 +210,8 @@ int cmd_help(int argc, char **argv)
 		return code;
 	if (option_given(&line, "man"))
 		return print(man);
+	if (option_given(&line, "procdump"))
+		return print(procdump_page);
 	if (line.rest_count == 0)
 		return print(help_all);
 	verb = verb_find(line.rest[0]);

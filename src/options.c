@@ -139,6 +139,8 @@ const struct option_row option_rows[] = {
 	  "do not decompress all of it: checksums of its data are not compared" },
 	{ "json", 0, TYPE_FLAG, NULL, NULL, JSON_VERBS, false, "print JSON" },
 	{ "man", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false, "print the manual page (mdoc)" },
+	{ "procdump", 0, TYPE_FLAG, NULL, NULL, VERB_HELP, false,
+	  "compare the options of procdump with both ProcDumps (markdown)" },
 };
 const size_t option_row_count = ARRAY_LEN(option_rows);
 

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: MIT
-/* One row per option name. Rejected: getopt_long_only (no '/x', no dash of a web
- * page, prefers abbreviations) and ignoring what is unknown: a trigger that is left
- * out silently would dump at the wrong moment. Trap: '/tmp' is a path and '/ma' an
- * option, so a slash opens an option only in front of the target, and only if the
- * rest is a name of this table. */
+/* The options of both ProcDumps, as typed. Rejected: getopt_long_only (no '/x', no
+ * dash of a web page, prefers abbreviations) and ignoring what is unknown: a trigger
+ * that is left out silently would dump at the wrong moment. Traps: '/tmp' is a path and
+ * '/ma' an option, so a slash opens an option only in front of the target, and only if
+ * the rest is a name of this table; what '-s' and '-c' mean is known only when all words
+ * have been read. */
 #include "procdump.h"
 
+#include "ktime.h"
+#include "procdump_table.h"
 #include "rule.h"
 
 #include <ctype.h>
@@ -13,98 +16,28 @@
 #include <string.h>
 #include <strings.h>
 
-enum use {
-	USE_PLAIN,    /* what happens anyway: nothing to say */
-	USE_FLAG,     /* sets the bool at 'at' */
-	USE_COUNT,    /* the number at 'at' */
-	USE_SECONDS,  /* the nanoseconds at 'at' */
-	USE_TEXT,     /* the string at 'at' */
-	USE_DURATION, /* the nanoseconds at 'at', with their unit */
-	USE_NEAREST,  /* sets the bool at 'at', which is another one: says so */
-	USE_NOTE,     /* means nothing on Linux, or not to this program */
-	USE_NOTE_ARG, /* the same, and takes an argument */
-	USE_CLONE,    /* -r, with its optional number */
-	USE_LATER,    /* not in this version */
-};
-
-struct row {
-	const char *name;
-	enum use use;
-	size_t at;
-	const char *text; /* after the name: why a note, or what is not there */
-};
+#define USES_MAX 64
+#define MB_SHIFT 20
+#define INTERVAL_MIN_MS 10
 
 #define AT(field) offsetof(struct procdump, field)
 
-static const struct row rows[] = {
-	{ "mm", USE_FLAG, AT(mini), NULL },
-	{ "ma", USE_FLAG, AT(full), NULL },
-	{ "mp", USE_NEAREST, AT(full), "a full dump is written, which holds all that a MiniPlus has" },
-	{ "mt", USE_NEAREST, AT(mini), "a mini is written; what is secret in its stacks is not taken out" },
-	{ "64", USE_PLAIN, 0, NULL },
-	{ "accepteula", USE_PLAIN, 0, NULL },
-	{ "n", USE_COUNT, AT(count), NULL },
-	{ "s", USE_SECONDS, AT(every_ns), NULL },
-	{ "at", USE_SECONDS, AT(timeout_ns), NULL },
-	{ "o", USE_FLAG, AT(overwrite), NULL },
-	{ "dc", USE_TEXT, AT(comment), NULL },
-	{ "?", USE_FLAG, AT(help), NULL },
-	{ "help", USE_FLAG, AT(help), NULL },
-	{ "json", USE_FLAG, AT(json), NULL },
-	{ "no-journal", USE_FLAG, AT(no_journal), NULL },
-	{ "pause-budget", USE_DURATION, AT(pause_budget_ns), NULL },
-	{ "r", USE_CLONE, 0, "every dump is taken from a clone here" },
-	{ "a", USE_NOTE, 0, "dumps never wait for each other here" },
-	{ "wer", USE_NOTE, 0, "there is no Windows Error Reporting here" },
-	{ "mk", USE_NOTE, 0, "kernel stacks are not part of a Linux core" },
-	{ "md", USE_NOTE_ARG, 0, "a callback DLL cannot be loaded here" },
-	{ "h", USE_NOTE, 0, "there are no windows that could hang here, so this waits for nothing" },
-	{ "l", USE_NOTE, 0, "Linux has no debug output strings, so this waits for nothing" },
-	{ "g", USE_NOTE, 0, "there is no managed debugger to leave out here" },
-	{ "b", USE_NOTE, 0, "breakpoints are no exceptions here" },
-	{ "ld", USE_NOTE, 0, "loads of libraries are not reported here" },
-	{ "ud", USE_NOTE, 0, "unloads of libraries are not reported here" },
-	{ "ct", USE_NOTE, 0, "new threads are not reported here" },
-	{ "et", USE_NOTE, 0, "ends of threads are not reported here" },
-	{ "v", USE_NOTE, 0, "everything is said anyway" },
-	{ "y", USE_NOTE, 0, "there are no store apps here" },
-	{ "pf", USE_NOTE_ARG, 0, "nothing is polled for a dump at once" },
-	{ "log", USE_NOTE_ARG, 0, "messages go to standard error" },
-	{ "usegcore", USE_NOTE, 0, "gcore is not needed" },
-	{ "mc", USE_LATER, 0, "(custom dump mask)" },
-	{ "c", USE_LATER, 0, "(CPU above)" },
-	{ "cl", USE_LATER, 0, "(CPU below)" },
-	{ "u", USE_LATER, 0, "(CPU of one core, or uninstall)" },
-	{ "m", USE_LATER, 0, "(memory above)" },
-	{ "ml", USE_LATER, 0, "(memory below)" },
-	{ "tc", USE_LATER, 0, "(thread count)" },
-	{ "fc", USE_LATER, 0, "(open files)" },
-	{ "p", USE_LATER, 0, "(performance counter above)" },
-	{ "pl", USE_LATER, 0, "(performance counter below)" },
-	{ "pc", USE_LATER, 0, "(.NET counter above)" },
-	{ "pcl", USE_LATER, 0, "(.NET counter below)" },
-	{ "e", USE_LATER, 0, "(exception)" },
-	{ "f", USE_LATER, 0, "(filter)" },
-	{ "fx", USE_LATER, 0, "(excluding filter)" },
-	{ "t", USE_LATER, 0, "(at the end of the process)" },
-	{ "sig", USE_LATER, 0, "(signal)" },
-	{ "w", USE_LATER, 0, "(wait for the process)" },
-	{ "x", USE_LATER, 0, "(start the program)" },
-	{ "pgid", USE_LATER, 0, "(process group)" },
-	{ "k", USE_LATER, 0, "(kill after the dump)" },
-	{ "i", USE_LATER, 0, "(install for crashes)" },
-	{ "cancel", USE_LATER, 0, "(end another procdump)" },
-	{ "gcm", USE_LATER, 0, "(.NET heap size)" },
-	{ "gcgen", USE_LATER, 0, "(.NET garbage collection)" },
-	{ "restrack", USE_LATER, 0, "(resource tracking)" },
-	{ "sr", USE_LATER, 0, "(resource tracking rate)" },
+/* An option as it was typed. */
+struct used {
+	const struct procdump_row *row;
+	const char *word, *arg[2];
 };
 
-static const struct row *find_row(const char *name)
+struct line {
+	struct used use[USES_MAX];
+	size_t count;
+	const char *windows_word, *linux_word; /* that only one of them knows */
+};
+static const struct procdump_row *find_row(const char *name)
 {
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		if (!strcasecmp(rows[i].name, name))
-			return &rows[i];
+	for (size_t i = 0; i < procdump_row_count; i++) {
+		if (!strcasecmp(procdump_rows[i].name, name))
+			return &procdump_rows[i];
 	}
 	return NULL;
 }
@@ -159,170 +92,418 @@ static int parse_number(const char *word, const char *text, uint64_t max, uint64
 	return 0;
 }
 
-/* One option. Returns how many words after it belong to it. */
-static int apply(struct procdump *pd, const struct row *row, const char *word, const char *next, struct buf *notes,
-		 struct err *err)
-{
-	char *at = (char *)pd + row->at;
-	uint64_t value = 0;
-	int r;
+/* ---- what each option does ---- */
 
-	switch (row->use) {
-	case USE_PLAIN:
-		return 0;
-	case USE_FLAG:
-		*(bool *)at = true;
-		return 0;
-	case USE_COUNT:
-		r = parse_number(word, next, PROCDUMP_COUNT_MAX, &value, err);
-		if (r < 0)
-			return r;
-		*(unsigned int *)at = (unsigned int)value;
-		return 1;
-	case USE_SECONDS:
-		r = parse_number(word, next, 86400 * 365, &value, err);
-		if (r < 0)
-			return r;
-		*(uint64_t *)at = value * 1000000000ull;
-		return 1;
-	case USE_DURATION:
-		if (!next)
-			return err_say(err, -EINVAL, "'%s' needs a time after it, such as 500ms", word);
-		r = parse_duration(next, (uint64_t *)at, err);
-		return r < 0 ? err_wrap(err, r, "'%s'", word) : 1;
-	case USE_NEAREST:
-		*(bool *)at = true;
-		buf_addf(notes, "'%s': %s\n", word, row->text);
-		return 0;
-	case USE_TEXT:
-	case USE_NOTE_ARG:
-		if (!next)
-			return err_say(err, -EINVAL, "'%s' needs a value after it", word);
-		if (row->use == USE_TEXT)
-			*(const char **)at = next;
-		else
-			buf_addf(notes, "'%s %s' is left out: %s\n", word, next, row->text);
-		return 1;
-	case USE_CLONE:
-		buf_addf(notes, "'%s' is not needed: %s\n", word, row->text);
-		return next && next[0] >= '1' && next[0] <= '5' && !next[1];
-	case USE_NOTE:
-		buf_addf(notes, "'%s' is left out: %s\n", word, row->text);
-		return 0;
-	case USE_LATER:
-		break;
-	}
-	return err_say(err, -EOPNOTSUPP,
-		       "'%s' %s is not in this version: it dumps at once, or in a series by -s and -n", word,
-		       row->text);
-}
-
-static int check(struct procdump *pd, bool every_given, struct buf *notes, struct err *err)
+static int add_trigger(struct procdump *pd, enum trigger_kind kind, bool below, uint64_t value, struct err *err)
 {
-	if (pd->help)
-		return 0;
-	if (!pd->target)
-		return err_say(err, -EINVAL,
-			       "no process is named: give a process id or a name (procdump -? shows how)");
-	if (!strcmp(pd->target, "PID") || !strcmp(pd->target, "%1%"))
-		return err_say(err, -EINVAL, "'%s' stands for a number: put the process id in its place", pd->target);
-	if (every_given && pd->count == 1)
-		buf_adds(notes, "'-s' has no effect on a single dump: give the number of dumps by -n\n");
+	if (pd->trigger_count == ARRAY_LEN(pd->trigger))
+		return err_say(err, -EINVAL, "more than %zu conditions", ARRAY_LEN(pd->trigger));
+	/* 'at or above' there, 'above' here */
+	pd->trigger[pd->trigger_count++] =
+		(struct trigger){ .kind = kind, .below = below, .threshold = below ? value : value - 1 };
 	return 0;
 }
 
-int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err)
+/* '100,200': each fires once. */
+static int add_sizes(struct procdump *pd, bool below, const struct used *use, struct err *err)
 {
-	struct procdump pd = { .count = 1, .every_ns = 0 };
-	bool every_given;
+	const char *p = use->arg[0];
+	bool list = p && strchr(p, ',');
+	unsigned int n = 0;
+
+	do {
+		char text[24];
+		size_t len = p ? strcspn(p, ",") : 0;
+		uint64_t value;
+		int r;
+
+		snprintf(text, sizeof(text), "%.*s", (int)MIN(len, sizeof(text) - 1), p ? p : "");
+		r = parse_number(use->word, p ? text : NULL, UINT32_MAX, &value, err);
+		if (r == 0)
+			r = add_trigger(pd, TRIGGER_MEMORY, below, value << MB_SHIFT, err);
+		if (r < 0)
+			return r;
+		if (list)
+			pd->trigger[pd->trigger_count - 1].step = 1ull << 62;
+		n++;
+		p += len;
+	} while (*p++ == ',');
+	pd->count = MAX(pd->count, n);
+	return 0;
+}
+
+static int add_threshold(struct procdump *pd, const struct used *use, struct err *err)
+{
+	enum trigger_kind kind = (enum trigger_kind)use->row->at;
+	bool below = use->row->use == USE_BELOW,
+	     machine = kind == TRIGGER_CPU && pd->as == PROCDUMP_WINDOWS && !pd->core;
+	uint64_t value;
+	int r;
+
+	if (kind == TRIGGER_MEMORY)
+		return add_sizes(pd, below, use, err);
+	r = parse_number(use->word, use->arg[0], machine ? 100 : 1000000, &value, err);
+	if (r < 0)
+		return r;
+	return add_trigger(pd, machine ? TRIGGER_CPU_MACHINE : kind, below, kind == TRIGGER_CPU ? value * 10 : value,
+			   err);
+}
+
+static const struct counter {
+	const char *name;
+	enum trigger_kind kind;
+	unsigned int scale;
+} counters[] = {
+	{ "Thread Count", TRIGGER_THREADS, 1 },	 { "Handle Count", TRIGGER_FDS, 1 },
+	{ "% Processor Time", TRIGGER_CPU, 10 }, { "Private Bytes", TRIGGER_MEMORY, 1 },
+	{ "Working Set", TRIGGER_MEMORY, 1 },
+};
+
+/* '\Process(outlook#2)\Handle Count', and outlook is the target. */
+static const struct counter *find_counter(const char *text, const char *target)
+{
+	static const char prefix[] = "\\Process(";
+	const char *instance = text + sizeof(prefix) - 1, *end = strstr(text, ")\\");
+	bool number = target && target[strspn(target, "0123456789")] == '\0';
+	size_t len;
+
+	if (strncasecmp(text, prefix, sizeof(prefix) - 1) != 0 || !end || end < instance || !target)
+		return NULL;
+	len = strcspn(instance, "#_)");
+	if (len == 0 || *instance == '*')
+		return NULL;
+	if (!number && (strncasecmp(instance, target, len) != 0 ||
+			(target[len] && strcasecmp(target + len, ".exe") != 0 && instance[len] != '_')))
+		return NULL;
+	for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
+		if (!strcasecmp(end + 2, counters[i].name))
+			return &counters[i];
+	}
+	return NULL;
+}
+
+static int add_counter(struct procdump *pd, const struct used *use, struct buf *notes, struct err *err)
+{
+	const struct counter *counter = find_counter(use->arg[0], pd->target[0]);
+	uint64_t value;
+	int r;
+
+	if (!counter)
+		return err_say(err, -EOPNOTSUPP,
+			       "'%s %s' cannot be done here, so nothing is dumped: of counters there are the target's "
+			       "own Thread Count, Handle Count, %% Processor Time, Private Bytes and Working Set",
+			       use->word, use->arg[0]);
+	r = parse_number(use->word, use->arg[1], INT64_MAX / 16, &value, err);
+	if (r == 0)
+		r = add_trigger(pd, counter->kind, use->row->use == USE_COUNTER_BELOW, value * counter->scale, err);
+	if (r == 0)
+		buf_addf(notes, "'%s %s': of the process that is dumped, %s\n", use->word, use->arg[0],
+			 counter->kind == TRIGGER_FDS	   ? "its open descriptors"
+			 : counter->kind == TRIGGER_MEMORY ? "its resident and swapped memory"
+			 : counter->kind == TRIGGER_CPU	   ? "of one core"
+							   : "its threads");
+	return r;
+}
+
+static int add_exception(struct procdump *pd, const struct used *use, struct err *err)
+{
+	if (pd->as == PROCDUMP_LINUX)
+		return err_say(err, -EOPNOTSUPP,
+			       "'%s' is a .NET exception to ProcDump for Linux, and the .NET runtime is not asked "
+			       "here: --as windows makes it a signal that ends the process",
+			       use->word);
+	pd->on.fatal = 1;
+	if (use->arg[0])
+		pd->on.signals |= sentry_crashes() & ~(pd->breakpoints ? 0 : sentry_bit(SIGTRAP));
+	return 0;
+}
+
+static int add_signals(struct procdump *pd, const struct used *use, struct err *err)
+{
+	uint64_t bits;
+	int r = trigger_signals(use->arg[0], &bits, err);
+
+	if (r < 0)
+		return err_wrap(err, r, "'%s'", use->word);
+	pd->on.signals |= bits;
+	return 0;
+}
+
+static int add_target(struct procdump *pd, const char *word, struct err *err)
+{
+	if (pd->target_count == ARRAY_LEN(pd->target))
+		return err_say(err, -EINVAL, "more than %zu processes are named", ARRAY_LEN(pd->target));
+	pd->target[pd->target_count++] = (char *)(uintptr_t)word;
+	return 0;
+}
+
+static int apply(struct procdump *pd, const struct used *use, struct buf *notes, struct err *err)
+{
+	const struct procdump_row *row = use->row;
+	char *at = (char *)pd + row->at;
+	const char *arg = use->arg[0];
+	uint64_t value = 0;
+	int r = 0;
+
+	switch (row->use) {
+	case USE_PLAIN:
+	case USE_LAUNCH:
+	case USE_AS:
+		break;
+	case USE_FLAG:
+		*(bool *)at = true;
+		break;
+	case USE_COUNT:
+		r = parse_number(use->word, arg, PROCDUMP_COUNT_MAX, &value, err);
+		*(unsigned int *)at = MAX((unsigned int)value, *(unsigned int *)at);
+		break;
+	case USE_SECONDS:
+		r = parse_number(use->word, arg, 86400 * 365, &value, err);
+		*(uint64_t *)at = value * NSEC_PER_SEC;
+		break;
+	case USE_MS:
+		r = parse_number(use->word, arg, 86400 * 1000, &value, err);
+		if (r == 0 && value < INTERVAL_MIN_MS)
+			r = err_say(err, -EINVAL, "'%s %s': the shortest is %d", use->word, arg, INTERVAL_MIN_MS);
+		*(uint64_t *)at = value * NSEC_PER_MSEC;
+		break;
+	case USE_DURATION:
+		r = parse_duration(arg, (uint64_t *)at, err);
+		if (r < 0)
+			err_wrap(err, r, "'%s'", use->word);
+		break;
+	case USE_NEAREST:
+		*(bool *)at = true;
+		buf_addf(notes, "'%s': %s\n", use->word, row->here);
+		break;
+	case USE_TEXT:
+		*(const char **)at = arg;
+		break;
+	case USE_NOTE:
+		buf_addf(notes, "'%s%s%s' is left out: %s\n", use->word, arg ? " " : "", arg ? arg : "", row->here);
+		break;
+	case USE_REFUSE:
+		r = err_say(err, -EOPNOTSUPP, "'%s' cannot be done here, so nothing is dumped: %s", use->word,
+			    row->here);
+		break;
+	case USE_CLONE:
+		pd->concurrent = arg ? (unsigned int)(arg[0] - '0') : 1;
+		break;
+	case USE_ALSO:
+		r = add_target(pd, arg, err);
+		break;
+	case USE_ABOVE:
+	case USE_BELOW:
+		r = add_threshold(pd, use, err);
+		break;
+	case USE_COUNTER_ABOVE:
+	case USE_COUNTER_BELOW:
+		r = add_counter(pd, use, notes, err);
+		break;
+	case USE_EXCEPTION:
+		r = add_exception(pd, use, err);
+		break;
+	case USE_SIGNALS:
+		r = add_signals(pd, use, err);
+		break;
+	}
+	return r;
+}
+
+/* ---- the line ---- */
+
+/* Is it what may follow, such as the 3 of '-r 3'? */
+static bool is_optional(const char *arg, const char *next)
+{
+	if (!strcmp(arg, "[1..5]"))
+		return next[0] >= '1' && next[0] <= '5' && !next[1];
+	return strlen(next) == strlen(arg) - 2 && !strncasecmp(next, arg + 1, strlen(next));
+}
+
+static int read_args(struct used *use, int argc, char *const *argv, int i, struct err *err)
+{
+	const char *arg = use->row->arg;
+	int n = !arg ? 0 : use->row->use == USE_LAUNCH || strchr(arg, ' ') ? 2 : 1;
+
+	if (arg && *arg == '[' && (i + 1 >= argc || !is_optional(arg, argv[i + 1])))
+		n = 0;
+	if (i + n >= argc)
+		return err_say(err, -EINVAL, "'%s' needs %s after it (%s)", use->word,
+			       use->row->use == USE_COUNT || use->row->use == USE_SECONDS ? "a number" : "a value",
+			       arg);
+	for (int k = 0; k < n; k++)
+		use->arg[k] = argv[i + 1 + k];
+	return n;
+}
+
+static int read_option(struct procdump *pd, struct line *line, const struct procdump_row *row, int argc,
+		       char *const *argv, int i, struct err *err)
+{
+	struct used use = { .row = row, .word = argv[i] };
+	bool list = row->use == USE_ABOVE || row->use == USE_BELOW;
+	int n = read_args(&use, argc, argv, i, err);
+
+	if (n < 0)
+		return n;
+	if (line->count == USES_MAX)
+		return err_say(err, -EINVAL, "more than %d options", USES_MAX);
+	line->use[line->count++] = use;
+	if (row->on_windows && !row->on_linux)
+		line->windows_word = use.word;
+	if ((row->on_linux && !row->on_windows) || (list && strchr(use.arg[0], ',')))
+		line->linux_word = use.word;
+	if (row->use == USE_AS && !strcasecmp(use.arg[0], "windows"))
+		pd->as = PROCDUMP_WINDOWS;
+	else if (row->use == USE_AS && !strcasecmp(use.arg[0], "linux"))
+		pd->as = PROCDUMP_LINUX;
+	else if (row->use == USE_AS)
+		return err_say(err, -EINVAL, "'%s %s': windows or linux", use.word, use.arg[0]);
+	pd->core |= row->use == USE_FLAG && row->at == AT(core);
+	pd->breakpoints |= row->use == USE_FLAG && row->at == AT(breakpoints);
+	if (row->use != USE_LAUNCH)
+		return n;
+	pd->path = use.arg[0];
+	pd->command = argv + i + 2;
+	return argc - i - 1;
+}
+
+static int read_line(struct procdump *pd, struct line *line, int argc, char *const *argv, struct err *err)
+{
 	int r;
 
 	for (int i = 1; i < argc; i++) {
-		const char *name = option_name(argv[i], !pd.target);
-		const struct row *row = name ? find_row(name) : NULL;
+		const char *name = option_name(argv[i], !pd->target_count);
+		const struct procdump_row *row = name ? find_row(name) : NULL;
 
 		if (name && !row)
 			return err_say(err, -EINVAL, "'%s' is not an option of procdump (procdump -? lists them)",
 				       argv[i]);
 		if (row) {
-			r = apply(&pd, row, argv[i], i + 1 < argc ? argv[i + 1] : NULL, notes, err);
+			r = read_option(pd, line, row, argc, argv, i, err);
 			if (r < 0)
 				return r;
 			i += r;
-		} else if (!pd.target) {
-			pd.target = argv[i];
-		} else if (!pd.path) {
-			pd.path = argv[i];
+		} else if (!pd->target_count) {
+			add_target(pd, argv[i], err);
+		} else if (!pd->path) {
+			pd->path = argv[i];
 		} else {
 			return err_say(err, -EINVAL,
-				       "'%s' is one word too many: a process and a file or folder are all", argv[i]);
+				       "'%s' is one word too many: a process and a file or folder are all (--also "
+				       "names one more process)",
+				       argv[i]);
 		}
 	}
-	every_given = pd.every_ns != 0;
-	if (!every_given)
-		pd.every_ns = PROCDUMP_EVERY_NS;
-	r = check(&pd, every_given, notes, err);
+	return 0;
+}
+
+static bool named_for_windows(const char *program)
+{
+	const char *base = strrchr(program, '/');
+	size_t len;
+
+	base = base ? base + 1 : program;
+	len = strlen(base);
+	return !strcasecmp(base, "procdump64") || (len > 4 && !strcasecmp(base + len - 4, ".exe"));
+}
+
+static bool uses_any(const struct line *line, enum use first, enum use last)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		if (line->use[i].row->use >= first && line->use[i].row->use <= last)
+			return true;
+	}
+	return false;
+}
+
+/* Windows' words or Linux's? Undecided it is Linux's: they are typed there. */
+static int decide(struct procdump *pd, const struct line *line, const char *program, struct buf *notes, struct err *err)
+{
+	bool polled = uses_any(line, USE_ABOVE, USE_COUNTER_BELOW),
+	     matters = polled || uses_any(line, USE_EXCEPTION, USE_EXCEPTION);
+
+	if (pd->as)
+		return 0;
+	if (named_for_windows(program))
+		pd->as = PROCDUMP_WINDOWS;
+	else if (line->windows_word && line->linux_word && matters)
+		return err_say(err, -EINVAL,
+			       "'%s' is of ProcDump for Windows, '%s' of the one for Linux, and '-s', '-c', '-e' mean "
+			       "different things there: add --as windows or --as linux",
+			       line->windows_word, line->linux_word);
+	else if (line->windows_word)
+		pd->as = line->linux_word ? PROCDUMP_UNDECIDED : PROCDUMP_WINDOWS;
+	else if (line->linux_word)
+		pd->as = PROCDUMP_LINUX;
+	else if (polled)
+		buf_adds(notes,
+			 "read as ProcDump for Linux does: '-c' is of one core, '-s' the time between two dumps; "
+			 "--as windows: of the machine, and so long without a break\n");
+	return 0;
+}
+
+static int check(struct procdump *pd, const struct line *line, struct buf *notes, struct err *err)
+{
+	bool waits = pd->trigger_count || pd->on.signals || pd->on.fatal || pd->exit;
+
+	if (pd->help || (pd->cancel && !pd->target_count && !pd->command))
+		return 0;
+	if (pd->cancel)
+		return err_say(err, -EINVAL, "'-cancel %s' goes alone", pd->cancel);
+	if (pd->core && !uses_any(line, USE_ABOVE, USE_BELOW))
+		return err_say(err, -EINVAL, "'-u' without -c would uninstall ProcDump, and nothing is installed here");
+	if (!pd->target_count && !pd->command)
+		return err_say(err, -EINVAL,
+			       "no process is named: give a process id or a name (procdump -? shows how)");
+	if (pd->target_count && pd->command)
+		return err_say(err, -EINVAL, "'%s' and '-x %s': which of the two?", pd->target[0], pd->command[0]);
+	for (size_t i = 0; i < pd->target_count; i++) {
+		if (!strcmp(pd->target[i], "PID") || !strcmp(pd->target[i], "%1%"))
+			return err_say(err, -EINVAL, "'%s' stands for a number: put the process id in its place",
+				       pd->target[i]);
+	}
+	if (pd->every_ns && pd->count == 1 && !waits)
+		buf_adds(notes, "'-s' has no effect on a single dump: give the number of dumps by -n\n");
+	if (pd->path && strstr(pd->path, "EXCEPTIONCODE"))
+		buf_adds(notes, "'EXCEPTIONCODE' stays in the name as it is: the signal is told in the core\n");
+	return 0;
+}
+
+static void fill_in(struct procdump *pd, struct buf *notes)
+{
+	if (!pd->every_ns)
+		pd->every_ns = PROCDUMP_EVERY_NS;
+	for (size_t i = 0; i < pd->trigger_count && pd->as == PROCDUMP_WINDOWS; i++)
+		pd->trigger[i].for_ns = pd->every_ns;
+	pd->on.exit = pd->exit;
+	if (pd->mini || pd->full || pd->help || pd->cancel)
+		return;
+	pd->mini = pd->as == PROCDUMP_WINDOWS;
+	pd->full = !pd->mini;
+	buf_adds(notes, pd->mini ? "no size is given: writing a mini (-mm), as on Windows; a full dump is -ma\n"
+				 : "no size is given: writing a full dump (-ma); a mini is -mm\n");
+}
+
+int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err)
+{
+	struct procdump pd = { .count = 1, .concurrent = 1 };
+	struct line line = { .count = 0 };
+	int r = read_line(&pd, &line, argc, argv, err);
+
+	if (r == 0)
+		r = decide(&pd, &line, argv[0], notes, err);
+	for (size_t i = 0; r == 0 && i < line.count; i++)
+		r = apply(&pd, &line.use[i], notes, err);
+	if (r == 0)
+		r = check(&pd, &line, notes, err);
 	if (r < 0)
 		return r;
-	if (!pd.mini && !pd.full && !pd.help) {
-		buf_adds(notes, "no size is given: writing a full dump (-ma); a mini is -mm\n");
-		pd.full = true;
-	}
+	fill_in(&pd, notes);
 	*ret_procdump = pd;
 	return 0;
 }
 
-static void help_list(struct buf *out, enum use use, enum use also)
-{
-	size_t column = 0;
-
-	for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-		size_t len = strlen(rows[i].name) + 2;
-
-		if (rows[i].use != use && rows[i].use != also)
-			continue;
-		if (column == 0 || column + len > 76) {
-			buf_adds(out, column ? "\n   " : "   ");
-			column = 3;
-		}
-		buf_addf(out, " -%s", rows[i].name);
-		column += len;
-	}
-	buf_adds(out, "\n");
-}
-
-void procdump_help(struct buf *out)
-{
-	buf_adds(out, "usage: procdump [-ma] [-mm] [-n COUNT] [-s SECONDS] [-o] [-at SECONDS]\n"
-		      "                [-dc TEXT] PID|NAME [FILE|FOLDER]\n"
-		      "\n"
-		      "  -ma          a full dump: an ELF core of the whole process\n"
-		      "  -mm          a mini: registers, stacks, and what they point to; with -ma both,\n"
-		      "               the mini first\n"
-		      "  -mp, -mt     the nearest of the two, with a note\n"
-		      "  -n COUNT     so many dumps (1)\n"
-		      "  -s SECONDS   so long from one dump to the next (10)\n"
-		      "  -o           overwrite the file if it is there; else the name gets a number\n"
-		      "  -at SECONDS  give a dump up after this time\n"
-		      "  -dc TEXT     put a comment into the dump\n"
-		      "  --json       one JSON object for each dump\n"
-		      "  --no-journal no entry in the journal, so that coredumpctl does not list it\n"
-		      "  --pause-budget D   take no full dump that would stop the process for longer\n"
-		      "               (250ms)\n"
-		      "\n"
-		      "The name is " PROCDUMP_FILE_NAME " in the current folder, or as given;\n"
-		      "in it PROCESSNAME, PID, YYMMDD and HHMMSS are replaced.\n"
-		      "'-', '/' and the dashes of web pages open an option; case does not matter.\n"
-		      "\n"
-		      "Accepted, with a note, because they mean nothing here:\n");
-	help_list(out, USE_NOTE, USE_NOTE_ARG);
-	buf_adds(out, "Refused, because this version does not have them yet:\n");
-	help_list(out, USE_LATER, USE_LATER);
-	buf_adds(out, "\nexamples:\n"
-		      "  procdump -ma 4711                                  one dump, now\n"
-		      "  procdump -64 -ma -s 4 -n 3 4711 shop-PID-perf.dmp  three dumps, 4 seconds apart\n"
-		      "  procdump -accepteula -ma 4711 /var/dumps           as an action of a rule\n");
-}
+/* ---- file names ---- */
 
 static void add_process(struct buf *out, const char *process)
 {

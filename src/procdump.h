@@ -8,35 +8,57 @@
 
 #include "buf.h"
 #include "err.h"
+#include "sentry.h"
+#include "trigger.h"
 
 #include <sys/types.h>
 #include <time.h>
 
 #define PROCDUMP_EVERY_NS 10000000000ull /* its default for -s */
 #define PROCDUMP_COUNT_MAX 10000
+#define PROCDUMP_TARGETS_MAX 32
+#define PROCDUMP_TRIGGERS_MAX 32
 #define PROCDUMP_FILE_NAME "PROCESSNAME_YYMMDD_HHMMSS.dmp"
 
+enum procdump_as { PROCDUMP_UNDECIDED, PROCDUMP_WINDOWS, PROCDUMP_LINUX };
+
+/* All pointers go into argv. */
 struct procdump {
 	bool help;
-	bool json;		  /* ours: '--json' */
-	bool overwrite;		  /* -o */
-	bool mini, full;	  /* the sizes; a full one if none is named */
-	bool no_journal;	  /* ours: '--no-journal' */
+	enum procdump_as as;	  /* whose meaning '-s', '-c' and '-e' have */
+	bool core, breakpoints;	  /* -u, -b: done already */
+	bool mini, full;	  /* the sizes; by 'as' if none is named */
 	unsigned int count;	  /* -n */
 	uint64_t every_ns;	  /* -s: between the starts of two dumps */
 	uint64_t timeout_ns;	  /* -at: give a dump up after this long; 0 never */
+	uint64_t interval_ns;	  /* -pf: between two samples; 0: not given */
 	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; 0: not given */
-	const char *comment;	  /* -dc; into argv; NULL none */
-	const char *target;	  /* PID or name; into argv */
-	const char *path;	  /* file or folder; into argv; NULL: the current folder */
+	unsigned int concurrent;  /* -r */
+	bool avoid_outage;	  /* -a */
+	bool overwrite;		  /* -o */
+	bool wait, all;		  /* -w; ours: '--all' */
+	bool exit;		  /* -t: in 'on', too */
+	bool json, no_journal;	  /* ours */
+	const char *comment;	  /* -dc; NULL none */
+	const char *cancel;	  /* -cancel: goes alone; NULL none */
+	const char *path;	  /* file or folder; NULL: the current folder */
+
+	char *target[PROCDUMP_TARGETS_MAX]; /* PIDs or names */
+	size_t target_count;
+	char *const *command; /* -x: instead; NULL none */
+
+	struct trigger trigger[PROCDUMP_TRIGGERS_MAX];
+	size_t trigger_count;
+	struct sentry_wish on;
 };
 
 /* argv[0] is the program. 'notes' gets one line for each option that is accepted but
  * means nothing here. -EINVAL for what is wrong, -EOPNOTSUPP for what ProcDump knows
- * and this version does not: err has one line for either. */
+ * and that cannot be done here: err has one line for either. */
 int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err);
 
 void procdump_help(struct buf *out);
+void procdump_page(struct buf *out); /* doc/procdump.md */
 
 /* A file name from a pattern: PROCESSNAME PID YYMMDD HHMMSS are replaced, in one
  * pass. 'process' is hostile: what is no part of a plain file name becomes '_'.

@@ -52,10 +52,15 @@ const struct verb verbs[] = {
 	  "  reqtrap dump 4711 --memory '>2G+500M' -n 4\n"
 	  "  reqtrap dump --wait --all php-fpm --cpu '>90%' --timeout 1h\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },
-	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump, NULL,
+	{ "procdump", "...", "A dump, spelled as ProcDump's options are typed.", VERB_PROCDUMP, cmd_procdump,
+	  "'reqtrap procdump -?' lists the options of ProcDump for Windows and for Linux.\n"
+	  "Where -s, -c and -e differ, words that only one of them knows decide, or\n"
+	  "--as windows|linux. What cannot be waited for here is refused in one line.\n",
 	  "  reqtrap procdump -ma 4711\n"
 	  "  reqtrap procdump -mm -ma 4711\n"
-	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n" },
+	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n"
+	  "  reqtrap procdump -ma -u -c 80 -s 5 -n 3 nginx /var/tmp\n"
+	  "  reqtrap procdump -ma -e -w shop.exe\n" },
 	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
 	  cmd_stacks,
 	  "With -n the samples are compared: which threads are the same in 3/3, what they\n"

@@ -96,17 +96,17 @@ refused() { # EXIT-CODE PART-OF-TEXT
 }
 
 @test "procdump: an option without meaning here gets a note, and the dump is taken" {
-	procdump -ma -wer -r 2 "$PYTHON" a.dmp
+	procdump -ma -wer -mk "$PYTHON" a.dmp
 	is "$status" 0 "exit code"
 	has "$errors" "'-wer'" "notes"
-	has "$errors" "'-r'" "notes"
+	has "$errors" "'-mk'" "notes"
 	is "$(wc -l <<<"$errors")" 2 "lines of notes"
 	is "$(files)" "a.dmp" "files"
 }
 
 @test "procdump: a trigger that is not there is refused, not left out" {
 	local line
-	for line in "-c 80" "-m 500" "–t" "/e" "-w" "-x"; do
+	for line in "-l" "-h" "–gcgen 1" "/ld" "-k" "-pgid"; do
 		# shellcheck disable=SC2086
 		procdump -ma $line "$PYTHON"
 		refused 2 "'${line%% *}'"

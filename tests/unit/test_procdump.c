@@ -9,6 +9,7 @@
 
 #include "procdump.h"
 
+#include <signal.h>
 #include <string.h>
 
 struct parsed {
@@ -46,7 +47,7 @@ static void article_line(void **state)
 	assert_int_equal(p.code, 0);
 	assert_int_equal(p.pd.count, 3);
 	assert_int_equal(p.pd.every_ns, 4000000000ull);
-	assert_string_equal(p.pd.target, "4711");
+	assert_string_equal(p.pd.target[0], "4711");
 	assert_string_equal(p.pd.path, "w3wp-PID-perf.dmp");
 	assert_int_equal(p.notes.len, 0);
 	assert_false(p.pd.overwrite);
@@ -77,7 +78,7 @@ static void every_dash_and_case(void **state)
 			fail_msg("%s: %s", spelling[i], p.err.text);
 		assert_int_equal(p.pd.count, 2);
 		assert_int_equal(p.pd.every_ns, 7000000000ull);
-		assert_string_equal(p.pd.target, "nginx");
+		assert_string_equal(p.pd.target[0], "nginx");
 		assert_int_equal(p.notes.len, 0);
 		buf_done(&p.notes);
 	}
@@ -129,23 +130,29 @@ static void defaults(void **state)
 
 static void notes(void **state)
 {
-	struct parsed p = PARSE("-ma", "-r", "3", "-wer", "-h", "-md", "x.dll", "-pf", "500", "-log", "syslog", "4711");
+	struct parsed p = PARSE("-ma", "-g", "-wer", "-mk", "-md", "x.dll", "-log", "syslog", "4711");
 
 	(void)state;
 	assert_int_equal(p.code, 0);
-	assert_string_equal(p.pd.target, "4711");
-	assert_non_null(strstr(p.notes.data, "'-r'"));
+	assert_string_equal(p.pd.target[0], "4711");
+	assert_non_null(strstr(p.notes.data, "'-g'"));
 	assert_non_null(strstr(p.notes.data, "'-wer'"));
-	assert_non_null(strstr(p.notes.data, "'-h'"));
+	assert_non_null(strstr(p.notes.data, "'-mk'"));
 	assert_non_null(strstr(p.notes.data, "'-md x.dll'"));
-	assert_non_null(strstr(p.notes.data, "'-pf 500'"));
 	assert_non_null(strstr(p.notes.data, "'-log syslog'"));
 	buf_done(&p.notes);
 
 	/* The number after -r is its own only from 1 to 5. */
 	p = PARSE("-ma", "-r", "4711");
 	assert_int_equal(p.code, 0);
-	assert_string_equal(p.pd.target, "4711");
+	assert_string_equal(p.pd.target[0], "4711");
+	assert_int_equal(p.pd.concurrent, 1);
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "-r", "3", "-a", "4711");
+	assert_int_equal(p.code, 0);
+	assert_int_equal(p.pd.concurrent, 3);
+	assert_true(p.pd.avoid_outage);
 	buf_done(&p.notes);
 
 	p = PARSE("4711");
@@ -205,24 +212,302 @@ static void ours(void **state)
 	buf_done(&p.notes);
 }
 
-static void later(void **state)
+/* Every option of both, with what follows it there. */
+static const char *const windows_options[] = {
+	"mm",
+	"ma",
+	"mt",
+	"mp",
+	"mc 1f",
+	"md x.dll",
+	"mk",
+	"n 2",
+	"s 5",
+	"c 20",
+	"cl 5",
+	"u",
+	"m 100",
+	"ml 9",
+	"p \\Process(x)\\Thread_Count 5",
+	"pl \\Process(x)\\Handle_Count 5",
+	"h",
+	"e",
+	"e 1",
+	"g",
+	"b",
+	"ld",
+	"ud",
+	"ct",
+	"et",
+	"l",
+	"t",
+	"f x",
+	"fx x",
+	"dc x",
+	"o",
+	"r",
+	"r 5",
+	"a",
+	"at 9",
+	"wer",
+	"64",
+	"w",
+	"x /tmp prog",
+	"i",
+	"k",
+	"v",
+	"y",
+	"accepteula",
+	"cancel 4711",
+	"?",
+};
+static const char *const linux_options[] = {
+	"n 2",	    "s 5",	 "c 65",     "cl 10",	  "m 100,200",
+	"ml 9",	    "gcm LOH:1", "gcgen 1",  "restrack",  "sr 10",
+	"tc 9",	    "fc 9",	 "sig 11",   "e",	  "f x",
+	"fx x",	    "mc 1",	 "pf 500",   "o",	  "log syslog",
+	"w",	    "pgid",	 "pc a:b 5", "pcl a:b 5", "restrack nodump",
+	"usegcore",
+};
+
+/* Words at blanks; '_' stands for a blank inside one. Never copied twice at once. */
+static struct parsed parse_text(const char *text, const char *target)
 {
-	static const char *const name[] = { "mc", "c",	"cl",  "u",   "m",    "ml", "tc",    "fc",     "p",
-					    "pl", "pc", "pcl", "e",   "f",    "fx", "t",     "w",      "sig",
-					    "x",  "k",	"i",   "gcm", "pgid", "sr", "gcgen", "cancel", "restrack" };
+	static char copy[256];
+	const char *argv[24] = { "procdump" };
+	size_t n = 1;
+
+	snprintf(copy, sizeof(copy), "%s", text);
+	for (char *word = strtok(copy, " "); word && n < 20; word = strtok(NULL, " ")) {
+		for (char *p = *word == '\\' ? word : ""; *p; p++)
+			*p = *p == '_' ? ' ' : *p;
+		argv[n++] = word;
+	}
+	if (target)
+		argv[n++] = target;
+	return parse(argv);
+}
+
+/* Known: done, or one line that says why not; never 'not an option'. */
+static void known(const char *option)
+{
+	char text[128];
+	struct parsed p;
+
+	snprintf(text, sizeof(text), "–%s", option);
+	p = parse_text(text,
+		       !strncmp(option, "x ", 2) || !strncmp(option, "cancel", 6) || !strcmp(option, "?") ? NULL : "x");
+	if (p.code == 0 && p.err.text[0])
+		fail_msg("%s: %s", option, p.err.text);
+	if (p.code && (p.code != -EOPNOTSUPP || strchr(p.err.text, '\n') || !strstr(p.err.text, "nothing is dumped")))
+		fail_msg("%s: %d %s", option, p.code, p.err.text);
+	buf_done(&p.notes);
+}
+
+static void every_option_of_both(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(windows_options); i++) {
+		if (strcmp(windows_options[i], "u") != 0)
+			known(windows_options[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(linux_options); i++)
+		known(linux_options[i]);
+}
+
+/* What would change the moment of a dump is refused. */
+static void refused(void **state)
+{
+	static const char *const option[] = { "h",
+					      "l",
+					      "f x",
+					      "fx x",
+					      "ld",
+					      "ud",
+					      "ct",
+					      "et",
+					      "k",
+					      "i",
+					      "gcm 5",
+					      "gcgen 1",
+					      "pc a 5",
+					      "pcl a 5",
+					      "restrack",
+					      "sr 5",
+					      "pgid",
+					      "p \\Processor(_Total)\\%_Processor_Time 20",
+					      "p \\Process(other)\\Handle_Count 20",
+					      "p \\Process(*)\\Handle_Count 20" };
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
-		char word[32];
+	for (size_t i = 0; i < ARRAY_LEN(option); i++) {
+		char text[128];
 		struct parsed p;
 
-		snprintf(word, sizeof(word), "–%s", name[i]);
-		p = PARSE("-ma", word, "80", "4711");
-		assert_int_equal(p.code, -EOPNOTSUPP);
-		assert_non_null(strstr(p.err.text, word));
-		assert_null(strchr(p.err.text, '\n'));
+		snprintf(text, sizeof(text), "–%s", option[i]);
+		p = parse_text(text, "nginx");
+		if (p.code != -EOPNOTSUPP)
+			fail_msg("%s: %d", option[i], p.code);
 		buf_done(&p.notes);
 	}
+}
+
+/* The example lines of both helps that have a meaning here. */
+static const struct example {
+	const char *line;
+	enum procdump_as as;
+	bool mini, full;
+	unsigned int count, every_s;
+	enum trigger_kind kind; /* TRIGGER_KINDS: none */
+	uint64_t threshold;
+	unsigned int for_s;
+	bool fatal, segv, wait;
+	const char *target;
+} examples[] = {
+#define W PROCDUMP_WINDOWS
+#define L PROCDUMP_LINUX
+#define U PROCDUMP_UNDECIDED
+#define NONE TRIGGER_KINDS, 0, 0
+	/* Windows */
+	{ "-ma 4572", W, false, true, 1, 10, NONE, false, false, false, "4572" },
+	{ "-mm -ma 4572", W, true, true, 1, 10, NONE, false, false, false, "4572" },
+	{ "-n 3 -s 5 notepad", U, false, true, 3, 5, NONE, false, false, false, "notepad" },
+	{ "--as windows -n 3 -s 5 notepad", W, true, false, 3, 5, NONE, false, false, false, "notepad" },
+	{ "--as windows -n 3 -s 5 -c 20 consume", W, true, false, 3, 5, TRIGGER_CPU_MACHINE, 199, 5, false, false,
+	  false, "consume" },
+	{ "-ma outlook -p \\Process(Outlook)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 9999, 10, false,
+	  false, false, "outlook" },
+	{ "-ma 1234 -p \\Process(svchost#87)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 9999, 10, false,
+	  false, false, "1234" },
+	{ "-ma -e w3wp.exe", W, false, true, 1, 10, NONE, true, false, false, "w3wp.exe" },
+	{ "-ma -e 1 w3wp.exe", W, false, true, 1, 10, NONE, true, true, false, "w3wp.exe" },
+	{ "-ma -n 10 -e 1 w3wp.exe", W, false, true, 10, 10, NONE, true, true, false, "w3wp.exe" },
+	{ "-e -w notepad", U, false, true, 1, 10, NONE, true, false, true, "notepad" },
+	{ "-mp -e store.exe", W, false, true, 1, 10, NONE, true, false, false, "store.exe" },
+	{ "-r -ma -n 5 -s 15 wmplayer.exe", W, false, true, 5, 15, NONE, false, false, false, "wmplayer.exe" },
+	{ "-r 5 -ma -n 5 -s 15 wmplayer.exe", W, false, true, 5, 15, NONE, false, false, false, "wmplayer.exe" },
+	/* Linux */
+	{ "1234", U, false, true, 1, 10, NONE, false, false, false, "1234" },
+	{ "-n 3 1234", U, false, true, 3, 10, NONE, false, false, false, "1234" },
+	{ "-c 65 -n 3 1234", U, false, true, 3, 10, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
+	{ "-c 65 -n 3 -s 5 1234", U, false, true, 3, 5, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
+	{ "-m 100,200 1234", L, false, true, 2, 10, TRIGGER_MEMORY, (100ull << 20) - 1, 0, false, false, false,
+	  "1234" },
+	{ "1234 /tmp", U, false, true, 1, 10, NONE, false, false, false, "1234" },
+	{ "-sig 11 1234", L, false, true, 1, 10, NONE, false, true, false, "1234" },
+	{ "-mc 1 -sig 11 1234", L, false, true, 1, 10, NONE, false, true, false, "1234" },
+	{ "-w my_application", U, false, true, 1, 10, NONE, false, false, true, "my_application" },
+	{ "-tc 50 1234", L, false, true, 1, 10, TRIGGER_THREADS, 49, 0, false, false, false, "1234" },
+	{ "-fc 50 1234", L, false, true, 1, 10, TRIGGER_FDS, 49, 0, false, false, false, "1234" },
+};
+
+static void every_example(void **state)
+{
+	(void)state;
+	for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
+		const struct example *e = &examples[i];
+		struct parsed p = parse_text(e->line, NULL);
+
+		if (p.code)
+			fail_msg("%s: %s", e->line, p.err.text);
+		print_message("%s\n", e->line);
+		assert_int_equal(p.pd.as, e->as);
+		assert_true(p.pd.mini == e->mini && p.pd.full == e->full);
+		assert_int_equal(p.pd.count, e->count);
+		assert_int_equal(p.pd.every_ns, e->every_s * 1000000000ull);
+		assert_int_equal(p.pd.trigger_count != 0, e->kind != TRIGGER_KINDS);
+		if (p.pd.trigger_count) {
+			assert_int_equal(p.pd.trigger[0].kind, e->kind);
+			assert_int_equal(p.pd.trigger[0].threshold, e->threshold);
+			assert_int_equal(p.pd.trigger[0].for_ns, e->for_s * 1000000000ull);
+		}
+		assert_int_equal(p.pd.on.fatal, e->fatal);
+		assert_int_equal((p.pd.on.signals & sentry_bit(SIGSEGV)) != 0, e->segv);
+		assert_int_equal(p.pd.on.signals & sentry_bit(SIGTRAP), 0);
+		assert_true(p.pd.wait == e->wait);
+		assert_string_equal(p.pd.target[0], e->target);
+		buf_done(&p.notes);
+	}
+}
+
+static void two_conditions(void **state)
+{
+	struct parsed p = PARSE("-cl", "10", "-c", "65", "1234");
+
+	(void)state;
+	assert_int_equal(p.code, 0);
+	assert_int_equal(p.pd.trigger_count, 2);
+	assert_true(p.pd.trigger[0].below && !p.pd.trigger[1].below);
+	assert_int_equal(p.pd.trigger[0].threshold, 100);
+	buf_done(&p.notes);
+
+	p = PARSE("-m", "100,200", "1234"); /* each once */
+	assert_int_equal(p.pd.trigger_count, 2);
+	assert_int_equal(p.pd.trigger[1].threshold, (200ull << 20) - 1);
+	assert_true(p.pd.trigger[0].step > 1ull << 60);
+	buf_done(&p.notes);
+}
+
+static void whose_words(void **state)
+{
+	struct parsed p = PARSE("-ma", "-c", "80", "-tc", "9", "4711");
+
+	(void)state;
+	assert_int_equal(p.code, -EINVAL);
+	assert_non_null(strstr(p.err.text, "--as windows or --as linux"));
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "-c", "80", "-u", "4711");
+	assert_int_equal(p.pd.as, PROCDUMP_WINDOWS);
+	assert_int_equal(p.pd.trigger[0].kind, TRIGGER_CPU);
+	assert_int_equal(p.pd.trigger[0].for_ns, PROCDUMP_EVERY_NS);
+	buf_done(&p.notes);
+
+	p = parse((const char *const[]){ "/opt/ProcDump64.EXE", "-c", "80", "4711", NULL });
+	assert_int_equal(p.pd.as, PROCDUMP_WINDOWS);
+	assert_int_equal(p.pd.trigger[0].kind, TRIGGER_CPU_MACHINE);
+	buf_done(&p.notes);
+
+	p = PARSE("-c", "80", "4711");
+	assert_non_null(strstr(p.notes.data, "read as ProcDump for Linux"));
+	buf_done(&p.notes);
+
+	p = PARSE("-e", "-sig", "USR1", "4711");
+	assert_int_equal(p.code, -EOPNOTSUPP);
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "-e", "1", "-b", "-t", "4711");
+	assert_true(p.pd.on.signals & sentry_bit(SIGTRAP));
+	assert_int_equal(p.pd.on.exit, 1);
+	buf_done(&p.notes);
+}
+
+static void launch(void **state)
+{
+	struct parsed p = PARSE("-e", "-x", "/var/dumps", "./server", "-n", "99", "/ma");
+
+	(void)state;
+	assert_int_equal(p.code, 0);
+	assert_string_equal(p.pd.path, "/var/dumps");
+	assert_string_equal(p.pd.command[0], "./server");
+	assert_string_equal(p.pd.command[3], "/ma");
+	assert_null(p.pd.command[4]);
+	assert_int_equal(p.pd.count, 1);
+	assert_int_equal(p.pd.target_count, 0);
+	buf_done(&p.notes);
+
+	p = PARSE("-cancel", "4711");
+	assert_int_equal(p.code, 0);
+	assert_string_equal(p.pd.cancel, "4711");
+	assert_int_equal(p.notes.len, 0);
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "nginx", "--also", "php-fpm", "--all", "/var/dumps");
+	assert_int_equal(p.code, 0);
+	assert_int_equal(p.pd.target_count, 2);
+	assert_string_equal(p.pd.target[1], "php-fpm");
+	assert_true(p.pd.all);
+	buf_done(&p.notes);
 }
 
 static void mistakes(void **state)
@@ -245,6 +530,15 @@ static void mistakes(void **state)
 		{ { "4711", "-dc" }, "needs a value" },
 		{ { "4711", "a", "b" }, "'b' is one word too many" },
 		{ { "-", "4711" }, "'-'" },
+		{ { "-c", "101", "-ma", "4711" }, "'-c 101'" },
+		{ { "-m", "100,", "4711" }, "whole number" },
+		{ { "-m", "", "4711" }, "whole number" },
+		{ { "-sig", "NONE", "4711" }, "'-sig'" },
+		{ { "-x", "/tmp" }, "'-x' needs" },
+		{ { "-pf", "1", "4711" }, "shortest" },
+		{ { "--as", "mac", "4711" }, "windows or linux" },
+		{ { "-cancel", "1", "4711" }, "goes alone" },
+		{ { "-u" }, "nothing is installed" },
 		{ { "–", "4711" }, "not an option" },
 	};
 
@@ -268,7 +562,7 @@ static void failure_writes_nothing(void **state)
 	struct procdump pd = { .count = 77 };
 	struct buf notes;
 	struct err err;
-	char *argv[] = { "procdump", "-n", "2", "-c", "80", "4711", NULL };
+	char *argv[] = { "procdump", "-n", "2", "-l", "-o", "4711", NULL };
 
 	(void)state;
 	buf_init(&notes, 64);
@@ -292,6 +586,11 @@ static void help(void **state)
 		buf_done(&p.notes);
 	}
 	buf_init(&out, 65536);
+	procdump_page(&out);
+	assert_false(out.full);
+	assert_non_null(strstr(out.data, "\n| `-tc COUNT` | - |"));
+	assert_non_null(strstr(out.data, "\n| `-l` |"));
+	buf_done(&out);
 	procdump_help(&out);
 	assert_false(out.full);
 	for (char *line = strtok(out.data, "\n"); line; line = strtok(NULL, "\n"))
@@ -366,7 +665,12 @@ int main(void)
 		cmocka_unit_test(notes),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(ours),
-		cmocka_unit_test(later),
+		cmocka_unit_test(every_option_of_both),
+		cmocka_unit_test(refused),
+		cmocka_unit_test(every_example),
+		cmocka_unit_test(two_conditions),
+		cmocka_unit_test(whose_words),
+		cmocka_unit_test(launch),
 		cmocka_unit_test(mistakes),
 		cmocka_unit_test(failure_writes_nothing),
 		cmocka_unit_test(help),
