@@ -294,7 +294,13 @@ def stacks(tool):
             tid = next(g for g in m.groups() if g)
             here = found.setdefault(tids.get(tid, tid), [])
         elif here is not None and frame.match(line):
-            here.append(line.replace("*", " ").strip())
+            nowhere = re.match(r"^#\d+ +0x([0-9a-f]{16})$", line)
+            # What eu-stack takes for the caller of a stack's first frame may be any word,
+            # of memory that a mini core has no need for.
+            if nowhere and int(nowhere.group(1), 16) >= 1 << 47:
+                continue
+            # Where lldb keeps a value of its own.
+            here.append(re.sub(r" @ 0x[0-9a-f]+", "", line.replace("*", " ")).strip())
         elif here is not None and tool == "gdb" and line.startswith("    ") and here:
             here[-1] += " " + line.strip()
     for tid in sorted(found, key=int):

@@ -224,14 +224,14 @@ equal() { # [quiet]
 	need nginx
 	start_nginx 1
 	VICTIM=$(children "$NGINX")
-	equal quiet
+	equal
 }
 
 @test "php-fpm's worker" {
 	need php-fpm8.2
 	start_fpm
 	VICTIM=$(children "$FPM" | tail -n 1)
-	equal quiet
+	equal
 }
 
 @test "linked without a dynamic linker: glibc" {
