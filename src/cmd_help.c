@@ -64,12 +64,15 @@ static void completion(struct buf *out)
 		      "\tesac\n}\ncomplete -F _reqtrap reqtrap\n");
 }
 
-/* Text for mdoc: a backslash is spelled, no line begins with a control character. */
+/* Text for mdoc: a backslash is spelled, no line begins with a control character, an
+ * empty line begins a paragraph. */
 static void man_text(struct buf *out, const char *text)
 {
 	bool line_start = true;
 
 	for (; *text; text++) {
+		if (line_start && *text == '\n')
+			buf_adds(out, ".Pp");
 		if (line_start && (*text == '.' || *text == '\''))
 			buf_adds(out, "\\&");
 		if (*text == '\\')

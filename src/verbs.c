@@ -63,8 +63,9 @@ const struct verb verbs[] = {
 	  cmd_stacks,
 	  "With -n the samples are compared: which threads are the same in 3/3, what they\n"
 	  "wait for, and who holds it; which compute, and where; what CPU each used, and\n"
-	  "where memory grew. Threads that do the same are one line. A worker that waits for\n"
-	  "work looks like a stuck one: both are 'idle or stuck'. Ctrl-C ends the series.\n"
+	  "where memory grew. Threads that do the same are one line. A worker that waits\n"
+	  "for work looks like a stuck one: both are 'idle or stuck'. Ctrl-C ends the\n"
+	  "series.\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap stacks 4711\n"
 	  "  reqtrap stacks 4711 -n 3 --every 4s\n"
