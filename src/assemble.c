@@ -128,7 +128,7 @@ static int give_notes(void *arg, struct core_notes *notes)
 	first = a->first;
 	if (first)
 		r = add_thread(a, notes, first, count_only);
-	core_add_process(notes, &a->process, a->auxv, a->auxv_len, a->frozen);
+	core_add_process(notes, &a->process, a->about->auxv, a->about->auxv_len, a->frozen);
 	core_add_text(notes, a->text, a->text_len);
 	for (size_t i = 0; i < a->freeze->count && r == 0; i++) {
 		if (&a->freeze->thread[i] != first)
@@ -137,13 +137,25 @@ static int give_notes(void *arg, struct core_notes *notes)
 	return r;
 }
 
+void assemble_look(const struct proc *proc, struct assembly_about *ret_about)
+{
+	*ret_about = (struct assembly_about){ 0 };
+	read_process(proc, &ret_about->process);
+	if (proc_file(proc->dir_fd, "auxv", 65536, &ret_about->auxv, &ret_about->auxv_len) < 0)
+		ret_about->auxv_len = 0;
+}
+
+void assembly_about_done(struct assembly_about *about)
+{
+	free(about->auxv);
+	*about = (struct assembly_about){ 0 };
+}
+
 void assemble_notes(struct assembly *a, const char *text, size_t len)
 {
-	read_process(a->proc, &a->process);
+	a->process = a->about->process;
 	if (a->siginfo)
 		a->process.siginfo = *a->siginfo;
-	if (proc_file(a->proc->dir_fd, "auxv", 65536, &a->auxv, &a->auxv_len) < 0)
-		a->auxv_len = 0;
 	a->text = text;
 	a->text_len = len;
 	a->core.notes = give_notes;
@@ -326,6 +338,4 @@ int assemble(struct assembly *a, struct err *err)
 void assembly_done(struct assembly *a)
 {
 	core_done(&a->core);
-	free(a->auxv);
-	a->auxv = NULL;
 }

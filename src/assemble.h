@@ -9,9 +9,17 @@
 #include "mini.h"
 #include "side.h"
 
+/* Of the process as a whole. */
+struct assembly_about {
+	struct core_process process;
+	char *auxv; /* owned */
+	size_t auxv_len;
+};
+
 struct assembly {
 	/* given by the caller */
 	const struct proc *proc;
+	const struct assembly_about *about;
 	struct freeze *freeze;
 	const struct proc_maps *before; /* from before the stop: those with flags */
 	struct proc_maps *frozen;	/* of the frozen memory; gets what only 'before' knows */
@@ -36,11 +44,13 @@ struct assembly {
 	struct core_process process;
 	struct freeze_thread *first; /* as counted */
 	bool counted;
-	char *auxv;
-	size_t auxv_len;
 	const char *text;
 	size_t text_len;
 };
+
+/* Before the stop: when the core is written the process may be gone, its name too. */
+void assemble_look(const struct proc *proc, struct assembly_about *ret_about);
+void assembly_about_done(struct assembly_about *about);
 
 /* The segments, and what is left out. Pointers given must outlive the assembly. */
 int assemble(struct assembly *assembly, struct err *err);

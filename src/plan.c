@@ -202,6 +202,7 @@ int plan_core(struct worker *w, struct err *err)
 		r = err_say(err, -ENOMEM, "cannot prepare the dump of process %d", w->order.pid);
 	if (r < 0)
 		return r;
+	assemble_look(&w->proc, &w->about);
 	if (!mini)
 		w->cost.bytes = full_bytes(w);
 	expect = w->cost.bytes;

@@ -6,6 +6,7 @@
 #define REQTRAP_PLAN_H
 
 #include "account.h"
+#include "assemble.h"
 #include "cost.h"
 #include "follow.h"
 #include "leftover.h"
@@ -47,6 +48,7 @@ struct worker {
 	uint64_t done_bytes, told_ns; /* how far it is, and when the parent was last told */
 	uint32_t stage;		      /* told last */
 	struct account account;
+	struct assembly_about about;
 };
 
 /* Is it the process meant, and one that can be dumped? -ESRCH, -EPERM, -ENOTSUP in words. */

@@ -265,6 +265,7 @@ static int write_core(struct worker *w, struct err *err)
 	struct core_watch watch = { .unread = unread, .go_on = go_on, .arg = w };
 	struct assembly a = {
 		.proc = &w->proc,
+		.about = &w->about,
 		.freeze = &w->freeze,
 		.before = &w->before,
 		.frozen = &w->frozen,
@@ -742,6 +743,7 @@ int dump_worker_main(int argc, char **argv)
 		snprintf(result->error, sizeof(result->error), "%s", err.text[0] ? err.text : strerror(-r));
 	}
 	leftover_forget(w->journal_fd, &w->left);
+	assembly_about_done(&w->about);
 	result->wall_ns = now_ns() - (w->fired_ns ? w->fired_ns : start_ns);
 	result->peak_bytes = proc_peak_bytes();
 	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)

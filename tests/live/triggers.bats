@@ -147,7 +147,7 @@ soon_after() { # NAME SECONDS
 }
 
 @test "--crash: the fatal signal of a command, from its first instruction on" {
-	series crash --crash --full --compress none "$OUT" -- "$LIVE/t_load" segv 10
+	series crash --crash --mini --compress none "$OUT" -- "$LIVE/t_load" segv 10
 	ends "$SERIES" 0 crash
 	is "$(dumps crash .trigger) $(dumps crash .value)" "crash SEGV" "trigger"
 	has "$(gdb -batch -nx -ex bt "$LIVE/t_load" "$(dumps crash .path)" 2>&1)" raiser "the first thread's stack"

@@ -193,9 +193,13 @@ static int go_on(void *arg UNUSED, uint64_t done UNUSED, struct err *err UNUSED)
 static int write_core(unsigned int count, struct freeze *freeze, const struct proc *proc, uint64_t *ret_ns)
 {
 	struct core_watch watch = { .unread = unread, .go_on = go_on };
-	struct assembly a = {
-		.proc = proc, .freeze = freeze, .filter = FILTER_DEFAULT, .holder_tid = 7777, .omit = omit
-	};
+	struct assembly_about about;
+	struct assembly a = { .proc = proc,
+			      .about = &about,
+			      .freeze = freeze,
+			      .filter = FILTER_DEFAULT,
+			      .holder_tid = 7777,
+			      .omit = omit };
 	struct proc_maps before = { 0 }, frozen;
 	char dir[] = "/tmp/test_large.XXXXXX";
 	struct err err = { "" };
@@ -204,6 +208,7 @@ static int write_core(unsigned int count, struct freeze *freeze, const struct pr
 	uint64_t on_disk, begun;
 	int dir_fd, fd;
 
+	assemble_look(proc, &about);
 	load(count, false, &frozen);
 	/* One that the copy lacks, in the middle, as after MADV_DONTFORK. */
 	assert_int_equal(proc_maps_add(&before, &frozen, &frozen.map[count / 2]), 0);
@@ -230,6 +235,7 @@ static int write_core(unsigned int count, struct freeze *freeze, const struct pr
 	assert_int_equal(frozen.count, count + 1);
 	assert_int_equal(frozen.map[count / 2 + 1].dontfork, true);
 	assembly_done(&a);
+	assembly_about_done(&about);
 	assert_int_equal(sink_commit(sink, &on_disk, &err), 0);
 	fd = openat(dir_fd, "core", O_RDONLY | O_CLOEXEC);
 	unlinkat(dir_fd, "core", 0);
