@@ -147,9 +147,9 @@ static void turn_over(struct member *m, bool well)
 }
 
 /* What was typed was right when the dump began: the system has failed since. */
-int series_failed_code(int r)
+int series_failed_code(int code)
 {
-	return r == -ESRCH ? EXIT_NOTHING : r == -EINVAL || r == -EEXIST ? EXIT_MISTAKE : EXIT_REFUSED;
+	return code == -ESRCH ? EXIT_NOTHING : code == -EINVAL || code == -EEXIST ? EXIT_MISTAKE : EXIT_REFUSED;
 }
 
 /* With conditions there is a next time: for what a busy machine does, or if it is wished. */
