@@ -171,6 +171,11 @@ static void shot_failed(struct member *m, const struct shot_result *result)
 	pid_t pid = m->subject.proc.pid;
 	bool goes_on = may_fail(m, result);
 
+	/* It went as the next one began. */
+	if (m->taken && !m->ended && result->code == -ESRCH && !result->cancelled && !proc_alive(&m->subject.proc)) {
+		series_member_gone(m);
+		return;
+	}
 	if (result->given_up)
 		series_say(s, SERIES_ERROR, "the dump of process %d was given up after %llu s", pid,
 			   (unsigned long long)(s->spec->give_up_ns / NSEC_PER_SEC));
