@@ -13,10 +13,31 @@
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 
 /* smaps costs 35 ms a GiB: above this it is not read before the stop, but afterwards. */
 #define FLAGS_FIRST_BYTES (128ull << 20)
+#define OTHER_DUMP_NS (2 * NSEC_PER_SEC)
 #define MINI_THREAD_NS (15 * NSEC_PER_USEC) /* its stack copied */
+
+bool plan_other_dump_ends(struct worker *w)
+{
+	uint64_t deadline_ns = now_ns() + OTHER_DUMP_NS;
+	struct stat ours, theirs;
+	char path[32];
+
+	if (stat("/proc/self/exe", &ours) < 0)
+		return false;
+	while (proc_status_read(w->proc.dir_fd, "status", &w->status) == 0 && now_ns() < deadline_ns) {
+		if (!w->status.tracer || w->status.tracer == getpid())
+			return true;
+		snprintf(path, sizeof(path), "/proc/%d/exe", w->status.tracer);
+		if (stat(path, &theirs) == 0 && (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev))
+			return false;
+		nanosleep(&(struct timespec){ .tv_nsec = 5 * NSEC_PER_MSEC }, NULL);
+	}
+	return false;
+}
 
 int plan_target(struct worker *w, struct err *err)
 {
@@ -31,7 +52,7 @@ int plan_target(struct worker *w, struct err *err)
 		return err_say(err, -EINVAL, "a dump worker cannot dump itself");
 	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
 		return err_say(err, -ESRCH, "process %d has ended", pid);
-	if (w->status.tracer && w->status.tracer != getpid()) {
+	if (w->status.tracer && w->status.tracer != getpid() && !plan_other_dump_ends(w)) {
 		proc_name(w->status.tracer, name, sizeof(name));
 		return err_say(err, -EPERM, "cannot dump process %d: it is traced already, by process %d ('%s')", pid,
 			       w->status.tracer, name);

@@ -53,6 +53,10 @@ struct worker {
 
 /* Is it the process meant, and one that can be dumped? -ESRCH, -EPERM, -ENOTSUP in words. */
 int plan_target(struct worker *w, struct err *err);
+
+/* Waits a little for another dump (or reap) of the same process. False: it is traced by
+ * something else, or for longer. */
+bool plan_other_dump_ends(struct worker *w);
 int plan_maps(struct worker *w, struct err *err);
 int plan_text(int dir_fd, struct spool *text); /* a memory map, as text */
 unsigned int plan_filter(const struct worker *w);

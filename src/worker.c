@@ -519,6 +519,8 @@ static int dump(struct worker *w, struct err *err)
 	w->freeze.longest_ns = longest_stop(w);
 	if (r == 0)
 		r = freeze_seize(&w->freeze, 0, err);
+	if (r == -EPERM && !w->freeze.count && plan_other_dump_ends(w))
+		r = freeze_seize(&w->freeze, 0, err);
 	if (r == 0 && w->fired_ns && !w->freeze.held && freeze_show(&w->freeze, w->event.tid) < 0)
 		w->event.kind = FOLLOW_NOTHING; /* killed: the signal is not its last news */
 	if (r < 0)

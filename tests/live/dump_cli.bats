@@ -414,6 +414,19 @@ new_child() { # one that $BEFORE does not have: a dump is under way
 	[[ -c /dev/null ]] || fail "/dev/null was replaced"
 }
 
+@test "dump: two of one process at the same moment wait for each other" {
+	local first
+	for first in one two three; do
+		env "$REQTRAP" dump -q "$PYTHON" "$first.core" >/dev/null 2>"$BATS_TEST_TMPDIR/err" 3>&- &
+		local other=$! code=0
+		dump "$PYTHON" "$first.other.core"
+		is "$status" 0 "exit code ($errors)"
+		wait "$other" || code=$?
+		is "$code" 0 "exit code of the other one ($(cat "$BATS_TEST_TMPDIR/err"))"
+		[[ -e $first.core && -e $first.other.core ]] || fail "a core is missing"
+	done
+}
+
 @test "dump: the process ends in a series" {
 	start nap sleep 60
 	local nap=$STARTED

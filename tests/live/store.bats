@@ -140,7 +140,7 @@ refuses() { # DIR TEXT
 	mkdir -m 777 "$BATS_TEST_TMPDIR/open"
 	chmod 777 "$BATS_TEST_TMPDIR/open"
 	refuses "$BATS_TEST_TMPDIR/open" "others may write"
-	refuses "$BATS_TEST_TMPDIR/open/below" "could swap it"
+	refuses "$BATS_TEST_TMPDIR/open/below" "could swap"
 	mkdir -m 700 "$BATS_TEST_TMPDIR/theirs"
 	chown nobody "$BATS_TEST_TMPDIR/theirs"
 	refuses "$BATS_TEST_TMPDIR/theirs" "belongs to uid"
