@@ -39,7 +39,6 @@ int arch_result(pid_t tid, int64_t *ret_value);			  /* what the last system call
 #define ARCH_XSTATE_CORE_BYTES 2696
 size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_CORE_BYTES]);
 
-uint64_t arch_pc(const struct user_regs_struct *regs);
 uint64_t arch_sp(const struct user_regs_struct *regs);
 
 /* The call the thread came into the kernel by, finished or not; -1: by none. */

@@ -186,11 +186,6 @@ int arch_result(pid_t tid, int64_t *ret_value)
 	return 0;
 }
 
-uint64_t arch_pc(const struct user_regs_struct *regs)
-{
-	return regs->rip;
-}
-
 uint64_t arch_sp(const struct user_regs_struct *regs)
 {
 	return regs->rsp;

@@ -194,15 +194,10 @@ static int join_maps(struct assembly *a)
 	return r;
 }
 
-static uint32_t segment_flags(const struct proc_map *map)
-{
-	return (map->readable ? PF_R : 0u) | (map->writable ? PF_W : 0u) | (map->executable ? PF_X : 0u);
-}
-
 /* Segments for a mapping whose present pages are all that counts. */
 static int add_sparse(struct assembly *a, const struct proc_map *map, const struct core_source *source)
 {
-	struct core_segment seg = { .flags = segment_flags(map), .source = source, .start = map->start };
+	struct core_segment seg = { .flags = core_flags(map), .source = source, .start = map->start };
 	uint64_t at = map->start, start, end;
 	int r = pages_next(&source->pages, PAGES_ANY, at, map->end, &start, &end);
 
@@ -242,7 +237,7 @@ static int add_dense(struct assembly *a, const struct proc_map *map, uint64_t da
 	struct core_segment seg = { .start = map->start,
 				    .end = map->end,
 				    .data_end = data_end,
-				    .flags = segment_flags(map),
+				    .flags = core_flags(map),
 				    .source = &a->every };
 
 	return core_add_segment(&a->core, &seg);

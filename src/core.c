@@ -177,6 +177,11 @@ static int spool_block(struct core *core)
 	return r;
 }
 
+uint32_t core_flags(const struct proc_map *map)
+{
+	return (map->readable ? PF_R : 0u) | (map->writable ? PF_W : 0u) | (map->executable ? PF_X : 0u);
+}
+
 int core_add_segment(struct core *core, const struct core_segment *segment)
 {
 	if (core->count - core->from == CORE_BLOCK) {

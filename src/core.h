@@ -80,6 +80,8 @@ void core_add_process(struct core_notes *notes, const struct core_process *proce
 		      const struct proc_maps *maps);
 void core_add_text(struct core_notes *notes, const char *text, size_t len); /* our own note, 'REQTRAP' */
 
+uint32_t core_flags(const struct proc_map *map); /* of a segment: PF_R PF_W PF_X */
+
 /* Ascending addresses. What 'segment' points to must outlive the core. -ENOMEM, -ENOSPC. */
 int core_add_segment(struct core *core, const struct core_segment *segment);
 

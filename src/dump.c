@@ -27,8 +27,7 @@ struct dump_job {
 	pid_t worker, target;
 	uint64_t target_start;	 /* 0: not known */
 	struct worker_note note; /* the last one */
-	struct sentry_seen seen[SENTRY_SIGNALS];
-	bool cancelled; /* it was asked to end */
+	bool cancelled;		 /* it was asked to end */
 };
 
 static void job_free(struct dump_job *job)
@@ -131,11 +130,6 @@ bool dump_waits(const struct dump_job *job)
 	return job->note.stage == WORKER_WAITING;
 }
 
-const struct sentry_seen *dump_seen(const struct dump_job *job)
-{
-	return job->seen;
-}
-
 /* --- what a killed worker leaves --- */
 
 static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_job)
@@ -226,17 +220,9 @@ static void tell_death(const struct dump_job *job, int status, struct dump_resul
 /* Of the messages on the way to the result. */
 static bool take_note(struct dump_job *job, const void *message, ssize_t len)
 {
-	struct worker_seen seen;
-
-	if (len == (ssize_t)sizeof(job->note)) {
-		memcpy(&job->note, message, sizeof(job->note));
-		return true;
-	}
-	if (len != (ssize_t)sizeof(seen))
+	if (len != (ssize_t)sizeof(job->note))
 		return false;
-	memcpy(&seen, message, sizeof(seen));
-	if (seen.row < SENTRY_SIGNALS)
-		job->seen[seen.row] = seen.seen;
+	memcpy(&job->note, message, sizeof(job->note));
 	return true;
 }
 

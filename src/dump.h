@@ -93,9 +93,8 @@ int dump_fd(const struct dump_job *job);
 void dump_progress(const struct dump_job *job, uint64_t *ret_done, uint64_t *ret_total);
 
 /* Attached and waiting for what order->on says; as of the last dump_finish that gave
- * -EAGAIN, as are the signals seen since then (SENTRY_SIGNALS rows, valid until then). */
+ * -EAGAIN. */
 bool dump_waits(const struct dump_job *job);
-const struct sentry_seen *dump_seen(const struct dump_job *job);
 
 /* Takes the result. -EAGAIN while it runs (with block false). A worker that died
  * gives a result with its code and a text; leftovers in the target (a zombie child)

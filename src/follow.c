@@ -16,8 +16,7 @@
 #include <sys/wait.h>
 
 #define TICK_NS NSEC_PER_SEC
-#define FEW_THREADS 64 /* with more of them no thread is taken for the last one */
-#define PF_EXITING 0x4
+#define FEW_THREADS 64		      /* with more of them no thread is taken for the last one */
 #define EXEC_NS (100 * NSEC_PER_MSEC) /* for an exec to be seen for one */
 
 int follow_begin(struct follow *follow, struct freeze *freeze, bool exits, struct err *err)
@@ -54,17 +53,13 @@ static bool is_leaving(const struct follow *follow, pid_t tid)
 /* Of another thread: is it on its way out, or gone? */
 static bool is_over(const struct follow *follow, pid_t tid)
 {
-	CLEAN(free) char *text = NULL;
-	unsigned int flags;
-	char path[64], state;
-	const char *p;
+	struct proc_stat stat;
+	char path[64];
 
 	snprintf(path, sizeof(path), "task/%d/stat", tid);
-	if (proc_file(follow->freeze->proc->dir_fd, path, 4096, &text, NULL) < 0 || !(p = strrchr(text, ')')))
+	if (proc_stat_read(follow->freeze->proc->dir_fd, path, &stat) < 0)
 		return true;
-	if (sscanf(p + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) != 2)
-		return true;
-	return strchr("ZX", state) || flags & PF_EXITING || is_leaving(follow, tid);
+	return strchr("ZX", stat.state) || stat.flags & PROC_STAT_EXITING || is_leaving(follow, tid);
 }
 
 static bool others_over(const struct follow *follow, pid_t tid)

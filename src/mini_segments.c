@@ -57,7 +57,7 @@ static bool unwanted(const struct mini *m, const struct mini_run *run, const str
 static int add_map(struct mini *m, const struct proc_maps *maps, const struct proc_map *map, size_t *i,
 		   bool flags_known, struct core *core)
 {
-	uint32_t flags = (map->readable ? PF_R : 0u) | (map->writable ? PF_W : 0u) | (map->executable ? PF_X : 0u);
+	uint32_t flags = core_flags(map);
 	uint64_t start = map->start, data_end = map->start, dropped = 0;
 	char why[96];
 	int r = 0;

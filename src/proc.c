@@ -253,9 +253,9 @@ int proc_stat_read(int dir_fd, const char *path, struct proc_stat *ret_stat)
 		return r;
 	p = strrchr(text, ')'); /* comm may hold anything, ')' too */
 	if (!p || sscanf(p + 1,
-			 " %c %d %*d %*d %*d %*d %*u %llu %*u %llu %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu"
+			 " %c %d %*d %*d %*d %*d %u %llu %*u %llu %*u %llu %llu %*d %*d %*d %*d %*d %*d %llu"
 			 " %*u %*d %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*u %*d %d",
-			 &st.state, &st.ppid, &minflt, &majflt, &utime, &stime, &start, &st.processor) < 7)
+			 &st.state, &st.ppid, &st.flags, &minflt, &majflt, &utime, &stime, &start, &st.processor) < 8)
 		return -EINVAL;
 	st.minflt = minflt;
 	st.majflt = majflt;

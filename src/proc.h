@@ -108,9 +108,13 @@ struct proc_status {
 /* path: 'status' or 'task/TID/status', under dir_fd. */
 int proc_status_read(int dir_fd, const char *path, struct proc_status *ret_status);
 
+#define PROC_STAT_EXITING 0x4u	   /* the kernel's PF_EXITING */
+#define PROC_STAT_KERNEL 0x200000u /* ... and PF_KTHREAD */
+
 struct proc_stat {
 	char state;
 	pid_t ppid;
+	uint32_t flags; /* PROC_STAT_* */
 	uint64_t utime_ticks, stime_ticks, start_ticks, minflt, majflt;
 	int processor;
 };

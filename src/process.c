@@ -11,9 +11,7 @@
 
 static void read_status(int dir_fd, struct process_facts *facts)
 {
-	CLEAN(free) char *text = NULL;
 	struct proc_status status;
-	const char *gid;
 
 	if (proc_status_read(dir_fd, "status", &status) < 0)
 		return;
@@ -21,9 +19,7 @@ static void read_status(int dir_fd, struct process_facts *facts)
 	facts->rss_bytes = status.rss_anon_bytes + status.rss_file_bytes + status.rss_shmem_bytes;
 	facts->thread_count = status.threads;
 	facts->uid = status.uid;
-	gid = proc_file(dir_fd, "status", 65536, &text, NULL) == 0 ? strstr(text, "\nGid:") : NULL;
-	if (gid)
-		facts->gid = (gid_t)strtoul(gid + 5, NULL, 10);
+	facts->gid = status.gid;
 }
 
 void process_read(int dir_fd, struct process_facts *facts)

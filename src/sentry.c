@@ -14,7 +14,6 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
-#define TELL_NS (200 * NSEC_PER_MSEC)
 #define WAIT_NS NSEC_PER_SEC
 
 /* Those whose default is not the end of the process. */
@@ -22,26 +21,6 @@ static uint64_t harmless(void)
 {
 	return sentry_bit(SIGCHLD) | sentry_bit(SIGURG) | sentry_bit(SIGWINCH) | sentry_bit(SIGCONT) |
 	       sentry_bit(SIGSTOP) | sentry_bit(SIGTSTP) | sentry_bit(SIGTTIN) | sentry_bit(SIGTTOU);
-}
-
-/* --- what is told --- */
-
-static void tell(struct sentry *s, uint32_t row, uint64_t now)
-{
-	struct worker_seen message = { .row = row, .seen = s->report->seen[row] };
-
-	if (send(s->sock, &message, sizeof(message), MSG_NOSIGNAL | MSG_DONTWAIT) < 0)
-		return; /* later, or with the result */
-	s->told_ns[row] = now;
-	s->untold &= ~(1ull << row);
-}
-
-static void tell_late(struct sentry *s)
-{
-	for (uint32_t row = 0; s->untold && row < SENTRY_SIGNALS; row++) {
-		if (s->untold >> row & 1)
-			tell(s, row, now_ns());
-	}
 }
 
 static pid_t sender_of(const siginfo_t *info)
@@ -54,7 +33,6 @@ void sentry_saw(struct sentry *s, pid_t tid, const void *arg)
 	const siginfo_t *info = arg;
 	uint32_t row = (uint32_t)info->si_signo - 1;
 	struct sentry_seen *seen;
-	uint64_t now = now_ns();
 
 	if (row >= SENTRY_SIGNALS)
 		return;
@@ -64,9 +42,6 @@ void sentry_saw(struct sentry *s, pid_t tid, const void *arg)
 				      .sender = sender_of(info),
 				      .tid = tid,
 				      .wall_ns = wall_ns() };
-	s->untold |= 1ull << row;
-	if (now >= s->told_ns[row] + TELL_NS)
-		tell(s, row, now);
 }
 
 /* --- what it is --- */
@@ -159,10 +134,9 @@ enum sentry_end sentry_wait(struct sentry *s, struct follow_event *ret)
 	for (;;) {
 		if (parent_asks(s))
 			return SENTRY_ASKED;
-		follow_next(s->follow, s->untold ? TELL_NS : WAIT_NS, &ours, ret);
+		follow_next(s->follow, WAIT_NS, &ours, ret);
 		switch (ret->kind) {
 		case FOLLOW_NOTHING:
-			tell_late(s);
 			if (ret->ours == SIGTERM)
 				return SENTRY_ASKED;
 			continue;

@@ -63,10 +63,8 @@ struct sentry {
 	const struct sentry_wish *wish;
 	struct sentry_report *report;
 	struct follow *follow;
-	int sock; /* to the parent, told of what is seen */
-	uint64_t told_ns[SENTRY_SIGNALS];
-	uint64_t untold; /* bits of rows that have changed since */
-	bool init;	 /* it is the first process of a pid namespace */
+	int sock;  /* to the parent */
+	bool init; /* it is the first process of a pid namespace */
 };
 
 enum sentry_end { SENTRY_FIRED, SENTRY_OVER, SENTRY_ASKED };

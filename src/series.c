@@ -133,8 +133,7 @@ static void turn_over(struct member *m, bool well)
 {
 	struct series *s = m->series;
 
-	m->running = false;
-	s->running--;
+	series_rests(m);
 	s->taken += well;
 	m->taken += well;
 	s->changed = true;
@@ -279,8 +278,7 @@ static void begin_shot(void *arg, uint32_t events UNUSED)
 	s->calls->under_way(s->calls->arg, &dump); /* it begins */
 	r = shot_begin(s->loop, &spec, &calls, &m->shot, &err);
 	if (r < 0) {
-		m->running = false;
-		s->running--;
+		series_rests(m);
 		series_failed(s, exit_code_of(r), err.text);
 	}
 }
@@ -382,8 +380,7 @@ static void on_signal(void *arg, uint32_t number)
 		if (m->shot && again) {
 			shot_cancel(m->shot);
 		} else if (!m->shot && m->running) { /* between two shots */
-			m->running = false;
-			s->running--;
+			series_rests(m);
 		}
 	}
 	check_end(s);

@@ -50,8 +50,7 @@ void series_member_gone(struct member *m)
 		return;
 	series_member_out(m);
 	if (m->running) {
-		m->running = false;
-		s->running--;
+		series_rests(m);
 		loop_remove(s->loop, m->gap_source);
 		m->gap_source = NULL;
 	}

@@ -86,6 +86,13 @@ struct series_dump series_dump_of(const struct member *m, uint32_t kind);
 int series_failed_code(int code); /* exit code of a dump that failed */
 void series_begin_shot(struct member *m);
 
+/* Its turn is over, whatever came of it. */
+static inline void series_rests(struct member *m)
+{
+	m->running = false;
+	m->series->running--;
+}
+
 static inline bool series_has_events(const struct series *s)
 {
 	return s->spec->order.on.signals || s->spec->order.on.fatal || s->spec->order.on.exit;

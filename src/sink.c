@@ -545,11 +545,6 @@ uint64_t sink_written(const struct sink *sink)
 	return sink->written;
 }
 
-uint64_t sink_on_disk(const struct sink *sink)
-{
-	return __atomic_load_n(&sink->put, __ATOMIC_RELAXED);
-}
-
 static int give_name(struct sink *sink)
 {
 	char path[64], part[64];

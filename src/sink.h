@@ -43,7 +43,6 @@ void sink_cancel_when(struct sink *sink, bool (*asked)(void));
 int sink_write(struct sink *sink, const void *data, size_t len, struct err *err);
 int sink_zeros(struct sink *sink, uint64_t len, struct err *err); /* a hole, or next to nothing when compressed */
 uint64_t sink_written(const struct sink *sink);			  /* bytes so far, before compression, holes included */
-uint64_t sink_on_disk(const struct sink *sink);			  /* bytes put there so far, holes not included */
 
 /* Flushes, syncs and names the file; frees the sink. On failure nothing is left.
  * -EEXIST: the name is taken. */

@@ -157,7 +157,8 @@ static void snapshot_init(struct snapshot *snapshot, const struct proc *proc)
 /* An open one shows the memory of before an exec for ever, if another process shares it. */
 static void reopen_mem(struct snapshot *snapshot)
 {
-	close(snapshot->target_mem_fd);
+	if (snapshot->target_mem_fd >= 0)
+		close(snapshot->target_mem_fd);
 	snapshot->target_mem_fd = openat(snapshot->proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
 }
 
@@ -167,10 +168,8 @@ static int find_site(struct snapshot *snapshot, const struct proc_maps *maps, ch
 	struct memory mem;
 	int r;
 
-	if (snapshot->target_mem_fd >= 0)
-		close(snapshot->target_mem_fd);
 	proc_program_read(snapshot->proc->dir_fd, &snapshot->program);
-	snapshot->target_mem_fd = openat(snapshot->proc->dir_fd, "mem", O_RDWR | O_CLOEXEC);
+	reopen_mem(snapshot);
 	if (snapshot->target_mem_fd < 0)
 		return refuse(why, why_size, "its memory cannot be written to");
 	mem = memory_of_fd(&snapshot->target_mem_fd);

@@ -84,14 +84,9 @@ int subject_only(const char *word, const struct targets *targets, struct err *er
 
 static bool is_kernel_thread(int dir_fd)
 {
-	CLEAN(free) char *text = NULL;
-	unsigned int flags;
-	const char *p;
+	struct proc_stat stat;
 
-	if (proc_file(dir_fd, "stat", 4096, &text, NULL) < 0)
-		return false;
-	p = strrchr(text, ')');
-	return p && sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %u", &flags) == 1 && flags & 0x00200000; /* PF_KTHREAD */
+	return proc_stat_read(dir_fd, "stat", &stat) == 0 && stat.flags & PROC_STAT_KERNEL;
 }
 
 static bool is_zombie(pid_t pid)

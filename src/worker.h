@@ -16,10 +16,4 @@ struct worker_note {
 	uint64_t done, total; /* bytes of memory read for the core */
 };
 
-/* A row of what a sentry has seen, when it has changed; not more often than now and then. */
-struct worker_seen {
-	uint32_t row;
-	struct sentry_seen seen;
-};
-
 #endif
