@@ -7,7 +7,8 @@ load journal
 
 setup_file() {
 	need_watch
-	journal_needs
+	# bats takes a skip here for a failure: each test says what is missing
+	(skip() { exit 1; } && journal_needs) || return 0
 	live_begin
 	journal_begin
 	start_python
@@ -19,6 +20,7 @@ teardown_file() {
 }
 
 setup() {
+	journal_needs
 	REQTRAP=$LIVE/reqtrap
 	OUT=$BATS_TEST_TMPDIR/dumps
 	mkdir "$OUT"
