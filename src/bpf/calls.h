@@ -1,0 +1,143 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* Calls that a watched request makes to somebody else, and who answers them on this
+ * host: how a request is linked to the one that made it. */
+#ifndef REQTRAP_BPF_CALLS_H
+#define REQTRAP_BPF_CALLS_H
+
+#include "bytes.h"
+#include "conns.h"
+
+/* Who made the call that this socket receives? The request of the caller's process. */
+__noinline int find_parent(const struct source *src, struct ref *ret_parent)
+{
+	struct conn *caller;
+	struct tuple t = {};
+	u64 peer = 0, *found;
+	struct sock *sk;
+	u16 family;
+
+	if (!src || !ret_parent)
+		return 0;
+	sk = (struct sock *)src->sk;
+	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+
+	if (family == AF_UNIX) {
+		peer = (u64)BPF_CORE_READ((struct unix_sock *)sk, peer);
+	} else if (family == AF_INET) {
+		/* The caller's view: its source is our destination. */
+		t.src[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+		t.dst[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+	} else if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(&t.src, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t.dst, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		/* An IPv4 caller of a dual-stack server: ::ffff:a.b.c.d here, plain there. */
+		if (t.src[0] == 0 && t.src[1] == 0 && t.src[2] == 0xffff0000u) {
+			t.src[0] = t.src[3];
+			t.dst[0] = t.dst[3];
+			t.src[2] = t.src[3] = t.dst[2] = t.dst[3] = 0;
+		}
+	} else {
+		return 0;
+	}
+	if (family != AF_UNIX) {
+		t.sport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+		t.dport = BPF_CORE_READ(sk, __sk_common.skc_num);
+		found = bpf_map_lookup_elem(&tuples, &t);
+		if (!found)
+			return 0;
+		peer = *found;
+	}
+	if (!peer)
+		return 0;
+	caller = bpf_map_lookup_elem(&conns, &peer);
+	if (!caller || caller->role != ROLE_CLIENT || !caller->owner.gen)
+		return 0;
+	*ret_parent = caller->owner;
+	return 1;
+}
+
+__noinline int adopt(u32 tgid, const struct ref *parent)
+{
+	u32 kind = TARGET_ADOPTED;
+
+	if (parent && bpf_map_update_elem(&targets, &tgid, &kind, BPF_NOEXIST) == 0)
+		send_record(RECORD_ADOPTED, parent, 0, NULL, tgid);
+	return 0;
+}
+
+/* A watched process read an answer to a call of its own: the thread is back at the
+ * request that made the call. */
+static __always_inline void caller_received(struct conn *conn, u64 now)
+{
+	struct slot *s = slot_of(&conn->owner);
+
+	conn->answered = 1;
+	if (!s)
+		return;
+	s->up_waiting = 0;
+	bind_thread(s, conn->owner.slot, now);
+}
+
+static __always_inline void tuple_remember(struct conn *conn, u64 key)
+{
+	struct sock *sk = (struct sock *)key;
+	u16 family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	struct tuple t = {};
+
+	if (family == AF_INET) {
+		t.src[0] = BPF_CORE_READ(sk, __sk_common.skc_rcv_saddr);
+		t.dst[0] = BPF_CORE_READ(sk, __sk_common.skc_daddr);
+	} else if (family == AF_INET6) {
+		BPF_CORE_READ_INTO(&t.src, sk, __sk_common.skc_v6_rcv_saddr.in6_u.u6_addr32);
+		BPF_CORE_READ_INTO(&t.dst, sk, __sk_common.skc_v6_daddr.in6_u.u6_addr32);
+	} else {
+		return;
+	}
+	t.sport = BPF_CORE_READ(sk, __sk_common.skc_num);
+	t.dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	conn->tuple = t;
+	/* A key in the memory of an argument is refused by older verifiers (6.1). */
+	if (bpf_map_update_elem(&tuples, &t, &key, BPF_ANY))
+		COUNT(lost_link);
+	else
+		conn->linked = 1;
+}
+
+/* A watched process wrote to a socket on which it reads no requests: a call to
+ * somebody else. It belongs to the request of the thread that connected or, on a
+ * connection that is used again, to that of the thread that writes. */
+__noinline int caller_sent(struct conn *conn, const struct source *src)
+{
+	u64 now = bpf_ktime_get_ns();
+	struct ref *mine;
+	struct slot *s;
+
+	if (!conn || !src)
+		return 0;
+	if (!conn->linked && conn->family != AF_UNIX)
+		tuple_remember(conn, src->sk);
+	client_conns = 1;
+	if (conn->answered && !conn->owner_pending) {
+		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+		if (mine)
+			conn->owner = *mine;
+	}
+	s = slot_of(&conn->owner);
+	if (s) {
+		if (conn->answered) {
+			s->up_fd = src->fd;
+			s->up_pid = 0;
+			s->up_waiting = 1;
+			endpoint_of(src->sk, &s->up);
+			if (s->up.family == AF_UNIX)
+				unix_path_of(src->sk, s->up_path);
+			event(s, EVENT_UPSTREAM, src->nr, (u32)src->fd, now, 0);
+		}
+		bind_thread(s, conn->owner.slot, now);
+	}
+	conn->answered = 0;
+	conn->owner_pending = 0;
+	return 0;
+}
+
+#endif
