@@ -13,6 +13,7 @@
 #include "lang.h"
 #include "locks.h"
 #include "memory.h"
+#include "parcel.h"
 #include "proc.h"
 #include "sandbox.h"
 #include "stack.h"
@@ -177,49 +178,18 @@ struct job {
 
 static int receive(int sock, struct analyst_message *msg, int *fds, size_t fd_max, size_t *ret_fds)
 {
-	union {
-		char bytes[CMSG_SPACE(sizeof(int) * (ANALYST_FILES_MAX + 2))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = msg, .iov_len = sizeof(*msg) };
-	struct msghdr mh = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof(control)
-	};
-	size_t count = 0;
-	ssize_t n;
+	ssize_t n = parcel_receive(sock, msg, sizeof(*msg), fds, fd_max, ret_fds);
 
-	do
-		n = recvmsg(sock, &mh, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n < 0)
-		return -errno;
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(&mh); c; c = CMSG_NXTHDR(&mh, c)) {
-		size_t k = c->cmsg_type == SCM_RIGHTS ? (c->cmsg_len - CMSG_LEN(0)) / sizeof(int) : 0;
-
-		for (size_t i = 0; i < k; i++) {
-			int fd;
-
-			memcpy(&fd, CMSG_DATA(c) + i * sizeof(fd), sizeof(fd));
-			if (count < fd_max)
-				fds[count++] = fd;
-			else
-				close(fd);
-		}
-	}
-	*ret_fds = count;
-	if (n == 0)
-		return -EPIPE;
-	return n == sizeof(*msg) && !(mh.msg_flags & (MSG_TRUNC | MSG_CTRUNC)) ? 0 : -EPROTO;
+	if (n <= 0)
+		return n < 0 ? (int)n : -EPIPE;
+	return n == sizeof(*msg) ? 0 : -EPROTO;
 }
 
 static int tell(int sock, enum analyst_message_type type)
 {
 	struct analyst_message msg = { .type = type };
-	struct iovec iov = { .iov_base = &msg, .iov_len = sizeof(msg) };
-	struct msghdr mh = { .msg_iov = &iov, .msg_iovlen = 1 };
 
-	/* not send(), which is another system call */
-	return sendmsg(sock, &mh, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return parcel_send(sock, &msg, sizeof(msg), NULL, 0, 0);
 }
 
 static int read_whole(int fd, size_t max, char **ret_text, size_t *ret_len)

@@ -5,6 +5,7 @@
 
 #include "analyst.h"
 #include "ktime.h"
+#include "parcel.h"
 
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -15,35 +16,16 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-#define FDS_MAX (ANALYST_FILES_MAX + 2)
-
+/* A full socket: an analyst that does not read gets a moment, no more. */
 static int send_message(int fd, const struct analyst_message *msg, const int *fds, size_t fd_count)
 {
-	union {
-		char buf[CMSG_SPACE(FDS_MAX * sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)msg, .iov_len = sizeof(*msg) };
-	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
 	struct pollfd pfd = { .fd = fd, .events = POLLOUT };
-	ssize_t n;
+	int r;
 
-	if (fd_count) {
-		struct cmsghdr *cmsg = (struct cmsghdr *)control.buf;
-
-		hdr.msg_control = control.buf;
-		hdr.msg_controllen = CMSG_SPACE(fd_count * sizeof(int));
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(fd_count * sizeof(int));
-		memcpy(CMSG_DATA(cmsg), fds, fd_count * sizeof(int));
-	}
-	do { /* a full socket: an analyst that does not read gets a moment, no more */
-		n = sendmsg(fd, &hdr, MSG_NOSIGNAL | MSG_DONTWAIT);
-		if (n < 0 && errno == EAGAIN && poll(&pfd, 1, 10) == 0)
-			break;
-	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
-	return n < 0 ? -errno : 0;
+	do
+		r = parcel_send(fd, msg, sizeof(*msg), fds, fd_count, MSG_DONTWAIT);
+	while (r == -EAGAIN && poll(&pfd, 1, 10) != 0);
+	return r;
 }
 
 static int open_regular(int path_fd)
@@ -118,7 +100,7 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 	struct analyst_message answer;
 	struct pollfd pfd = { .fd = fd, .events = POLLIN };
 	struct given given = { 0 };
-	int fds[FDS_MAX];
+	int fds[ANALYST_FILES_MAX + 2];
 	size_t fd_count = 0, kept;
 	int r = 0;
 

@@ -6,6 +6,7 @@
 
 #include "child.h"
 #include "leftover.h"
+#include "parcel.h"
 #include "proc.h"
 #include "sink.h"
 #include "worker.h"
@@ -82,31 +83,17 @@ int dump_start(int dir_fd, int analyst_fd, struct dump_job **ret_job, struct err
 
 int dump_order_send_dir(struct dump_job *job, const struct dump_order *order, int dir_fd, struct err *err)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct iovec iov = { .iov_base = (void *)order, .iov_len = sizeof(*order) };
-	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
-	ssize_t n;
+	int r;
 
 	if (dir_fd >= 0) {
-		hdr.msg_control = control.buf;
-		hdr.msg_controllen = sizeof(control.buf);
-		control.align.cmsg_level = SOL_SOCKET;
-		control.align.cmsg_type = SCM_RIGHTS;
-		control.align.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.align), &dir_fd, sizeof(dir_fd));
 		if (job->dir_fd >= 0)
 			close(job->dir_fd);
 		job->dir_fd = fcntl(dir_fd, F_DUPFD_CLOEXEC, 0);
 	}
 	job->target = order->pid;
 	job->target_start = order->start_ticks;
-	do
-		n = sendmsg(job->fd, &hdr, MSG_NOSIGNAL);
-	while (n < 0 && errno == EINTR);
-	return n < 0 ? err_sys(err, -errno, "cannot tell the dump worker what to do") : 0;
+	r = parcel_send(job->fd, order, sizeof(*order), &dir_fd, dir_fd >= 0, 0);
+	return r < 0 ? err_sys(err, r, "cannot tell the dump worker what to do") : 0;
 }
 
 int dump_order_send(struct dump_job *job, const struct dump_order *order, struct err *err)

@@ -6,6 +6,7 @@
 #include "journal.h"
 
 #include "buf.h"
+#include "parcel.h"
 
 #include <endian.h>
 #include <fcntl.h>
@@ -130,17 +131,9 @@ static void add_core(struct buf *out, const struct journal_core *core)
 }
 
 /* journald takes a memory file only if nobody can change it any more. */
-static int send_file(int fd, const struct sockaddr_un *to, const struct buf *entry)
+static int send_file(int sock, const struct buf *entry)
 {
 	CLEAN(fd) int file = memfd_create("reqtrap-journal", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control = { 0 };
-	struct msghdr hdr = { .msg_name = (void *)(uintptr_t)to,
-			      .msg_namelen = sizeof(*to),
-			      .msg_control = control.buf,
-			      .msg_controllen = sizeof(control.buf) };
 
 	if (file < 0)
 		return -errno;
@@ -148,11 +141,7 @@ static int send_file(int fd, const struct sockaddr_un *to, const struct buf *ent
 		return -EIO;
 	if (fcntl(file, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
 		return -errno;
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.align), &file, sizeof(file));
-	return sendmsg(fd, &hdr, MSG_NOSIGNAL | MSG_DONTWAIT) < 0 ? -errno : 0;
+	return parcel_send(sock, NULL, 0, &file, 1, MSG_DONTWAIT);
 }
 
 static int send_entry(const char *socket_path, const struct buf *entry)
@@ -166,10 +155,11 @@ static int send_entry(const char *socket_path, const struct buf *entry)
 	fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return -errno;
-	if (sendto(fd, entry->data, entry->len, MSG_NOSIGNAL | MSG_DONTWAIT, (const struct sockaddr *)&to,
-		   sizeof(to)) >= 0)
+	if (connect(fd, (const struct sockaddr *)&to, sizeof(to)) < 0)
+		return -errno;
+	if (send(fd, entry->data, entry->len, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
 		return 0;
-	return errno == EMSGSIZE || errno == ENOBUFS ? send_file(fd, &to, entry) : -errno;
+	return errno == EMSGSIZE || errno == ENOBUFS ? send_file(fd, entry) : -errno;
 }
 
 int journal_core(const char *socket_path, const struct journal_core *core, struct err *err)

@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "facts.h"
+#include "parcel.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -165,25 +166,6 @@ static int json_memfd(const struct incident *incident, int *ret_fd, struct err *
 	return r;
 }
 
-static int send_order(int fd, const struct order *order, const int fds[2])
-{
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-	} control = { 0 };
-	struct iovec iov = { (void *)(uintptr_t)order, sizeof(*order) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
-
-	c->cmsg_level = SOL_SOCKET;
-	c->cmsg_type = SCM_RIGHTS;
-	c->cmsg_len = CMSG_LEN(2 * sizeof(int));
-	memcpy(CMSG_DATA(c), fds, 2 * sizeof(int));
-	return sendmsg(fd, &msg, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
-}
-
 int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct incident *incident,
 		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err)
 {
@@ -206,7 +188,7 @@ int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct 
 		return err_sys(err, -ENOMEM, "cannot hand over the incident");
 	*w = (struct waiting){ .number = order.number, .done = done, .arg = arg };
 	store_entry_ticket(entry, &order.ticket);
-	r = send_order(scribe->fd, &order, (int[2]){ store_entry_fd(entry), json_fd });
+	r = parcel_send(scribe->fd, &order, sizeof(order), (int[2]){ store_entry_fd(entry), json_fd }, 2, MSG_DONTWAIT);
 	if (r < 0) {
 		free(w);
 		return err_sys(err, r, "cannot hand over the incident");
@@ -247,28 +229,12 @@ void scribe_end(struct scribe *scribe)
 
 static int take_order(int fd, struct order *order, int fds[2])
 {
-	union {
-		struct cmsghdr align;
-		char bytes[CMSG_SPACE(2 * sizeof(int))];
-	} control;
-	struct iovec iov = { order, sizeof(*order) };
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.bytes, .msg_controllen = sizeof(control.bytes)
-	};
-	struct cmsghdr *c;
-	ssize_t n;
+	size_t count;
+	ssize_t n = parcel_receive(fd, order, sizeof(*order), fds, 2, &count);
 
-	do
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return 0; /* the asking side has gone */
-	c = CMSG_FIRSTHDR(&msg);
-	if (n != (ssize_t)sizeof(*order) || !c || c->cmsg_type != SCM_RIGHTS ||
-	    c->cmsg_len != CMSG_LEN(2 * sizeof(int)))
-		return -EPROTO;
-	memcpy(fds, CMSG_DATA(c), 2 * sizeof(int));
-	return 1;
+	if (n <= 0)
+		return (int)n; /* 0: the asking side has gone */
+	return n == (ssize_t)sizeof(*order) && count == 2 ? 1 : -EPROTO;
 }
 
 static int read_incident(int fd, struct incident **ret_incident, struct err *err)

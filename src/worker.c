@@ -10,6 +10,7 @@
 #include "contents.h"
 #include "dump.h"
 #include "ktime.h"
+#include "parcel.h"
 #include "plan.h"
 #include "worker.h"
 
@@ -658,25 +659,14 @@ static int reap(struct worker *w, struct err *err)
 
 static int take_order(struct worker *w)
 {
-	union {
-		char buf[CMSG_SPACE(sizeof(int))];
-		struct cmsghdr align;
-	} control;
-	struct iovec iov = { .iov_base = &w->order, .iov_len = sizeof(w->order) };
-	struct msghdr hdr = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf, .msg_controllen = sizeof(control.buf)
-	};
-	struct cmsghdr *cmsg;
-	ssize_t n;
+	size_t count;
+	int dir_fd;
 
-	do
-		n = recvmsg(WORKER_FD_PARENT, &hdr, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n != (ssize_t)sizeof(w->order))
+	if (parcel_receive(WORKER_FD_PARENT, &w->order, sizeof(w->order), &dir_fd, 1, &count) !=
+	    (ssize_t)sizeof(w->order))
 		return -EPIPE; /* the parent is gone, or no parent of ours */
-	cmsg = CMSG_FIRSTHDR(&hdr);
-	if (cmsg && cmsg->cmsg_level == SOL_SOCKET && cmsg->cmsg_type == SCM_RIGHTS)
-		memcpy(&w->dir_fd, CMSG_DATA(cmsg), sizeof(w->dir_fd));
+	if (count)
+		w->dir_fd = dir_fd;
 	w->order.file[sizeof(w->order.file) - 1] = '\0';
 	w->order.comment[sizeof(w->order.comment) - 1] = '\0';
 	return 0;
