@@ -7,6 +7,7 @@
 #include "options.h"
 
 int cmd_watch(int argc, char **argv);
+int cmd_top(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_procdump(int argc, char **argv); /* ProcDump's own grammar; also when called under that name */
 int cmd_stacks(int argc, char **argv);

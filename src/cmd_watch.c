@@ -3,28 +3,22 @@
  * request, totals at the end. The first Ctrl-C ends trapping and lets captures under
  * way finish; the second gives them up. Either way the targets run on. */
 #include "action.h"
-#include "child.h"
 #include "cmd.h"
+#include "cmd_targets.h"
 #include "config.h"
 #include "dump.h"
 #include "engine.h"
 #include "facts.h"
 #include "ktime.h"
 #include "log.h"
-#include "proc.h"
-#include "target.h"
 
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <limits.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/stat.h>
 
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC)
-#define COMMAND_END_NS (5 * NSEC_PER_SEC) /* for '-- CMD' to end after SIGTERM */
 #define FINISH_NS (30 * NSEC_PER_SEC)
 
 struct watch {
@@ -356,90 +350,24 @@ static int make_rules(const struct command_line *line, struct rules *rules, stru
 	return r < 0 ? r : check_later(rules, err);
 }
 
-static bool same_exe(pid_t a, pid_t b)
+static int add_target(void *arg, pid_t pid, struct err *err)
 {
-	char path[2][32];
-	struct stat st[2];
+	struct watch *watch = arg;
 
-	snprintf(path[0], sizeof(path[0]), "/proc/%d/exe", a);
-	snprintf(path[1], sizeof(path[1]), "/proc/%d/exe", b);
-	return stat(path[0], &st[0]) == 0 && stat(path[1], &st[1]) == 0 && st[0].st_dev == st[1].st_dev &&
-	       st[0].st_ino == st[1].st_ino;
-}
-
-struct workers {
-	struct targets *targets;
-	pid_t parent;
-};
-
-static int add_worker(pid_t pid, void *arg)
-{
-	struct workers *workers = arg;
-	struct err err;
-	char path[32], word[16];
-	struct proc_stat stat;
-	CLEAN(fd) int dir_fd = -1;
-
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0 || stat.ppid != workers->parent ||
-	    !same_exe(pid, workers->parent))
-		return 0;
-	snprintf(word, sizeof(word), "%d", pid);
-	target_find(workers->targets, word, &err);
-	return 0;
-}
-
-/* Workers that a named process has forked already belong to it as later ones do. */
-static void add_workers(struct targets *targets)
-{
-	for (size_t i = 0; i < targets->count; i++) {
-		struct workers workers = { targets, targets->pid[i] };
-
-		proc_each(add_worker, &workers);
-	}
+	return engine_add_process(watch->engine, pid, err);
 }
 
 static int add_targets(struct watch *watch, const struct command_line *line, struct err *err)
 {
-	struct targets targets = { 0 };
 	size_t added = 0;
-	int r = 0;
+	int r = targets_add(line, &watch->command, add_target, watch, &added, err);
 
-	for (int i = 0; i < line->rest_count && r == 0; i++)
-		r = target_find(&targets, line->rest[i], err);
-	if (r == 0 && line->command) {
-		struct child_spec spec = { .argv = line->command, .inherit_env = true, .keep_stdio = true };
-		char path[PATH_MAX];
-
-		if (child_find(line->command[0], path, sizeof(path)) < 0)
-			r = err_say(err, -ENOENT, "cannot start '%s': no such program", line->command[0]);
-		spec.path = path;
-		if (r == 0)
-			r = child_start(&spec, &watch->command, err);
-		if (r == 0)
-			*(pid_t *)list_add(&targets.pid, &targets.count, sizeof(pid_t)) = watch->command.pid;
-	}
-	add_workers(&targets);
-	/* Of many, some may end while they are listed, and we may be among them. */
-	for (size_t i = 0; i < targets.count && r == 0; i++) {
-		if (targets.pid[i] == getpid())
-			r = err_say(err, -EINVAL, "reqtrap cannot watch itself (process %d)", getpid());
-		else
-			r = engine_add_process(watch->engine, targets.pid[i], err);
-		added += r == 0;
-		if (targets.count > 1 && (r == -ESRCH || targets.pid[i] == getpid()))
-			r = 0;
-	}
-	if (r == 0 && !added)
-		r = -ESRCH;
 	if (r == 0 && watch->json)
 		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)added, "hooks",
 				     engine_hooks_name(watch->engine)));
 	else if (r == 0)
 		log_note("watching %zu process%s by %s hooks; Ctrl-C ends it", added, added == 1 ? "" : "es",
 			 engine_hooks_name(watch->engine));
-	targets_done(&targets);
 	return r;
 }
 
@@ -494,34 +422,11 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 	return r < 0 ? r : add_targets(watch, line, err);
 }
 
-static void on_over(void *arg, uint32_t events UNUSED)
-{
-	struct watch *watch = arg;
-
-	loop_stop(watch->loop, 0);
-}
-
-/* What we started ends with us: it gets a while, or until the next Ctrl-C. What we only
- * watched runs on. */
-static void end_command(struct watch *watch)
-{
-	if (watch->command.pid <= 0)
-		return;
-	watch->finishing = true;
-	kill(watch->command.pid, SIGTERM);
-	if (loop_add_fd(watch->loop, watch->command.pidfd, EPOLLIN, on_over, watch, NULL) == 0 &&
-	    loop_add_timer(watch->loop, now_ns() + COMMAND_END_NS, 0, on_over, watch, NULL) == 0)
-		loop_run(watch->loop);
-	if (child_reap(&watch->command, false) == -EAGAIN) {
-		child_kill(&watch->command);
-		child_reap(&watch->command, true);
-	}
-}
-
 static void tear_down(struct watch *watch)
 {
 	engine_free(watch->engine);
-	end_command(watch);
+	watch->finishing = true; /* a Ctrl-C from now on ends the waiting */
+	command_end(&watch->command, watch->loop);
 	loop_free(watch->loop);
 	rules_free(&watch->rules);
 }
@@ -538,10 +443,7 @@ int cmd_watch(int argc, char **argv)
 		return r;
 	watch.json = option_given(&line, "json");
 	log_quiet(option_given(&line, "quiet"));
-	r = line.rest_count || line.command ? 0
-					    : err_say(&err, -EINVAL,
-						      "which process? Give a PID, a NAME, ':PORT' or "
-						      "'-- CMD'");
+	r = targets_named(&line, &err);
 	if (r == 0)
 		r = make_rules(&line, &watch.rules, &err);
 	if (r == 0)

@@ -9,6 +9,7 @@
 #include "proc.h"
 #include "request.h"
 #include "trap.h"
+#include "watched.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -29,14 +30,6 @@ struct use {
 	uint32_t count;
 };
 
-struct watched {
-	struct watched *next;
-	struct engine *engine;
-	struct proc proc;
-	struct source *source;
-	bool adopted; /* answers calls only: the watch does not live by it */
-};
-
 struct engine {
 	struct loop *loop;
 	struct engine_config config;
@@ -54,7 +47,7 @@ struct engine {
 	struct engine_totals totals;
 	void (*done)(void *arg);
 	void *done_arg;
-	bool finishing, gone_told, given_up;
+	bool finishing, given_up;
 };
 
 static void settle(void *arg);
@@ -400,17 +393,6 @@ static void on_fired(struct engine *engine, const struct record *record)
 	free(info.client);
 }
 
-static int watch_pid(struct engine *engine, pid_t pid, bool adopted, struct err *err);
-
-static bool is_adopted(const struct engine *engine, pid_t pid)
-{
-	for (const struct watched *w = engine->watched; w; w = w->next) {
-		if (w->proc.pid == pid)
-			return w->adopted;
-	}
-	return false;
-}
-
 static void on_record(void *arg, const struct record *record)
 {
 	struct engine *engine = arg;
@@ -429,14 +411,8 @@ static void on_record(void *arg, const struct record *record)
 		}
 		tracer_release(engine->tracer, record->slot, record->gen);
 		break;
-	case RECORD_FORK:
-	case RECORD_ADOPTED:
-		/* value: the parent of a fork; what an adopted process forks is adopted too */
-		if (watch_pid(engine, (pid_t)record->pid,
-			      record->kind == RECORD_ADOPTED || is_adopted(engine, (pid_t)record->value), NULL) < 0)
-			tracer_forget(engine->tracer, (pid_t)record->pid);
-		break;
 	default:
+		watched_record(engine->watched, record);
 		break;
 	}
 }
@@ -459,77 +435,27 @@ static void on_ring(void *arg, uint32_t events UNUSED)
 
 /* ---- processes ---- */
 
-static void watched_free(struct watched *w)
+static void on_process_end(void *arg, pid_t pid)
 {
-	loop_remove(w->engine->loop, w->source);
-	proc_close(&w->proc);
-	free(w);
-}
+	struct engine *engine = arg;
 
-static void on_process_end(void *arg, uint32_t events UNUSED)
-{
-	struct watched *gone = arg;
-	struct engine *engine = gone->engine;
-	bool alive = false;
-
-	tracer_poll(engine->tracer); /* a fork just before the end still counts */
-	tracer_forget(engine->tracer, gone->proc.pid);
 	for (size_t i = engine->use_count; i-- > 0;) {
-		if (engine->uses[i].pid == gone->proc.pid)
+		if (engine->uses[i].pid == pid)
 			engine->uses[i].rule = NULL; /* free for another */
 	}
-	for (struct watched **at = &engine->watched; *at;) {
-		if (*at == gone) {
-			*at = gone->next;
-			continue;
-		}
-		alive |= !(*at)->adopted;
-		at = &(*at)->next;
-	}
-	watched_free(gone);
-	if (!alive && !engine->gone_told && engine->config.targets_gone) {
-		engine->gone_told = true;
-		engine->config.targets_gone(engine->config.arg);
-	}
 }
 
-static int watch_pid(struct engine *engine, pid_t pid, bool adopted, struct err *err)
+static void on_all_gone(void *arg)
 {
-	struct watched *w;
-	int r;
+	struct engine *engine = arg;
 
-	for (w = engine->watched; w; w = w->next) {
-		if (w->proc.pid == pid && proc_alive(&w->proc)) {
-			w->adopted &= adopted;
-			return 0;
-		}
-	}
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return err_sys(err, -ENOMEM, "cannot watch process %d", pid);
-	w->engine = engine;
-	w->adopted = adopted;
-	r = proc_open(&w->proc, pid, err);
-	if (r < 0) {
-		free(w);
-		return r;
-	}
-	r = loop_add_fd(engine->loop, w->proc.pidfd, EPOLLIN, on_process_end, w, &w->source);
-	if (r < 0) {
-		proc_close(&w->proc);
-		free(w);
-		return err_sys(err, r, "cannot watch process %d", pid);
-	}
-	w->next = engine->watched;
-	engine->watched = w;
-	return 0;
+	if (engine->config.targets_gone)
+		engine->config.targets_gone(engine->config.arg);
 }
 
 int engine_add_process(struct engine *engine, pid_t pid, struct err *err)
 {
-	int r = watch_pid(engine, pid, false, err);
-
-	return r < 0 ? r : tracer_watch(engine->tracer, pid, err);
+	return watched_add(engine->watched, pid, err);
 }
 
 /* ---- life ---- */
@@ -579,6 +505,13 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return r;
 	r = tracer_open(&tc, &engine->tracer, err);
+	if (r == 0)
+		r = watched_new(&(struct watched_config){ .loop = engine->loop,
+							  .tracer = engine->tracer,
+							  .gone = on_process_end,
+							  .all_gone = on_all_gone,
+							  .arg = engine },
+				&engine->watched, err);
 	if (r < 0)
 		return r;
 	r = loop_add_fd(engine->loop, tracer_fd(engine->tracer), EPOLLIN, on_ring, engine, &engine->ring_source);
@@ -686,7 +619,6 @@ const char *engine_hooks_name(const struct engine *engine)
 void engine_free(struct engine *engine)
 {
 	struct trap *next_trap;
-	struct watched *next;
 
 	if (!engine)
 		return;
@@ -694,10 +626,7 @@ void engine_free(struct engine *engine)
 		next_trap = t->next;
 		trap_free(t);
 	}
-	for (struct watched *w = engine->watched; w; w = next) {
-		next = w->next;
-		watched_free(w);
-	}
+	watched_free(engine->watched);
 	pair_drop(&engine->warm);
 	loop_remove(engine->loop, engine->ring_source);
 	loop_remove(engine->loop, engine->warm_source);

@@ -18,7 +18,7 @@
 #define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM)
 #define JSON_VERBS                                                                                           \
 	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK | \
-	 VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY)
+	 VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
@@ -44,9 +44,12 @@ const struct option_row option_rows[] = {
 	  "run CMD at a trap, without a shell: '/bin/tell-us %1% %DUMP%'; %1% is the PID" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_WATCH, false, "stop after N captures" },
 	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_WATCH, false, "take the rules from FILE" },
-	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH, false,
+	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH | VERB_TOP, false,
 	  "where in the kernel to listen (default auto)" },
-	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, false, "requests in flight that are traced at most" },
+	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP, false,
+	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
+	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_TOP, false, "stop after N rounds" },
+	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_TOP, false, "time between two rounds (default 1s)" },
 
 	{ "full", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false, "write all memory (the default)" },
 	{ "mini", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
@@ -133,7 +136,8 @@ const struct option_row option_rows[] = {
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
 	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false,
 	  "stop waiting for slow requests after N seconds (default 20)" },
-	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_DUMP | VERB_DEMO, false, "no notes on stderr" },
+	{ "quiet", 'q', TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_TOP | VERB_DUMP | VERB_DEMO, false,
+	  "no notes on stderr" },
 	{ "debugger", 0, TYPE_CHOICE, "NAME", "gdb|lldb|eu-stack", VERB_OPEN, false, "to use (default gdb)" },
 	{ "quick", 0, TYPE_FLAG, NULL, NULL, VERB_VERIFY, false,
 	  "do not decompress all of it: checksums of its data are not compared" },

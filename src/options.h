@@ -31,6 +31,7 @@ enum verb_bits {
 	VERB_COMPLETION = 1 << 13,
 	VERB_HELP = 1 << 14,
 	VERB_VERIFY = 1 << 15,
+	VERB_TOP = 1 << 16,
 };
 
 struct verb {

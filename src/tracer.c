@@ -20,6 +20,7 @@
 
 #define SLOTS_DEFAULT 2048
 #define CLOCK_TRIES 4000
+#define LOOK_TRIES 4
 #define BRING 24
 #define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
 #define CONN_DOUBT_NS (5 * NSEC_PER_SEC) /* one with a request in flight is looked at */
@@ -425,6 +426,56 @@ bool tracer_slot(struct tracer *t, uint32_t index, uint64_t gen, struct slot *re
 	memcpy(ret_slot, s, sizeof(*ret_slot));
 	__sync_synchronize();
 	return __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == gen && ret_slot->state != SLOT_FREE;
+}
+
+unsigned int tracer_slots(const struct tracer *t)
+{
+	return t->slot_count;
+}
+
+static bool in_flight(uint32_t state)
+{
+	return state == SLOT_OPEN || state == SLOT_HELD;
+}
+
+/* The kernel counts 'gen' up before it writes a new request's fields, and sets the
+ * state last: what was read between two equal looks at both is one request's. */
+enum tracer_look tracer_brief(struct tracer *t, uint32_t index, struct tracer_brief *ret_brief)
+{
+	const struct slot *s = &t->slots[index].slot;
+	uint64_t gen = __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE);
+
+	if (!in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) || (!s->method && !(s->flags & SLOT_FASTCGI)))
+		return LOOK_FREE;
+	*ret_brief = (struct tracer_brief){ .slot = index,
+					    .gen = gen,
+					    .begin_ns = s->begin_ns,
+					    .parent_slot = s->parent_slot,
+					    .parent_gen = s->parent_gen };
+	__sync_synchronize();
+	return __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) == gen ? LOOK_TAKEN : LOOK_TORN;
+}
+
+static bool same_moment(const struct slot *a, const struct slot *b)
+{
+	return a->gen == b->gen && a->tid == b->tid && a->seg_kind == b->seg_kind &&
+	       a->seg_since_ns == b->seg_since_ns && a->up_fd == b->up_fd && a->up_waiting == b->up_waiting;
+}
+
+enum tracer_look tracer_look(struct tracer *t, uint32_t index, uint64_t gen, struct slot *ret_slot)
+{
+	const struct slot *s = &t->slots[index].slot;
+
+	for (int i = 0; i < LOOK_TRIES; i++) {
+		if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen ||
+		    !in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)))
+			return LOOK_FREE;
+		memcpy(ret_slot, s, offsetof(struct slot, reply));
+		__sync_synchronize();
+		if (same_moment(ret_slot, s))
+			return LOOK_TAKEN;
+	}
+	return LOOK_TORN;
 }
 
 void tracer_release(struct tracer *t, uint32_t index, uint64_t gen)

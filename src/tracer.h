@@ -39,6 +39,23 @@ void tracer_poll(struct tracer *tracer);    /* calls record() for each; does not
 /* Copies a slot as it is now. False when it is no longer this request. */
 bool tracer_slot(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
 
+/* What of a slot says who it is; read by thousands. */
+struct tracer_brief {
+	uint32_t slot, parent_slot;
+	uint64_t gen, parent_gen, begin_ns;
+};
+
+enum tracer_look { LOOK_FREE, LOOK_TAKEN, LOOK_TORN };
+
+/* Whether a request is in flight there: one whose first bytes only may become a request
+ * is none yet. LOOK_TORN: the slot changed hands while it was read. */
+enum tracer_look tracer_brief(struct tracer *tracer, uint32_t index, struct tracer_brief *ret_brief);
+
+/* Copies a slot without its reply and its events, all of one moment: the thread that
+ * works on it may change its state at any time. LOOK_FREE: it is over. */
+enum tracer_look tracer_look(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
+unsigned int tracer_slots(const struct tracer *tracer);
+
 /* The oldest open request that was made for this one. False: none. */
 bool tracer_child(struct tracer *tracer, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen);
 

@@ -9,9 +9,10 @@
 
 #define ID_DETAILS "ID is any unique beginning of an incident's id, or 'last'.\n"
 
-#define PROCESS_DETAILS                                                          \
-	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), or\n" \
-	"'-- CMD ARGS' (start it). Workers that it forks later belong to it.\n"
+#define PROCESS_DETAILS                                                                  \
+	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), unit:NAME,\n" \
+	"cgroup:PATH, or '-- CMD ARGS' (start it). Workers that it forks later belong\n" \
+	"to it.\n"
 
 const struct verb verbs[] = {
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
@@ -22,6 +23,18 @@ const struct verb verbs[] = {
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,mini -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
+	{ "top", "TARGET...", "Show the requests in flight now, oldest first.", VERB_TOP, cmd_top,
+	  PROCESS_DETAILS "A request is named by the thread that holds it; behind a proxy on this host\n"
+			  "that is the one that works on it. STATE is what that thread does: cpu, runnable,\n"
+			  "lock, socket to X, client (it reads from, or writes to, whoever asked), file,\n"
+			  "disk, pipe, sleep, poll, child, fault; 'behind': it is at another request.\n"
+			  "On a terminal 'q' ends it; else a table is printed per round, and with --json a\n"
+			  "line: {\"event\":\"round\",\"in_flight\":N,\"requests\":[{\"elapsed_ms\":N,\"pid\":N,\n"
+			  "\"tid\":N,\"method\":\"GET\",\"url\":\"/x\",\"state\":\"socket\",\"on\":\"tcp:...\"}]}.\n"
+			  "Exit code: 0 done, 1 there was no request, 2 a mistake, 3 no rights.\n",
+	  "  reqtrap top nginx php-fpm\n"
+	  "  reqtrap top :8080 --every 200ms\n"
+	  "  reqtrap top unit:nginx --json -n 1 | jq '.requests[] | select(.tid == 12)'\n" },
 	{ "dump", "PID|NAME [PATH]", "Write a core dump of a running process; it stops for milliseconds.", VERB_DUMP,
 	  cmd_dump,
 	  "PATH is a file or a folder; none but you and root may be able to write there,\n"
