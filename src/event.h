@@ -26,7 +26,7 @@ typedef int16_t s16;
 typedef int32_t s32;
 #endif
 
-#define EVENT_LAYOUT 2
+#define EVENT_LAYOUT 3
 
 #define SLOT_BYTES 8192
 #define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
@@ -38,8 +38,9 @@ typedef int32_t s32;
 #define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
 #define SLOTS_MOST 65536
-#define CLOCKS 256  /* timers; slot i hangs on timer i % CLOCKS */
-#define QUEUE_MAX 8 /* pipelined requests of one connection */
+#define CLOCKS 256   /* timers; slot i hangs on timer i % CLOCKS */
+#define QUEUE_MAX 8  /* pipelined requests of one connection */
+#define WATCHED 8192 /* entries of the filter in front of the targets */
 
 enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
 
@@ -162,23 +163,24 @@ struct tuple { /* a TCP connection between two sockets of this host, as its call
 };
 
 /* A connection of a watched process, keyed by its socket's address in the kernel.
- * User space only looks for those whose socket is gone (tracer_sweep). */
+ * User space only looks for those whose socket is gone (tracer_sweep). First what
+ * every call touches. */
 struct conn {
 	u64 ino; /* of the socket: its address is used again, this is not */
 	u64 last_ns;
-	u64 in_left;		     /* request body bytes still to come */
-	u64 in_tail;		     /* last eight bytes received of a chunked body */
-	struct ref in;		     /* the request being received */
-	struct ref owner;	     /* ROLE_CLIENT: the request this call is made for */
-	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
+	struct ref in; /* the request being received */
 	u8 queue_head, queue_len;
 	u8 role, in_phase;
 	u8 answered; /* ROLE_CLIENT: bytes came back since the last send */
 	u8 family;
-	u8 owner_pending; /* ROLE_CLIENT: owner was taken at connect, not used yet */
-	u8 linked;	  /* ROLE_CLIENT: 'tuple' is in the map of tuples */
+	u8 owner_pending;	     /* ROLE_CLIENT: owner was taken at connect, not used yet */
+	u8 linked;		     /* ROLE_CLIENT: 'tuple' is in the map of tuples */
+	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
+	u64 in_left;		     /* request body bytes still to come */
+	u64 in_tail;		     /* last eight bytes received of a chunked body */
+	struct ref owner;	     /* ROLE_CLIENT: the request this call is made for */
+	struct endpoint peer;
 	struct tuple tuple;
-	u32 pad;
 };
 
 union slot_value { /* the map's value: a whole number of pages for the mapping */
@@ -208,6 +210,14 @@ struct record {
 /* Why a process is looked at. */
 enum target_kind { TARGET_NAMED = 1, TARGET_FORKED = 2, TARGET_ADOPTED = 3 };
 
+/* Entry 'tgid % WATCHED' of the filter is the sum of this over its processes, so that
+ * both sides change it by one atomic addition, in any order. Where the count, the
+ * lowest 16 bits, is 1, the rest is that process: the map need not be asked. */
+static inline __attribute__((always_inline)) u64 watched_as(u32 tgid, u32 kind)
+{
+	return (u64)tgid << 32 | kind << 16 | 1;
+}
+
 /* What user space asks the program that makes the timers. */
 struct clock_order {
 	u32 key;
@@ -227,6 +237,12 @@ struct counters {
 	u64 bad_read;  /* user memory that could not be read */
 	u64 lost_link; /* calls between processes that could not be noted */
 	u64 slot_lost; /* a free slot that would not go back */
+};
+
+struct per_cpu {
+	struct counters counters;
+	u32 spare; /* 1 + a free slot that this CPU gave back last, 0: none */
+	u32 pad;
 };
 
 #endif

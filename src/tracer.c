@@ -19,6 +19,7 @@
 #include <sys/timerfd.h>
 
 #define SLOTS_DEFAULT 2048
+#define SPARE_SHARE 32 /* one slot in so many may lie at a CPU that does not need it */
 #define CLOCK_TRIES 4000
 #define LOOK_TRIES 4
 #define BRING 24
@@ -201,6 +202,7 @@ static int load(struct tracer *t, struct err *err)
 	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
 		skel->bss->limits[i] = t->config.limits[i];
 	skel->rodata->slot_count = t->slot_count;
+	skel->rodata->keep_spare = t->slot_count >= (unsigned int)libbpf_num_possible_cpus() * SPARE_SHARE;
 	skel->bss->limit_count = (uint32_t)t->config.limit_count;
 	for (int status = 100; status < 1000 && t->config.want_status; status++) {
 		if (t->config.want_status(t->config.arg, status))
@@ -268,12 +270,29 @@ void tracer_close(struct tracer *t)
 	free(t);
 }
 
+/* The filter in front of the targets (event.h) follows the map. */
+static bool target_remove(struct tracer *t, uint32_t pid)
+{
+	uint32_t kind;
+
+	if (bpf_map_lookup_and_delete_elem(bpf_map__fd(t->skel->maps.targets), &pid, &kind) < 0)
+		return false;
+	__sync_fetch_and_sub(&t->skel->bss->watched[pid % WATCHED], watched_as(pid, kind));
+	return true;
+}
+
 int tracer_watch(struct tracer *t, pid_t pid, struct err *err)
 {
-	uint32_t key = (uint32_t)pid, kind = TARGET_NAMED;
+	uint32_t key = (uint32_t)pid, kind = TARGET_NAMED, old = 0;
+	int fd = bpf_map__fd(t->skel->maps.targets);
+	uint64_t sum = watched_as(key, kind);
 
-	if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.targets), &key, &kind, BPF_ANY) < 0)
+	/* There already: adopted, or forked by one that is watched. */
+	if (bpf_map_lookup_elem(fd, &key, &old) == 0)
+		sum -= watched_as(key, old);
+	if (bpf_map_update_elem(fd, &key, &kind, BPF_ANY) < 0)
 		return err_sys(err, -errno, "cannot watch process %d", pid);
+	__sync_fetch_and_add(&t->skel->bss->watched[key % WATCHED], sum);
 	return 0;
 }
 
@@ -305,9 +324,7 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
  * end. TCP connections have been ended by the kernel already. */
 void tracer_forget(struct tracer *t, pid_t pid)
 {
-	uint32_t key = (uint32_t)pid;
-
-	bpf_map_delete_elem(bpf_map__fd(t->skel->maps.targets), &key);
+	target_remove(t, (uint32_t)pid);
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
@@ -523,14 +540,14 @@ static void add_counters(struct counters *sum, const struct counters *one)
 void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 {
 	int cpus = libbpf_num_possible_cpus();
-	CLEAN(free) struct counters *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
+	CLEAN(free) struct per_cpu *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
 	struct tracer_totals sum = { 0 };
 	struct bpf_program *prog;
 	uint32_t zero = 0;
 
-	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.counters), &zero, per_cpu) == 0) {
+	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.per_cpu), &zero, per_cpu) == 0) {
 		for (int i = 0; i < cpus; i++)
-			add_counters(&sum.counters, &per_cpu[i]);
+			add_counters(&sum.counters, &per_cpu[i].counters);
 	}
 	bpf_object__for_each_program(prog, t->skel->obj)
 	{

@@ -16,11 +16,11 @@ struct source {
 	s32 fd;
 	s32 nr;
 	u64 sk;
+	u64 now; /* of the call: one look at the clock for all that follows from it */
+	u64 id;	 /* tgid and thread */
 };
 
-/* Appends what the call moved, from 'skip' on, to the head (or reply) kept in the
- * slot. Returns how many bytes were taken. */
-__noinline u32 take_head(struct slot *s, const struct source *src, u64 skip, u32 reply)
+__noinline u32 take_vector(struct slot *s, const struct source *src, u64 skip, u32 reply)
 {
 	u32 at, room, got = 0;
 	u64 left;
@@ -80,6 +80,35 @@ __noinline u32 take_head(struct slot *s, const struct source *src, u64 skip, u32
 	else
 		s->head_len = at + got;
 	return got;
+}
+
+/* Appends what the call moved, from 'skip' on, to the head (or reply) kept in the
+ * slot. Returns how many bytes were taken. */
+static __always_inline u32 take_head(struct slot *s, const struct source *src, u64 skip, u32 reply)
+{
+	u32 at = reply ? s->reply_len : s->head_len, n, to = at;
+	u64 left = src->len - skip;
+
+	if (src->iov_count)
+		return take_vector(s, src, skip, reply);
+	if (at >= SLOT_HEAD || !src->readable || skip >= src->len)
+		return 0;
+	n = left < SLOT_HEAD - at ? left : SLOT_HEAD - at;
+	/* The verifier wants to see the bound on the very register it uses. */
+	asm volatile("%0 &= 0xfff" : "+r"(n));
+	asm volatile("%0 &= 0x7ff" : "+r"(to));
+	if (n > SLOT_HEAD || n == 0)
+		return 0;
+	if (bpf_probe_read_user((reply ? s->reply : s->head) + to, n, (void *)(src->base + skip))) {
+		COUNT(bad_read);
+		s->flags |= SLOT_UNREADABLE;
+		return 0;
+	}
+	if (reply)
+		s->reply_len = at + n;
+	else
+		s->head_len = at + n;
+	return n;
 }
 
 #define TAIL_IOVECS 24
@@ -162,10 +191,10 @@ struct scanned {
 
 /* Finds line starts eight bytes at a time. One loop whose every step goes to the
  * next newline or the next word: nested loops are too much for the verifier. */
-__noinline int scan_head(struct slot *s, u32 from_reply, struct scanned *out)
+__noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 {
-	u32 reply = from_reply & 1, i, len;
 	const u8 *data;
+	u32 len, i;
 
 	if (!s || !out)
 		return 0;

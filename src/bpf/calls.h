@@ -58,9 +58,7 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 
 __noinline int adopt(u32 tgid, const struct ref *parent)
 {
-	u32 kind = TARGET_ADOPTED;
-
-	if (parent && bpf_map_update_elem(&targets, &tgid, &kind, BPF_NOEXIST) == 0)
+	if (parent && target_add(tgid, TARGET_ADOPTED) == 0)
 		send_record(RECORD_ADOPTED, parent, 0, NULL, tgid);
 	return 0;
 }
@@ -108,12 +106,13 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
  * connection that is used again, to that of the thread that writes. */
 __noinline int caller_sent(struct conn *conn, const struct source *src)
 {
-	u64 now = bpf_ktime_get_ns();
 	struct ref *mine;
 	struct slot *s;
+	u64 now;
 
 	if (!conn || !src)
 		return 0;
+	now = src->now;
 	if (!conn->linked && conn->family != AF_UNIX)
 		tuple_remember(conn, src->sk);
 	client_conns = 1;

@@ -12,34 +12,40 @@ static __always_inline u64 inode_of(struct sock *sk)
 	return sa ? BPF_CORE_READ(sa, vfs_inode.i_ino) : 0;
 }
 
-/* The connection's state; made when 'create', emptied when the address of the
- * socket was used again. */
-static __noinline struct conn *conn_of(struct sock *sk, u32 create)
+static __always_inline void conn_fill(struct conn *conn, struct sock *sk, u64 ino)
 {
-	u64 key = (u64)sk, ino;
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-	struct conn fresh = {};
+	conn->ino = ino;
+	conn->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	endpoint_of((u64)sk, &conn->peer);
+}
 
-	if (!conn && !create)
-		return NULL;
-	ino = inode_of(sk);
-	if (conn && conn->ino != ino) {
-		if (conn->ino == 0) { /* seen at connect(), before it had one */
-			conn->ino = ino;
-			return conn;
-		}
-		conn_end(conn, SLOT_END_INFERRED);
-		if (conn->linked)
-			bpf_map_delete_elem(&tuples, &conn->tuple);
-		__builtin_memset(conn, 0, sizeof(*conn));
-		conn->ino = ino;
-		conn->family = BPF_CORE_READ(sk, __sk_common.skc_family);
+/* The connection's state, if it has any. The address of a socket is used again: TCP
+ * sockets tell when they go (tcp_gone), of unix sockets the inode tells. */
+static __always_inline struct conn *conn_of(u64 key)
+{
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+	u64 ino;
+
+	if (!conn || conn->family != AF_UNIX)
 		return conn;
-	}
+	ino = inode_of((struct sock *)key);
+	if (conn->ino == ino)
+		return conn;
+	conn_end(conn, SLOT_END_INFERRED);
+	__builtin_memset(conn, 0, sizeof(*conn));
+	conn_fill(conn, (struct sock *)key, ino);
+	return conn;
+}
+
+/* The same, made if need be. */
+static __noinline struct conn *conn_make(u64 key)
+{
+	struct conn *conn = conn_of(key), fresh = {};
+	struct sock *sk = (struct sock *)key;
+
 	if (conn)
 		return conn;
-	fresh.ino = ino;
-	fresh.family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	conn_fill(&fresh, sk, inode_of(sk));
 	if (bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST)) {
 		COUNT(refused_conn);
 		return NULL;
@@ -48,11 +54,36 @@ static __noinline struct conn *conn_of(struct sock *sk, u32 create)
 }
 
 /* enum target_kind, 0: a stranger. */
-__noinline u32 target_known(u32 tgid)
+static __always_inline u32 target_kind(u32 tgid)
 {
-	u32 *kind = bpf_map_lookup_elem(&targets, &tgid);
+	u64 sum = watched[tgid % WATCHED];
+	u32 *kind;
 
+	if (!(sum & 0xffff))
+		return 0;
+	if ((sum & 0xffff) == 1)
+		return sum >> 32 == tgid ? sum >> 16 & 0xffff : 0;
+	kind = bpf_map_lookup_elem(&targets, &tgid);
 	return kind ? *kind : 0;
+}
+
+/* Returns 0 when the process was not among the targets. */
+static __always_inline int target_add(u32 tgid, u32 kind)
+{
+	if (bpf_map_update_elem(&targets, &tgid, &kind, BPF_NOEXIST))
+		return -1;
+	__sync_fetch_and_add(&watched[tgid % WATCHED], watched_as(tgid, kind));
+	return 0;
+}
+
+static __always_inline void target_change(u32 tgid, u32 kind)
+{
+	u32 *at = bpf_map_lookup_elem(&targets, &tgid), old;
+
+	if (!at)
+		return;
+	old = __sync_lock_test_and_set(at, kind);
+	__sync_fetch_and_add(&watched[tgid % WATCHED], watched_as(tgid, kind) - watched_as(tgid, old));
 }
 
 #endif

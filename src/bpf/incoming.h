@@ -36,82 +36,110 @@ static __always_inline void request_framed(struct conn *conn, struct slot *s, co
 
 /* A new request comes while the end of the last reply has not been seen (a head too
  * long to look through, trailers): the client knows that it was over. */
-static __always_inline void reply_given_up(struct conn *conn)
+static __always_inline void reply_given_up(struct conn *conn, u64 now)
 {
 	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
 
 	if (s && s->reply_ns && (s->out_phase == OUT_UNKNOWN || s->out_phase == OUT_CHUNKED))
-		conn_pop(conn, SLOT_END_INFERRED);
+		conn_pop(conn, SLOT_END_INFERRED, now);
+}
+
+/* What follows a head: returns how many bytes of it these are. */
+static __always_inline u64 feed_body(struct conn *conn, const struct source *src, u64 skip)
+{
+	u64 used = src->len - skip;
+	struct slot *s = slot_of(&conn->in);
+
+	if (conn->in_phase == IN_LENGTH) {
+		if (used > conn->in_left)
+			used = conn->in_left;
+		conn->in_left -= used;
+		if (!conn->in_left)
+			conn->in_phase = IN_IDLE;
+	} else if (conn->in_phase == IN_CHUNKED) {
+		conn->in_tail = take_tail(src, conn->in_tail);
+		if (chunks_ended(src, conn->in_tail))
+			conn->in_phase = IN_IDLE;
+	} else if (conn->in_phase == IN_FASTCGI && s) {
+		take_head(s, src, skip, 0);
+	}
+	if (s) {
+		s->request_bytes += used;
+		s->last_ns = src->now;
+	}
+	return used;
+}
+
+/* Does a request begin with these bytes? They go right into a free slot. Returns it,
+ * NULL if not; ret_used says how many bytes need no further look then. */
+static __always_inline struct slot *request_begin(struct conn *conn, const struct source *src, u64 skip,
+						  const struct ref *parent, u64 *ret_used)
+{
+	struct slot *s = NULL;
+	u32 index = slot_take(&s), n;
+	bool fastcgi;
+	u64 w;
+
+	if (s) {
+		take_head(s, src, skip, 0);
+		n = s->head_len < 8 ? s->head_len : 8;
+		w = *(u64 *)s->head;
+	} else {
+		w = peek(src, skip, &n);
+	}
+	fastcgi = is_fastcgi_begin(w, n);
+	if (n == 0 || (!fastcgi && !method_of(w, n))) {
+		if (n == 0 && !src->readable)
+			COUNT(blind);
+		if (n && ((w & 0xff) == '\r' || (w & 0xff) == '\n'))
+			*ret_used = 1; /* an empty line before a request is none */
+		if (s)
+			slot_give_back(index);
+		return NULL; /* not a request: what it is we do not know */
+	}
+	conn->role = ROLE_SERVER;
+	reply_given_up(conn, src->now);
+	if (!s) {
+		COUNT(refused);
+		return NULL;
+	}
+	if (conn->queue_len >= QUEUE_MAX) {
+		COUNT(refused_queue);
+		slot_give_back(index);
+		return NULL;
+	}
+	slot_begin(conn, s, index, fastcgi ? SLOT_FASTCGI : 0, src, parent);
+	if (s->flags & SLOT_INNER)
+		COUNT(inner);
+	clock_arm(index, src->now);
+	conn->in_phase = fastcgi ? IN_FASTCGI : IN_HEAD;
+	return s;
 }
 
 /* Feeds what a read brought, from 'skip' on. Returns how many bytes it used. */
 __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 skip, const struct ref *parent)
 {
-	u64 now = bpf_ktime_get_ns(), avail, used;
+	u64 avail, used;
 	struct scanned sc = {};
 	struct slot *s;
-	u32 index, n, before, got, fits = 1;
+	u32 n, before = 0, fits = 1;
 
 	if (!conn || !src || !parent || skip >= src->len)
 		return 0;
-	avail = src->len - skip;
-	if (conn->in_phase == IN_LENGTH) {
-		used = avail < conn->in_left ? avail : conn->in_left;
-		conn->in_left -= used;
-		s = slot_of(&conn->in);
-		if (s) {
-			s->request_bytes += used;
-			s->last_ns = now;
-		}
-		if (!conn->in_left)
-			conn->in_phase = IN_IDLE;
-		return used;
-	}
-	if (conn->in_phase == IN_CHUNKED || conn->in_phase == IN_FASTCGI || conn->in_phase == IN_UNKNOWN) {
-		s = slot_of(&conn->in);
-		if (s) {
-			s->request_bytes += avail;
-			s->last_ns = now;
-			if (conn->in_phase == IN_FASTCGI)
-				take_head(s, src, skip, 0);
-		}
-		if (conn->in_phase == IN_CHUNKED) {
-			conn->in_tail = take_tail(src, conn->in_tail);
-			if (chunks_ended(src, conn->in_tail))
-				conn->in_phase = IN_IDLE;
-		}
-		return avail;
-	}
+	avail = used = src->len - skip;
+	if (conn->in_phase != IN_IDLE && conn->in_phase != IN_HEAD)
+		return feed_body(conn, src, skip);
 	if (conn->in_phase == IN_IDLE) {
-		u64 w = peek(src, skip, &n);
-		bool fastcgi = is_fastcgi_begin(w, n);
-
-		if (n && ((w & 0xff) == '\r' || (w & 0xff) == '\n'))
-			return 1; /* an empty line before a request is none */
-		if (!fastcgi && (n == 0 || !method_of(w, n)))
-			return avail; /* not a request: what it is we do not know */
-		conn->role = ROLE_SERVER;
-		reply_given_up(conn);
-		index = slot_begin(conn, src->sk, fastcgi ? SLOT_FASTCGI : 0, parent);
-		if (index == SLOT_NONE)
-			return avail;
-		conn->in_phase = fastcgi ? IN_FASTCGI : IN_HEAD;
-		s = slot_at(index);
+		s = request_begin(conn, src, skip, parent, &used);
 		if (!s)
-			return avail;
-		s->fd = src->fd;
-		bind_thread(s, index, now);
-		if (s->flags & SLOT_INNER)
-			COUNT(inner);
-		clock_arm(index, now);
-		if (fastcgi) {
+			return used;
+		if (s->flags & SLOT_FASTCGI) {
 			if (!(s->flags & SLOT_INNER))
 				COUNT(requests);
-			s->head_ns = now;
+			s->head_ns = src->now;
 			s->request_bytes = avail;
-			take_head(s, src, skip, 0);
-			event(s, EVENT_RECV, src->nr, avail, now, 0);
+			event(s, EVENT_RECV, src->nr, avail, src->now, 0);
 			return avail;
 		}
 	} else {
@@ -120,10 +148,10 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 			conn->in_phase = IN_IDLE;
 			return avail;
 		}
+		before = s->head_len;
+		if (!take_head(s, src, skip, 0) && before < SLOT_HEAD)
+			return avail; /* unreadable */
 	}
-	/* IN_HEAD */
-	before = s->head_len;
-	got = take_head(s, src, skip, 0);
 	if (s->method == 0) {
 		n = s->head_len < 8 ? s->head_len : 8;
 		fits = method_of(*(u64 *)s->head, n);
@@ -133,34 +161,27 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 				COUNT(requests);
 		}
 	}
-	if (!got && before < SLOT_HEAD)
-		return avail; /* unreadable */
-	s->last_ns = now;
+	s->last_ns = src->now;
 	if (!fits) { /* the first bytes only looked like one */
 		conn->in_phase = IN_IDLE;
 		conn->queue_len--;
-		slot_end(conn->in.slot, conn->in.gen, 0, 0);
+		slot_end(conn->in.slot, conn->in.gen, 0, 0, src->now);
 		conn->in.gen = 0;
 		return avail;
 	}
-	sc.line = 0;
 	scan_head(s, 0, &sc);
 	if (sc.end) {
 		used = sc.end > before ? sc.end - before : 0;
-		s->request_bytes += used;
-		request_framed(conn, s, &sc, now);
-	} else {
-		used = avail;
-		s->request_bytes += used;
-		if (s->head_len >= SLOT_HEAD && !(s->flags & SLOT_HEAD_CUT)) {
-			/* Too long to look through: its body's length is not known. */
-			s->flags |= SLOT_HEAD_CUT;
-			s->head_ns = now;
-			COUNT(head_cut);
-			conn->in_phase = IN_UNKNOWN;
-		}
+		request_framed(conn, s, &sc, src->now);
+	} else if (s->head_len >= SLOT_HEAD && !(s->flags & SLOT_HEAD_CUT)) {
+		/* Too long to look through: its body's length is not known. */
+		s->flags |= SLOT_HEAD_CUT;
+		s->head_ns = src->now;
+		COUNT(head_cut);
+		conn->in_phase = IN_UNKNOWN;
 	}
-	event(s, EVENT_RECV, src->nr, used, now, 0);
+	s->request_bytes += used;
+	event(s, EVENT_RECV, src->nr, used, src->now, 0);
 	return used ? used : avail;
 }
 

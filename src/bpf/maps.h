@@ -7,11 +7,14 @@
 /* Set by user space before load (const) or at any time (the rest). */
 const volatile u32 layout = EVENT_LAYOUT;
 const volatile u32 slot_count = 2048;
-const volatile bool follow = true; /* look at who answers the calls of watched requests */
+const volatile bool keep_spare = true; /* a free slot at hand for each CPU: not when they are few */
+const volatile bool follow = true;     /* look at who answers the calls of watched requests */
 u64 limits[LIMITS_MAX];
 u32 limit_count;
 u64 status_wanted[16]; /* bit per status code below 1024 */
 u32 client_conns;      /* how many calls to others were ever seen: 0 spares strangers the lookup */
+
+u64 watched[WATCHED]; /* watched_as(): strangers, who come by at each context switch, go after one load */
 
 enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
 enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
@@ -79,15 +82,21 @@ struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, 1);
 	__type(key, u32);
-	__type(value, struct counters);
-} counters SEC(".maps");
+	__type(value, struct per_cpu);
+} per_cpu SEC(".maps");
 
-#define COUNT(field)                                                          \
-	do {                                                                  \
-		u32 zero_ = 0;                                                \
-		struct counters *c_ = bpf_map_lookup_elem(&counters, &zero_); \
-		if (c_)                                                       \
-			c_->field++;                                          \
+static __always_inline struct per_cpu *this_cpu(void)
+{
+	u32 zero = 0;
+
+	return bpf_map_lookup_elem(&per_cpu, &zero);
+}
+
+#define COUNT(field)                             \
+	do {                                     \
+		struct per_cpu *c_ = this_cpu(); \
+		if (c_)                          \
+			c_->counters.field++;    \
 	} while (0)
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef REQTRAP_BPF_RECORDER_H
 #define REQTRAP_BPF_RECORDER_H
 
+#include "bytes.h"
 #include "maps.h"
 
 /* Functions that are not 'static' are verified once, for any argument, and not again
@@ -118,23 +119,23 @@ static __always_inline void event(struct slot *s, u32 kind, s32 nr, u64 a, u64 a
 /* The current thread works on this request from now on. */
 static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 {
-	u64 id = bpf_get_current_pid_tgid();
-	struct ref *mine =
-		bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct ref *mine = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	u32 tid = task->pid;
 
 	if (mine && (mine->slot != index || mine->gen != s->gen)) {
 		struct slot *old = slot_of(mine);
 
-		if (old && old->tid == (u32)id)
+		if (old && old->tid == tid)
 			segment_to(old, SEGMENT_AWAY, now);
 		mine->slot = index;
 		mine->gen = s->gen;
 	}
-	s->pid = id >> 32;
-	if (s->tid != (u32)id) {
+	s->pid = task->tgid;
+	if (s->tid != tid) {
 		bool first = s->tid == 0;
 
-		s->tid = (u32)id;
+		s->tid = tid;
 		if (!first)
 			event(s, EVENT_HOLDER, -1, 0, now, 0);
 	}
@@ -276,78 +277,90 @@ static __always_inline void unix_path_of(u64 sock, u8 *path)
 		bpf_probe_read_kernel(path, UNIX_PATH, __builtin_preserve_access_index(&addr->name[0].sun_path));
 }
 
-/* Takes a slot for a request that begins. Returns its index or SLOT_NONE. */
-__noinline u32 slot_begin(struct conn *conn, u64 sk, u32 flags, const struct ref *parent)
+/* A free slot for a request that may begin, or SLOT_NONE. Whoever still reads its last
+ * life sees at once that this is another. */
+static __always_inline u32 slot_take(struct slot **ret_slot)
 {
-	u64 now = bpf_ktime_get_ns();
+	struct per_cpu *here = this_cpu();
 	struct slot *s;
 	u32 index;
 
-	if (!conn || !parent)
+	index = here ? __sync_lock_test_and_set(&here->spare, 0) : 0;
+	if (index)
+		index--;
+	else if (bpf_map_pop_elem(&free_slots, &index))
 		return SLOT_NONE;
-	if (conn->queue_len >= QUEUE_MAX) {
-		COUNT(refused_queue);
-		return SLOT_NONE;
-	}
-	if (bpf_map_pop_elem(&free_slots, &index)) {
-		COUNT(refused);
-		return SLOT_NONE;
-	}
 	s = slot_at(index);
 	if (!s)
 		return SLOT_NONE;
 	s->gen++;
-	s->flags = flags;
-	s->conn = sk;
-	s->begin_ns = now;
+	s->head_len = 0;
+	s->flags = 0;
+	*ret_slot = s;
+	return index;
+}
+
+static __always_inline void slot_give_back(u32 index)
+{
+	struct per_cpu *here = keep_spare ? this_cpu() : NULL;
+
+	if (here && !__sync_val_compare_and_swap(&here->spare, 0, index + 1))
+		return;
+	if (bpf_map_push_elem(&free_slots, &index, BPF_ANY))
+		COUNT(slot_lost);
+}
+
+/* The request has begun whose first bytes are in this slot already. */
+static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 index, u32 flags,
+				       const struct source *src, const struct ref *parent)
+{
+	u64 now = src->now;
+
+	s->flags |= flags;
+	s->conn = src->sk;
+	s->begin_ns = s->last_ns = s->seg_since_ns = now;
 	s->head_ns = s->reply_ns = s->end_ns = 0;
-	s->last_ns = now;
 	s->request_bytes = s->reply_bytes = 0;
 	s->child_pid = s->child_tid = 0;
 	s->child_status = s->fired_status = 0;
 	s->ino = conn->ino;
 	s->parent_gen = parent->gen;
 	s->parent_slot = parent->slot;
-	s->pid = s->tid = 0;
-	s->fd = s->up_fd = -1;
+	s->pid = src->id >> 32;
+	s->tid = (u32)src->id;
+	s->fd = src->fd;
+	s->up_fd = -1;
 	s->up_pid = 0;
 	s->status = 0;
 	s->next_limit = 0;
 	s->up_waiting = 0;
-	s->head_len = s->reply_len = s->head_scan = s->reply_scan = 0;
+	s->reply_len = s->head_scan = s->reply_scan = 0;
 	s->out_left = s->tail = 0;
 	s->out_phase = OUT_NONE;
 	s->method = 0;
 	s->seg_kind = SEGMENT_AWAY;
-	s->seg_since_ns = now;
 	s->acc[0] = s->acc[1] = s->acc[2] = s->acc[3] = 0;
 	s->event_count = 0;
 	s->wait_nr = s->last_nr = NO_CALL_FAULT;
 	s->last_a = 0;
 	s->waker = 0;
-	endpoint_of(sk, &s->client);
+	s->client = conn->peer;
 	s->up.family = 0;
 	if (slot_of(parent))
 		s->flags |= SLOT_INNER;
 	conn->in.slot = index;
 	conn->in.gen = s->gen;
+	if (!conn->queue_len)
+		conn->queue_head = 0; /* the same few cache lines each time */
 	conn->queue[(conn->queue_head + conn->queue_len) & (QUEUE_MAX - 1)] = conn->in;
 	conn->queue_len++;
 	s->state = SLOT_OPEN;
-	return index;
 }
 
-static __always_inline void slot_give_back(u32 index)
-{
-	if (bpf_map_push_elem(&free_slots, &index, BPF_ANY))
-		COUNT(slot_lost);
-}
-
-__noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted)
+__noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 {
 	struct ref ref = { .slot = index, .gen = gen }, parent;
 	struct slot *s = slot_of(&ref), *p;
-	u64 now = bpf_ktime_get_ns();
 
 	if (!s)
 		return 0;
@@ -377,7 +390,7 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted)
 }
 
 /* The oldest request of the connection got its whole reply. */
-static __always_inline void conn_pop(struct conn *conn, u32 flags)
+static __always_inline void conn_pop(struct conn *conn, u32 flags, u64 now)
 {
 	struct ref *oldest = &conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 
@@ -390,7 +403,7 @@ static __always_inline void conn_pop(struct conn *conn, u32 flags)
 		if (conn->in_phase != IN_LENGTH)
 			conn->in_phase = IN_IDLE;
 	}
-	slot_end(oldest->slot, oldest->gen, flags, 1);
+	slot_end(oldest->slot, oldest->gen, flags, 1, now);
 	oldest->gen = 0;
 	conn->queue_head = (conn->queue_head + 1) & (QUEUE_MAX - 1);
 	conn->queue_len--;
@@ -398,6 +411,8 @@ static __always_inline void conn_pop(struct conn *conn, u32 flags)
 
 __noinline int conn_end(struct conn *conn, u32 flags)
 {
+	u64 now = bpf_ktime_get_ns();
+
 	if (!conn)
 		return 0;
 	for (int i = 0; i < QUEUE_MAX; i++) {
@@ -412,7 +427,7 @@ __noinline int conn_end(struct conn *conn, u32 flags)
 			how = 0;
 		else if (s && s->out_phase == OUT_UNKNOWN)
 			how = SLOT_END_INFERRED;
-		conn_pop(conn, how);
+		conn_pop(conn, how, now);
 	}
 	conn->in_phase = IN_IDLE;
 	return 0;

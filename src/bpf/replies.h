@@ -98,7 +98,6 @@ static __always_inline bool fastcgi_ended(const struct source *src)
 
 __noinline u32 fastcgi_reply(struct slot *s, const struct source *src, const struct ref *self)
 {
-	u64 now = bpf_ktime_get_ns();
 	u32 at = 0;
 
 	if (!s || !src || !self)
@@ -122,25 +121,75 @@ __noinline u32 fastcgi_reply(struct slot *s, const struct source *src, const str
 				if (code >= 100 && code < 1000)
 					s->status = code;
 			}
-			status_check(s, self, now);
+			status_check(s, self, src->now);
 		}
 	}
 	return fastcgi_ended(src);
+}
+
+/* The reply's head, or more of it. Returns how many of the bytes belong to this reply;
+ * ret_over: the reply is over. */
+static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, const struct ref *self,
+					   const struct source *src, u64 skip, u32 *ret_over)
+{
+	u64 avail = src->len - skip, used;
+	u32 before = s->reply_len;
+	struct scanned sc = {};
+
+	s->out_phase = OUT_HEAD;
+	take_head(s, src, skip, 1);
+	if (!s->status && s->reply_len >= 12) {
+		u32 code = three_digits(s->reply + 9);
+
+		s->status = code < 1000 ? code : 0;
+		if (code >= 200 || code == 101)
+			status_check(s, self, src->now);
+	}
+	scan_head(s, 1, &sc);
+	if (!sc.end) {
+		if (!src->readable || s->reply_len >= SLOT_HEAD || s->reply_len == before) {
+			s->flags |= SLOT_REPLY_CUT;
+			s->out_phase = OUT_UNKNOWN;
+			COUNT(head_cut);
+		}
+		return avail;
+	}
+	used = sc.end > before ? sc.end - before : 0;
+	if (s->status >= 100 && s->status < 200 && s->status != 101) {
+		/* An interim reply: the real one follows. */
+		s->status = 0;
+		s->reply_len = s->reply_scan = 0;
+		s->out_phase = OUT_NONE;
+		return used;
+	}
+	*ret_over = reply_framed(conn, s, &sc);
+	if (*ret_over)
+		return used;
+	avail -= used;
+	if (s->out_phase == OUT_LENGTH) {
+		if (avail > s->out_left)
+			avail = s->out_left;
+		s->out_left -= avail;
+		*ret_over = s->out_left == 0;
+	} else if (s->out_phase == OUT_CHUNKED && avail) {
+		s->tail = take_tail(src, 0);
+		*ret_over = chunks_ended(src, s->tail);
+	}
+	return used + avail;
 }
 
 /* Feeds what a write took, from 'skip' on, to the oldest request that waits for its
  * reply. Returns how many bytes belonged to it. */
 __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 {
-	u64 now = bpf_ktime_get_ns(), avail, used;
 	struct ref self;
-	struct scanned sc = {};
 	struct slot *s;
-	u32 before, over = 0;
+	u32 over = 0;
+	u64 used;
 
 	if (!conn || !src || skip >= src->len || !conn->queue_len)
 		return 0;
-	avail = src->len - skip;
+	used = src->len - skip;
 	self = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	s = slot_of(&self);
 	if (!s) {
@@ -148,88 +197,28 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 		conn->queue_len--;
 		return 0;
 	}
-	s->last_ns = now;
+	s->last_ns = src->now;
 	if (!s->reply_ns)
-		s->reply_ns = now;
+		s->reply_ns = src->now;
 	if (s->flags & SLOT_FASTCGI) {
-		s->reply_bytes += avail;
-		event(s, EVENT_SEND, src->nr, avail, now, 0);
-		if (fastcgi_reply(s, src, &self)) {
+		over = fastcgi_reply(s, src, &self);
+		if (over)
 			conn->in_phase = IN_IDLE;
-			conn_pop(conn, 0);
-		}
-		return avail;
-	}
-	used = avail;
-	if (s->out_phase == OUT_NONE || s->out_phase == OUT_HEAD) {
-		before = s->reply_len;
-		s->out_phase = OUT_HEAD;
-		take_head(s, src, skip, 1);
-		if (!s->status && s->reply_len >= 12) {
-			u32 code = three_digits(s->reply + 9);
-
-			s->status = code < 1000 ? code : 0;
-			if (code >= 200 || code == 101)
-				status_check(s, &self, now);
-		}
-		scan_head(s, 1, &sc);
-		if (!sc.end) {
-			s->reply_bytes += avail;
-			event(s, EVENT_SEND, src->nr, avail, now, 0);
-			if (!src->readable || s->reply_len >= SLOT_HEAD || s->reply_len == before) {
-				s->flags |= SLOT_REPLY_CUT;
-				s->out_phase = OUT_UNKNOWN;
-				COUNT(head_cut);
-			}
-			return avail;
-		}
-		used = sc.end > before ? sc.end - before : 0;
-		s->reply_bytes += used;
-		if (s->status >= 100 && s->status < 200 && s->status != 101) {
-			/* An interim reply: the real one follows. */
-			s->status = 0;
-			s->reply_len = s->reply_scan = 0;
-			s->out_phase = OUT_NONE;
-			event(s, EVENT_SEND, src->nr, used, now, 0);
-			return used;
-		}
-		over = reply_framed(conn, s, &sc);
-		if (!over && s->out_phase == OUT_LENGTH) {
-			u64 body = avail - used;
-
-			if (body > s->out_left)
-				body = s->out_left;
-			s->out_left -= body;
-			s->reply_bytes += body;
-			used += body;
-			over = s->out_left == 0;
-		} else if (!over && s->out_phase == OUT_CHUNKED) {
-			s->reply_bytes += avail - used;
-			if (avail > used) {
-				s->tail = take_tail(src, 0);
-				over = chunks_ended(src, s->tail);
-			}
-			used = avail;
-		} else if (!over) {
-			s->reply_bytes += avail - used;
-			used = avail;
-		}
+	} else if (s->out_phase == OUT_NONE || s->out_phase == OUT_HEAD) {
+		used = feed_reply_head(conn, s, &self, src, skip, &over);
 	} else if (s->out_phase == OUT_LENGTH) {
-		used = avail < s->out_left ? avail : s->out_left;
+		if (used > s->out_left)
+			used = s->out_left;
 		s->out_left -= used;
-		s->reply_bytes += used;
 		over = s->out_left == 0;
-	} else {
-		s->reply_bytes += avail;
-		if (s->out_phase == OUT_CHUNKED) {
-			s->tail = take_tail(src, s->tail);
-			over = chunks_ended(src, s->tail);
-		}
+	} else if (s->out_phase == OUT_CHUNKED) {
+		s->tail = take_tail(src, s->tail);
+		over = chunks_ended(src, s->tail);
 	}
-	event(s, EVENT_SEND, src->nr, used, now, 0);
-	if (over) {
-		conn_pop(conn, 0);
-	}
+	s->reply_bytes += used;
+	event(s, EVENT_SEND, src->nr, used, src->now, 0);
+	if (over)
+		conn_pop(conn, 0, src->now);
 	return used;
 }
 

@@ -33,73 +33,77 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #include "replies.h"
 #include "sched.h"
 
-static __always_inline int on_recv(struct sock *sk, struct source *src)
+/* The first bytes on a connection of which nothing is known: its state, if a request
+ * starts here; NULL if they are of no interest. */
+static __noinline struct conn *on_first_bytes(const struct source *src, u32 kind, struct ref *parent)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct conn *conn;
+	struct slot *p;
+	u32 n;
+	u64 w = peek(src, 0, &n);
+
+	if (n == 0) {
+		if (!src->readable)
+			COUNT(blind);
+		return NULL;
+	}
+	if (kind && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
+		/* An answer: a connection to somebody else, made before we looked. */
+		conn = conn_make(src->sk);
+		if (conn) {
+			conn->role = ROLE_CLIENT;
+			conn->answered = 1;
+			conn->last_ns = src->now;
+		}
+		return NULL;
+	}
+	if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
+		p = slot_of(parent);
+		if (!kind && p)
+			p->up_pid = src->id >> 32;
+		return NULL;
+	}
+	if (kind && follow && client_conns)
+		find_parent(src, parent);
+	/* Who was only adopted is of interest for the calls it answers. */
+	if (kind == TARGET_ADOPTED && !slot_of(parent))
+		return NULL;
+	if (!kind)
+		adopt(src->id >> 32, parent);
+	return conn_make(src->sk);
+}
+
+static __always_inline int on_recv(struct source *src)
+{
+	u32 kind = target_kind(src->id >> 32);
 	struct ref parent = {};
 	struct conn *conn;
 	struct slot *s;
-	u64 now, skip = 0;
-	u32 known = target_known(tgid);
+	u64 skip = 0;
 
-	src->sk = (u64)sk;
-	if (!known) {
-		/* Strangers: only who answers a watched request's call is of interest. */
-		if (!follow || !client_conns || (s64)src->len <= 0 || !find_parent(src, &parent))
-			return 0;
-	}
-	if ((s64)src->len <= 0)
+	/* Strangers: only who answers a watched request's call is of interest. */
+	if (!kind && (!follow || !client_conns || !find_parent(src, &parent)))
 		return 0;
-	now = bpf_ktime_get_ns();
-	conn = conn_of(sk, 0);
+	src->now = bpf_ktime_get_ns();
+	conn = conn_of(src->sk);
 	if (conn && conn->role == ROLE_OPAQUE)
 		return 0;
 	if (conn && conn->role == ROLE_CLIENT) {
-		conn->last_ns = now;
-		caller_received(conn, now);
+		conn->last_ns = src->now;
+		caller_received(conn, src->now);
 		return 0;
 	}
-	if (!conn || (conn->in_phase == IN_IDLE && conn->queue_len == 0)) {
-		/* Nothing is known of it yet: does a request start here? */
-		u32 n;
-		u64 w = peek(src, 0, &n);
-
-		if (n == 0) {
-			if (!src->readable)
-				COUNT(blind);
-			return 0;
-		}
-		if (known && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
-			/* An answer: a connection to somebody else, made before we looked. */
-			conn = conn_of(sk, 1);
-			if (conn) {
-				conn->role = ROLE_CLIENT;
-				conn->answered = 1;
-				conn->last_ns = now;
-			}
-			return 0;
-		}
-		if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
-			struct slot *p = slot_of(&parent);
-
-			if (!known && p)
-				p->up_pid = tgid;
-			return 0;
-		}
-		if (known && follow && client_conns)
-			find_parent(src, &parent);
-		/* Who was only adopted is of interest for the calls it answers. */
-		if (known == TARGET_ADOPTED && !slot_of(&parent))
-			return 0;
-		if (!known)
-			adopt(tgid, &parent);
-		conn = conn_of(sk, 1);
+	if (!conn || (conn->in_phase == IN_IDLE && conn->queue_len == 0 && (conn->role == ROLE_NONE || !kind))) {
+		conn = on_first_bytes(src, kind, &parent);
 		if (!conn)
 			return 0;
-	} else if (known && follow && client_conns && conn->in_phase == IN_IDLE) {
-		find_parent(src, &parent); /* pipelined behind another */
+	} else if (conn->in_phase == IN_IDLE && kind && follow) {
+		if (client_conns)
+			find_parent(src, &parent);
+		if (kind == TARGET_ADOPTED && conn->queue_len == 0 && !slot_of(&parent))
+			return 0;
 	}
-	conn->last_ns = now;
+	conn->last_ns = src->now;
 	/* Bytes of a body whose length is unknown end where the next request begins. */
 	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
 		conn->in_phase = IN_IDLE;
@@ -114,21 +118,49 @@ static __always_inline int on_recv(struct sock *sk, struct source *src)
 		COUNT(refused_queue); /* more requests in one read than are looked at */
 	s = slot_of(&conn->in);
 	if (s)
-		bind_thread(s, conn->in.slot, now);
+		bind_thread(s, conn->in.slot, src->now);
 	return 0;
 }
 
-static __always_inline int on_send(struct sock *sk, struct source *src)
+/* A watched process writes to a socket that it reads no requests from: its state, if
+ * this is a call that a request makes. */
+static __noinline struct conn *on_first_words(const struct source *src)
 {
-	u32 tgid = bpf_get_current_pid_tgid() >> 32;
+	struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+	struct sock *sk = (struct sock *)src->sk;
 	struct conn *conn;
-	u64 skip = 0, now;
+	u32 n;
+	u64 w;
 
-	if (!target_known(tgid))
-		return 0;
-	src->sk = (u64)sk;
-	conn = conn_of(sk, 0);
-	now = bpf_ktime_get_ns();
+	/* A thread without a request (a log socket at start-up) is of no interest. */
+	if (!mine || !slot_of(mine))
+		return NULL;
+	/* A unix socket without an address of its own is one that connected. TCP calls
+	 * were seen when they connected, but for those made before we looked: there a
+	 * request tells. Whoever else writes first is the server of a client that we
+	 * do not understand. */
+	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX) {
+		if (BPF_CORE_READ((struct unix_sock *)sk, addr))
+			return NULL;
+	} else {
+		w = peek(src, 0, &n);
+		if (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n)))
+			return NULL;
+	}
+	conn = conn_make(src->sk);
+	if (conn) {
+		conn->role = ROLE_CLIENT;
+		conn->answered = 1;
+	}
+	return conn;
+}
+
+static __always_inline int on_send(struct source *src)
+{
+	struct conn *conn;
+	u64 skip = 0;
+
+	conn = conn_of(src->sk);
 	if ((s64)src->len <= 0) {
 		/* EPIPE, ECONNRESET: nobody is there to read the reply. A unix socket has
 		 * no other sign of its end. */
@@ -139,13 +171,14 @@ static __always_inline int on_send(struct sock *sk, struct source *src)
 	}
 	if (conn && conn->role == ROLE_OPAQUE)
 		return 0;
+	src->now = bpf_ktime_get_ns();
 	if (conn && conn->role == ROLE_SERVER) {
 		struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 		struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
 
-		conn->last_ns = now;
+		conn->last_ns = src->now;
 		if (s)
-			bind_thread(s, oldest.slot, now);
+			bind_thread(s, oldest.slot, src->now);
 		for (int i = 0; i < QUEUE_MAX; i++) {
 			u64 used = feed_reply(conn, src, skip);
 
@@ -157,61 +190,60 @@ static __always_inline int on_send(struct sock *sk, struct source *src)
 	}
 	if (!follow)
 		return 0;
-	if (!conn || conn->role == ROLE_NONE) {
-		struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
-		bool is_unix = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX;
-		u32 n;
-		u64 w;
-
-		/* A thread without a request (a log socket at start-up) is of no interest. */
-		if (!mine || !slot_of(mine))
-			return 0;
-		/* A unix socket without an address of its own is one that connected. TCP calls
-		 * were seen when they connected, but for those made before we looked: there a
-		 * request tells. Whoever else writes first is the server of a client that we
-		 * do not understand. */
-		if (is_unix && BPF_CORE_READ((struct unix_sock *)sk, addr))
-			return 0;
-		if (!is_unix) {
-			w = peek(src, 0, &n);
-			if (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n)))
-				return 0;
-		}
-		conn = conn_of(sk, 1);
-		if (!conn)
-			return 0;
-		conn->role = ROLE_CLIENT;
-		conn->answered = 1;
-	}
-	conn->last_ns = now;
+	if (!conn || conn->role == ROLE_NONE)
+		conn = on_first_words(src);
+	if (!conn)
+		return 0;
+	conn->last_ns = src->now;
 	return caller_sent(conn, src);
+}
+
+static __always_inline u64 id_of(struct task_struct *task)
+{
+	return (u64)(u32)task->tgid << 32 | (u32)task->pid;
 }
 
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
-	struct source src = {};
+	struct task_struct *task;
+	struct pt_regs *regs;
+	struct source src;
 
-	if (flags & 2 /* MSG_PEEK: the bytes come again */)
+	if (ret <= 0 || flags & 2 /* MSG_PEEK: the bytes come again */)
 		return 0;
-	source_of_call(&src, (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), ret);
-	return on_recv(sk, &src);
+	task = bpf_get_current_task_btf();
+	if (!target_kind(task->tgid) && !(follow && client_conns))
+		return 0;
+	src.sk = (u64)sk;
+	src.id = id_of(task);
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	src.len = ret;
+	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
+	return on_recv(&src);
 }
 
 SEC("tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
-	struct source src = {};
+	struct task_struct *task = bpf_get_current_task_btf();
+	struct pt_regs *regs;
+	struct source src;
 
-	source_of_call(&src, (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf()), ret);
-	return on_send(sk, &src);
+	if (!target_kind(task->tgid))
+		return 0;
+	src.sk = (u64)sk;
+	src.id = id_of(task);
+	regs = (struct pt_regs *)bpf_task_pt_regs(task);
+	src.len = ret;
+	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
+	return on_send(&src);
 }
 
 /* Kernels before about 6.3 have no socket tracepoints: every system call's exit, and
  * the socket found through the file descriptor. */
-static __always_inline struct sock *sock_of_fd(u32 fd)
+static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
 {
-	struct task_struct *task = bpf_get_current_task_btf();
 	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
 	struct file **table, *file = NULL;
 	struct socket *socket;
@@ -232,24 +264,27 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 {
 	s32 nr = (s32)regs->orig_ax;
 	bool in = nr == NR_READ || nr == NR_READV || nr == NR_RECVFROM || nr == NR_RECVMSG;
-	struct source src = {};
-	struct sock *sk;
+	struct task_struct *task;
+	struct source src;
 
 	/* Cheapest first: every system call of the host comes by here. */
 	if (!in && nr != NR_WRITE && nr != NR_WRITEV && nr != NR_SENDTO && nr != NR_SENDMSG && nr != NR_SENDFILE)
 		return 0;
 	if (in && ret <= 0)
 		return 0;
-	if (!target_known(bpf_get_current_pid_tgid() >> 32) && !(in && follow && client_conns))
+	task = bpf_get_current_task_btf();
+	if (!target_kind(task->tgid) && !(in && follow && client_conns))
 		return 0;
 	/* MSG_PEEK moves nothing: recvfrom has its flags in r10, recvmsg in dx. */
 	if ((nr == NR_RECVFROM && regs->r10 & 2) || (nr == NR_RECVMSG && regs->dx & 2))
 		return 0;
-	sk = sock_of_fd(regs->di);
-	if (!sk)
+	src.sk = (u64)sock_of_fd(task, regs->di);
+	if (!src.sk)
 		return 0;
-	source_of_call(&src, regs, ret);
-	return in ? on_recv(sk, &src) : on_send(sk, &src);
+	src.id = id_of(task);
+	src.len = ret;
+	source_of_exit(&src, nr, regs->di, regs->si, regs->dx);
+	return in ? on_recv(&src) : on_send(&src);
 }
 
 enum { TCP_ESTABLISHED_ = 1, TCP_SYN_SENT_ = 2, TCP_FIN_WAIT1_ = 4, TCP_CLOSE_ = 7, TCP_LAST_ACK_ = 9 };
@@ -261,17 +296,17 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 	struct conn *conn;
 
 	if (newstate == TCP_SYN_SENT_) {
-		u32 tgid = bpf_get_current_pid_tgid() >> 32;
+		struct task_struct *task = bpf_get_current_task_btf();
 		struct ref *mine;
 
-		if (!follow || !target_known(tgid))
+		if (!follow || !target_kind(task->tgid))
 			return 0;
-		conn = conn_of(sk, 1);
+		conn = conn_make(key);
 		if (!conn)
 			return 0;
 		conn->role = ROLE_CLIENT;
 		conn->answered = 1;
-		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+		mine = bpf_task_storage_get(&threads, task, NULL, 0);
 		if (mine && slot_of(mine)) {
 			conn->owner = *mine;
 			conn->owner_pending = 1;

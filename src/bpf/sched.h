@@ -4,7 +4,7 @@
 #ifndef REQTRAP_BPF_SCHED_H
 #define REQTRAP_BPF_SCHED_H
 
-#include "recorder.h"
+#include "conns.h"
 #include "source.h"
 
 #define TASK_STOPPED_OR_TRACED 0xc
@@ -12,7 +12,7 @@
 /* The slot of a thread's request, if it is that thread that holds it. */
 static __always_inline struct slot *held_by(struct task_struct *task)
 {
-	struct ref *mine = bpf_task_storage_get(&threads, task, NULL, 0);
+	struct ref *mine = target_kind(task->tgid) ? bpf_task_storage_get(&threads, task, NULL, 0) : NULL;
 	struct slot *s = mine ? slot_of(mine) : NULL;
 
 	return s && s->tid == (u32)task->pid ? s : NULL;
@@ -79,18 +79,19 @@ int BPF_PROG(waking, struct task_struct *p)
 SEC("tp_btf/sched_process_fork")
 int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 {
-	u32 from = parent->tgid, to = child->tgid, kind = TARGET_FORKED;
-	u32 *known;
+	u32 from = parent->tgid, to = child->tgid, kind;
 
 	if (from == to)
 		return 0;
-	known = bpf_map_lookup_elem(&targets, &from);
-	if (!known)
+	kind = target_kind(from);
+	if (!kind)
 		return 0;
-	if (*known == TARGET_ADOPTED)
-		kind = TARGET_ADOPTED;
-	if (bpf_map_update_elem(&targets, &to, &kind, BPF_ANY) == 0)
-		send_record(RECORD_FORK, NULL, from, NULL, to);
+	if (kind != TARGET_ADOPTED)
+		kind = TARGET_FORKED;
+	/* There already: the number's last process was not forgotten yet. */
+	if (target_add(to, kind))
+		target_change(to, kind);
+	send_record(RECORD_FORK, NULL, from, NULL, to);
 	return 0;
 }
 

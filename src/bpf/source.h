@@ -18,35 +18,56 @@ enum {
 	NR_RESTART = 219
 };
 
+#define CALLS(a, b) (1ull << (a) | 1ull << (b))
+#define CALLS_BUFFER (CALLS(NR_READ, NR_WRITE) | CALLS(NR_RECVFROM, NR_SENDTO))
+#define CALLS_VECTOR CALLS(NR_READV, NR_WRITEV)
+#define CALLS_MESSAGE CALLS(NR_RECVMSG, NR_SENDMSG)
+
 /* Where the bytes of the call in progress lie, by the user's registers. */
-static __always_inline void source_of_call(struct source *src, struct pt_regs *regs, s64 len)
+static __always_inline void source_of_call(struct source *src, u32 nr, u64 di, u64 si, u64 dx)
 {
-	s32 nr = (s32)regs->orig_ax;
+	u64 bit = nr < 64 ? 1ull << nr : 0;
 
 	src->nr = nr;
-	src->len = len;
-	src->fd = -1;
-	if (nr == NR_READ || nr == NR_WRITE || nr == NR_RECVFROM || nr == NR_SENDTO) {
-		src->base = regs->si;
+	src->fd = bit & (CALLS_BUFFER | CALLS_VECTOR | CALLS_MESSAGE | 1ull << NR_SENDFILE) ? (s32)di : -1;
+	src->base = si;
+	src->iov_count = 0;
+	src->readable = 0;
+	if (bit & CALLS_BUFFER) {
 		src->readable = 1;
-		src->fd = regs->di;
-	} else if (nr == NR_READV || nr == NR_WRITEV) {
-		src->base = regs->si;
-		src->iov_count = regs->dx;
-		src->readable = 1;
-		src->fd = regs->di;
-	} else if (nr == NR_RECVMSG || nr == NR_SENDMSG) {
+		return;
+	}
+	if (bit & CALLS_VECTOR) {
+		src->iov_count = dx;
+	} else if (bit & CALLS_MESSAGE) {
 		struct user_msghdr_abi msg;
 
-		src->fd = regs->di;
-		if (bpf_probe_read_user(&msg, sizeof(msg), (void *)regs->si) == 0) {
-			src->base = msg.iov;
-			src->iov_count = msg.iovlen;
-			src->readable = 1;
-		}
-	} else if (nr == NR_SENDFILE) {
-		src->fd = regs->di;
+		if (bpf_probe_read_user(&msg, sizeof(msg), (void *)si))
+			return;
+		src->base = msg.iov;
+		src->iov_count = msg.iovlen;
+	} else {
+		return;
 	}
+	src->readable = 1;
+	if (src->iov_count) {
+		struct user_iovec first;
+
+		/* Most often the first buffer held it all: as if it were the only one. */
+		if (bpf_probe_read_user(&first, sizeof(first), (void *)src->base) == 0 && first.len >= src->len) {
+			src->base = first.base;
+			src->iov_count = 0;
+		}
+	}
+}
+
+/* The same as a call: the verifier forgets by which of the ways it came, and what
+ * follows is small enough for it. */
+__noinline int source_of_exit(struct source *src, u32 nr, u64 di, u64 si, u64 dx)
+{
+	if (src)
+		source_of_call(src, nr, di, si, dx);
+	return 0;
 }
 
 #endif
