@@ -69,12 +69,29 @@ static void put_at(struct buf *out, const struct frame *f)
 		buf_addf(out, " in %s", f->file);
 }
 
-/* 'slow_part()', '{main}' */
+/* Of the language, not of the program. */
+static bool is_library(const struct frame *f)
+{
+	return !f->file || !strncmp(f->file, "<frozen ", 8) ||
+	       (strstr(f->file, "/lib/python3.") && !strstr(f->file, "-packages/"));
+}
+
+/* The innermost frame that is the program's own; if there is none, the innermost. */
+static const struct frame *own_frame(const struct stack *script)
+{
+	for (size_t i = 0; i < script->count; i++) {
+		if (!is_library(&script->frame[i]))
+			return &script->frame[i];
+	}
+	return &script->frame[0];
+}
+
+/* 'slow_part()', '{main}', '<module>' */
 static void put_function(struct buf *out, const struct frame *f)
 {
 	const char *name = f->function ? f->function : "?";
 
-	buf_addf(out, name[0] == '{' ? "%s" : "%s()", name);
+	buf_addf(out, strchr("{<", name[0]) ? "%s" : "%s()", name);
 }
 
 /* 'usleep() called by slow_part() at /srv/slow.php:3', 'holder_work at victim.c:7';
@@ -85,12 +102,9 @@ bool put_place(struct buf *out, const struct thread *t)
 	const struct frame *f;
 
 	if (script && script->count) {
-		f = &script->frame[0];
-		put_function(out, f);
-		for (size_t i = 1; !f->file && i < script->count; i++) {
-			f = &script->frame[i];
-			if (!f->file)
-				continue;
+		f = own_frame(script);
+		put_function(out, &script->frame[0]);
+		if (f != &script->frame[0]) {
 			buf_adds(out, " called by ");
 			put_function(out, f);
 		}

@@ -27,8 +27,8 @@ struct language {
 	void (*free_state)(void *state);
 };
 
-extern const struct language lang_php;
+extern const struct language lang_php, lang_python;
 
-#define LANGUAGES &lang_php
+#define LANGUAGES &lang_php, &lang_python
 
 #endif

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+/* The Python reader on memory that is the input, repeated over the whole address space so
+ * that most pointers lead somewhere: it must end, within its bounds. */
+#include "../../src/lang_python.c"
+
+#include <assert.h>
+
+struct input {
+	const uint8_t *data;
+	size_t size;
+	uint64_t bytes;
+};
+
+static ssize_t read_input(void *arg, uint64_t addr, void *buf, size_t len)
+{
+	struct input *in = arg;
+
+	in->bytes += len;
+	if (addr >> 47) /* not an address of a process */
+		return 0;
+	for (size_t i = 0; i < len; i++)
+		((uint8_t *)buf)[i] = in->data[(addr + i) % in->size];
+	return (ssize_t)len;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct input in = { .data = data + 16, .size = size - 16 };
+	struct memory mem = { .read = read_input, .arg = &in };
+	struct capture_thread thread = { .tid = 1, .stopped = 1 };
+	struct stack script = { 0 };
+	struct python py = { .minor = 8 };
+
+	if (size < 32)
+		return 0;
+	py.minor += data[0] % 7;
+	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
+		if (python_rows[i].minor == py.minor)
+			py.at = &python_rows[i].at;
+	}
+	/* Addresses below the size of the input are read as they stand in it. */
+	py.runtime = data[1] * 8u;
+	thread.reg[REG_FS_BASE] = data[2];
+	thread.ns_tid = data[3];
+	thread.stopped = data[4] & 1;
+	python_walk(&py, &mem, 1, &thread, 1, &script);
+	assert(script.count <= LANG_FRAMES_MAX);
+	assert(in.bytes <= TABLES_MAX + (uint64_t)LANG_FRAMES_MAX * 2 * (512 + 4 * (LANG_NAME_MAX + LANG_PATH_MAX)) +
+				   (uint64_t)THREADS_MAX * 64 + 65536);
+	for (size_t i = 0; i < script.count; i++)
+		assert(script.frame[i].function && strlen(script.frame[i].function) <= 4 * LANG_NAME_MAX);
+	stack_done(&script);
+	return 0;
+}

@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Python's frames on running interpreters, against what Python's own faulthandler says of
+# the same threads at the same place; other versions where they are installed
+# (REQTRAP_PYTHONS names them: 'python3.8 python3.13').
+
+load helpers
+
+setup_file() {
+	need_watch
+	need python3 jq
+	live_begin
+}
+
+teardown_file() {
+	live_end
+}
+
+# Ours, innermost first: 'function file:line' of each thread that has frames.
+our_frames() { # PID
+	"$REQTRAP" stacks "$1" --json |
+		jq -r '.analysis.thread[] | select(.script.frame) | "thread", (.script.frame[] | "\(.function | split(".") | last) \(.file):\(.line)")' |
+		sed '/^rest /d' # where the main thread went on to
+}
+
+# faulthandler's, in the same words; the order of the threads is its own.
+their_frames() { # FILE
+	sed -nE 's/^(Thread|Current thread) .*/thread/p; s/\\xfc/ü/; s/^  File "(.*)", line ([0-9]+) in (.*)$/\3 \1:\2/p' "$1"
+}
+
+# One line a thread, sorted.
+by_thread() {
+	awk '/^thread$/ { if (line) print line; line = ""; next } { line = line " <- " $0 } END { if (line) print line }' | sort
+}
+
+same_as_faulthandler() { # PYTHON
+	local version
+	version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	: >"$LIVE/said"
+	start "py$version" "$1" "$ROOT/tests/live/servers/frames.py" "$LIVE/said"
+	wait_for 20 grep -q '^done$' "$LIVE/said" || fail "$1 does not start: $(cat "$LIVE/log.py$version")"
+	is "$("$REQTRAP" stacks "$STARTED" --json | jq -r .analysis.language)" "Python $version" language
+	local ours theirs
+	theirs=$(their_frames "$LIVE/said" | by_thread)
+	ours=$(our_frames "$STARTED" | by_thread)
+	[[ $(wc -l <<<"$theirs") -ge 5 ]] || fail "faulthandler said: $(cat "$LIVE/said")"
+	[[ $ours == "$theirs" ]] || fail "Python $version: $(diff <(echo "$ours") <(echo "$theirs"))"
+	is "$("$REQTRAP" stacks "$STARTED" --json | jq '[.analysis.thread[].script.unavailable // empty] | length')" 0 \
+		"Python $version: incomplete"
+	end_process "$STARTED"
+}
+
+@test "python: every thread's frames, files and lines are faulthandler's" {
+	local python
+	for python in python3 ${REQTRAP_PYTHONS:-}; do
+		same_as_faulthandler "$python"
+	done
+}
+
+@test "python: a thread that computes is at a line of its loop, each time" {
+	cat >"$LIVE/spin.py" <<-'PY'
+		def spin():
+		    n = 0
+		    while True:
+		        n += 1
+		        if n > 1000000:
+		            n = 0
+
+		spin()
+	PY
+	start spin python3 "$LIVE/spin.py"
+	local json line seen=0
+	in_spin() { json=$("$REQTRAP" stacks "$STARTED" --json) && jq -e '.analysis.thread[0].script.frame[0].function == "spin"' <<<"$json" >/dev/null; }
+	wait_for 10 in_spin || fail "never in the loop: $json"
+	for ((i = 0; i < 20; i++)); do
+		in_spin || fail "not in the loop: $json"
+		line=$(jq '.analysis.thread[0].script.frame[0].line' <<<"$json")
+		between "$line" 3 6 "line of the loop"
+		seen=$((seen + 1))
+	done
+	is "$seen" 20 rounds
+	end_process "$STARTED"
+}
+
+@test "python: a forked worker's frames are its own, although it keeps its parent's thread id" {
+	cat >"$LIVE/fork.py" <<-'PY'
+		import os, sys, time
+		def worker():
+		    open(sys.argv[1], "w").write("ready")
+		    time.sleep(1000)
+		pid = os.fork()
+		if pid == 0:
+		    worker()
+		os.waitpid(pid, 0)
+	PY
+	start fork python3 "$LIVE/fork.py" "$LIVE/forked"
+	wait_for 10 test -s "$LIVE/forked"
+	local child
+	child=$(children "$STARTED")
+	asleep() { [[ $(cut -d' ' -f1 "/proc/$child/syscall") != running ]]; }
+	wait_for 10 asleep
+	is "$(our_frames "$child" | sed "s|$LIVE/||" | xargs)" "thread worker fork.py:4 <module> fork.py:7" "frames"
+	end_process "$STARTED"
+}
