@@ -154,6 +154,8 @@ static void read_limits(struct series_spec *s, const struct command_line *line)
 	s->budget_given = option_given(line, "pause-budget");
 	if ((value = option_value(line, "pause-budget")))
 		parse_duration(value, &s->order.pause_budget_ns, NULL);
+	if ((value = option_value(line, "hold")))
+		parse_duration(value, &s->order.hold_ns, NULL);
 	if ((value = option_value(line, "max-size")))
 		parse_size(value, &s->order.max_bytes, NULL);
 	if ((value = option_value(line, "free-space")))
@@ -328,6 +330,7 @@ static int read_options(struct series_spec *s, const struct command_line *line, 
 	if ((value = option_value(line, "at")))
 		parse_duration(value, &s->give_up_ns, NULL);
 	s->avoid_outage = option_given(line, "avoid-outage");
+	s->kill = option_given(line, "kill");
 	read_limits(s, line);
 	if (r == 0)
 		r = read_conditions(s, line, err);
@@ -431,19 +434,22 @@ static struct series_spec procdump_series(const struct procdump *pd)
 		.trigger_count = pd->trigger_count,
 		.interval_ns = pd->interval_ns,
 		.every_ns = pd->every_ns,
-		.order = { .pause_budget_ns = pd->pause_budget_ns, .on = pd->on },
-		.budget_given = pd->pause_budget_ns != 0,
+		.order = { .on = pd->on, .hold_ns = pd->hold_ns },
+		.budget_given = pd->pause_budget_ns != PROCDUMP_BUDGET_UNSET,
 		.compress = COMPRESS_NONE,
 		.concurrent = pd->concurrent,
 		.give_up_ns = pd->timeout_ns,
 		.avoid_outage = pd->avoid_outage,
 		.path = pd->path,
-		.pattern = PROCDUMP_FILE_NAME,
+		.pattern = pd->as == PROCDUMP_LINUX ? PROCDUMP_FILE_NAME_LINUX : PROCDUMP_FILE_NAME,
+		.kill = pd->kill,
 		.overwrite = pd->overwrite,
 	};
 
 	_Static_assert(ARRAY_LEN(spec.trigger) >= PROCDUMP_TRIGGERS_MAX, "all of them fit");
 	memcpy(spec.trigger, pd->trigger, sizeof(pd->trigger));
+	if (spec.budget_given)
+		spec.order.pause_budget_ns = pd->pause_budget_ns;
 	spec.step[spec.step_count++] = choose_kinds(pd->mini, pd->full, pd->count);
 	snprintf(spec.order.comment, sizeof(spec.order.comment), "%s", pd->comment ? pd->comment : "");
 	return spec;

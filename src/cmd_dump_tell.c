@@ -62,7 +62,10 @@ static void tell_json(const struct series_dump *dump)
 		json_object_set_new(json, "trigger", json_string(dump->cause->trigger));
 		json_object_set_new(json, "value", json_string(dump->cause->value));
 		json_object_set_new(json, "why", json_string(dump->cause->words));
+		json_object_set_new(json, "fired_wall_ns", json_integer((json_int_t)dump->cause->wall_ns));
 	}
+	if (json && result->sentry.missed)
+		json_object_set_new(json, "missed", json_integer(result->sentry.missed));
 	if (json && result->estimate_ns)
 		json_object_set_new(json, "estimate_ms", json_real(ns_to_ms(result->estimate_ns)));
 	if (json && result->omitted_more)

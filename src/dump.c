@@ -19,6 +19,7 @@
 #include <sys/socket.h>
 
 #define CANCEL_WAIT_MS 3000 /* for a worker to have its copy reaped */
+#define EXIT_WAIT_MS 2000   /* for one that is done to be gone: a disk may hold it */
 #define REAPERS_MOST 8
 
 struct dump_job {
@@ -183,7 +184,8 @@ static void tell_death(const struct dump_job *job, int status, struct dump_resul
 	*result = (struct dump_result){ .code = -EIO };
 	if (job->dir_fd >= 0) {
 		sink_part_name(job->worker, part, sizeof(part));
-		unlinkat(job->dir_fd, part, 0);
+		if (faccessat(job->dir_fd, part, F_OK, AT_SYMLINK_NOFOLLOW) == 0) /* else a disk that hangs holds us */
+			unlinkat(job->dir_fd, part, 0);
 	}
 	if (job->note.child) {
 		snprintf(path, sizeof(path), "/proc/%d/stat", job->note.child);
@@ -213,6 +215,16 @@ static bool take_note(struct dump_job *job, const void *message, ssize_t len)
 	return true;
 }
 
+static int reap_soon(struct child *child)
+{
+	struct pollfd pfd = { .fd = child->pidfd, .events = POLLIN };
+	int r;
+
+	poll(&pfd, 1, EXIT_WAIT_MS);
+	r = child_reap(child, false);
+	return r == -EAGAIN ? 0 : r; /* whoever reaps what we leave reaps it */
+}
+
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result)
 {
 	struct dump_result result;
@@ -234,10 +246,14 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 		if (take_note(job, &result, n))
 			continue;
 		have = n == (ssize_t)sizeof(result);
+		if (have && result.goes_on) {
+			*ret_result = result;
+			return 1;
+		}
 		break;
 	}
 	/* Its last message sent, or its socket closed: it is at its end. */
-	status = child_reap(&job->child, true);
+	status = have ? reap_soon(&job->child) : child_reap(&job->child, true);
 	if (!have)
 		tell_death(job, status, &result);
 	else if (result.code == -ETIMEDOUT && job->note.stage == WORKER_CLONING)

@@ -42,17 +42,30 @@ struct dump_order {
 	uint32_t free_percent; /* the same, of its size */
 	uint64_t rate;	       /* bytes a second to the disk at most; 0: no limit */
 	struct sentry_wish on; /* what to wait for, attached; all zero: nothing. The process may not end
-				* before a dump for its end is written: no pause budget holds then */
+				* before a dump for its end is written: no pause budget holds then ... */
+	uint64_t hold_ns;      /* ... but it is held no longer than this (0: no limit), and no longer than
+				* DUMP_STALL_NS while nothing moves */
+	uint32_t on_count;     /* so many dumps at most for what is waited for, attached all the time; 0: 1 */
 	char file[256];	       /* name of the core inside dir_fd, '' none */
 	char comment[1024];    /* goes into our own note section: rule, URL ... */
 };
 
-/* What came of it; the worker's last message. Every field is true also on failure. */
+#define DUMP_STALL_NS 10000000000ull
+
+/* The name of a worker's n-th file, from 0. */
+static inline void dump_part(char *buf, size_t size, const char *file, unsigned int n)
+{
+	snprintf(buf, size, n ? "%s.%u" : "%s", file, n);
+}
+
+/* What came of it; the worker's last message, but for goes_on. Every field is true also on
+ * failure. */
 struct dump_result {
-	int32_t code;	 /* 0, or negative errno with 'error' set. The stacks may have been
+	uint32_t goes_on; /* it waits on, attached: for as many as on_count says */
+	int32_t code;	  /* 0, or negative errno with 'error' set. The stacks may have been
 				 * taken even so: threads is not 0 then */
-	char error[512]; /* with code 0: a warning, such as a leftover in the target */
-	uint32_t method; /* enum capture_method */
+	char error[512];  /* with code 0: a warning, such as a leftover in the target */
+	uint32_t method;  /* enum capture_method */
 	char why_not_clone[256];
 	uint32_t threads, threads_not_stopped;
 	uint64_t stop_ns;  /* CLOCK_MONOTONIC: first INTERRUPT */
@@ -98,7 +111,7 @@ bool dump_waits(const struct dump_job *job);
 
 /* Takes the result. -EAGAIN while it runs (with block false). A worker that died
  * gives a result with its code and a text; leftovers in the target (a zombie child)
- * are named there. Frees the job. */
+ * are named there. Frees the job. 1: the result of one dump, the job goes on. */
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result);
 
 /* Asks the worker to end: it lets the target go, has its copy reaped, leaves no file.

@@ -472,26 +472,45 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	return 0;
 }
 
+/* It goes on; who stays sees to it that a stop by SIGSTOP remains one. */
+static void let_go(const struct freeze *freeze, const struct freeze_thread *thread)
+{
+	if (!freeze->stay) {
+		resume(PTRACE_DETACH, thread->tid, thread->tid == freeze->held ? freeze->held_signal : 0);
+	} else if (thread->group_stop) {
+		waitpid(thread->tid, NULL, __WALL | WNOHANG);
+		ptrace(PTRACE_LISTEN, thread->tid, NULL, NULL);
+	} else {
+		resume(PTRACE_CONT, thread->tid, 0);
+	}
+}
+
 void freeze_thaw(struct freeze *freeze)
 {
 	boost_return();
 	for (size_t i = 0; i < freeze->count; i++) {
-		pid_t tid = freeze->thread[i].tid;
-
 		if (freeze->thread[i].stopped)
-			resume(PTRACE_DETACH, tid, tid == freeze->held ? freeze->held_signal : 0);
+			let_go(freeze, &freeze->thread[i]);
 		freeze->thread[i].stopped = false;
 	}
 	freeze->held = 0;
-	freeze->followed = false;
+	freeze->followed = freeze->stay;
 	freeze->thaw_ns = now_ns();
 	watchdog(0);
 	boost_close();
 }
 
+void freeze_share(struct freeze *freeze, const struct freeze *host)
+{
+	freeze->followed = freeze->stay = true;
+	freeze->options = host->options;
+	freeze->passed = host->passed;
+	freeze->passed_arg = host->passed_arg;
+}
+
 void freeze_late(struct freeze *freeze)
 {
-	for (size_t i = 0; freeze->running && i < freeze->count; i++) {
+	for (size_t i = 0; freeze->running && !freeze->stay && i < freeze->count; i++) {
 		struct freeze_thread *thread = &freeze->thread[i];
 
 		if (thread->gone || thread->taken)
@@ -608,7 +627,10 @@ int freeze_child_hold(pid_t child, uint64_t wait_ns)
 
 	if (stop < 0)
 		return stop;
-	return ptrace(PTRACE_SETOPTIONS, child, NULL, (long)PTRACE_O_EXITKILL) < 0 ? -errno : 0;
+	if (ptrace(PTRACE_SETOPTIONS, child, NULL, (long)PTRACE_O_EXITKILL) < 0)
+		return -errno;
+	waitpid(child, NULL, __WALL | WNOHANG);
+	return 0;
 }
 
 int freeze_child_end(pid_t child, uint64_t wait_ns)

@@ -37,7 +37,7 @@ struct freeze {
 	/* Set by follow.h: the threads are attached to all the time, until the next thaw. */
 	bool followed;
 	unsigned long options; /* PTRACE_O_* */
-	bool detach;	       /* they stay attached to until the next thaw only */
+	bool stay;	       /* the thaw lets them go on, attached to still */
 	pid_t held;	       /* stands in the stop before 'held_signal'; 0 none */
 	int held_signal;       /* which it gets at the thaw; 0: it is at its end */
 	pid_t shown;	       /* freeze_show */
@@ -77,13 +77,18 @@ void freeze_made(struct freeze *freeze, pid_t tid);
 /* For the next stop of followed threads: what is known of the last is forgotten. */
 void freeze_again(struct freeze *freeze);
 
-/* Lets all go on; calls cut short by the stop start again. */
+/* Lets all go on; calls cut short by the stop start again. With 'stay' they are followed
+ * still, those that did not stop in time as well. */
 void freeze_thaw(struct freeze *freeze);
+
+/* Another stop of threads that 'host' follows, and stays with. */
+void freeze_share(struct freeze *freeze, const struct freeze *host);
 
 /* Another limit for a stop that has begun; counted from now. */
 void freeze_longest(struct freeze *freeze, uint64_t longest_ns);
 
-/* After the thaw: lets go of threads that stopped too late. Call it now and then. */
+/* After the thaw: lets go of threads that stopped too late. Call it now and then; where
+ * they are followed it does nothing. */
 void freeze_late(struct freeze *freeze);
 
 struct freeze_thread *freeze_find(struct freeze *freeze, pid_t tid); /* NULL: none */
@@ -103,7 +108,8 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,
 		pid_t *ret_child);
 
-/* For the traced child of freeze_call: waits for its first stop and ties its life to ours. */
+/* For the traced child of freeze_call: waits for its first stop, takes it (nobody who waits
+ * for any of our threads sees it), and ties its life to ours. */
 int freeze_child_hold(pid_t child, uint64_t wait_ns);
 int freeze_child_end(pid_t child, uint64_t wait_ns); /* SIGKILL, and takes its exit */
 

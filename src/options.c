@@ -89,6 +89,10 @@ const struct option_row option_rows[] = {
 	{ "at", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "give a dump up that takes longer" },
 	{ "avoid-outage", 'a', TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
 	  "leave a dump out that would have to wait for another, or is over the pause budget" },
+	{ "hold", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false,
+	  "a process at its end waits no longer than D for its dump (default 5m; 10s while the disk takes nothing)" },
+	{ "kill", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
+	  "when the last dump is there, SIGKILL to each process that was dumped; to none if one failed" },
 	{ "cancel", 0, TYPE_TEXT, "PID|NAME", NULL, VERB_DUMP, false,
 	  "no dump: ask each series of dumps that waits on that process to end" },
 	{ "for", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false, "a condition must hold for D without a break" },
@@ -100,7 +104,7 @@ const struct option_row option_rows[] = {
 	{ "snapshot", 0, TYPE_CHOICE, "HOW", "auto|clone|stop", VERB_DUMP, false,
 	  "write from a frozen copy, or while the process stands still (default auto)" },
 	{ "output", 'o', TYPE_TEXT, "PATH", NULL, VERB_DUMP, false,
-	  "file or directory; PROCESSNAME PID YYMMDD HHMMSS are replaced in the name" },
+	  "file or directory; PROCESSNAME PID YYMMDD HHMMSS TRIGGER EXCEPTIONCODE are replaced in the name" },
 
 	{ "everything", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
 	  "also what MADV_DONTDUMP and coredump_filter leave out" },
@@ -111,7 +115,7 @@ const struct option_row option_rows[] = {
 	  "take no core that would stop the process for longer (default 250ms)" },
 	{ "pause-budget", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false,
 	  "take no core that would stop the process for longer (default 250ms; none for a mini, or with --snapshot "
-	  "stop)" },
+	  "stop; 0ms: no limit; of a process at its end see --hold)" },
 	{ "max-size", 0, TYPE_SIZE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false,
 	  "give a core up that gets larger on disk" },
 	{ "free-space", 0, TYPE_SPACE, "SIZE", NULL, VERB_WATCH | VERB_DUMP, false,

@@ -5,7 +5,6 @@
 #include "place.h"
 
 #include "folder.h"
-#include "procdump.h"
 
 #include <fcntl.h>
 #include <limits.h>
@@ -65,7 +64,7 @@ void place_close(struct place *place)
 
 static int make_name(const struct place_name *name, unsigned int number, char *buf, size_t size, struct err *err)
 {
-	return dump_file_name(name->pattern, name->process, name->pid, &name->when, number, buf, size, err);
+	return dump_file_name(&name->of, number, buf, size, err);
 }
 
 /* A device, a pipe or a socket of that name is nothing to be replaced or numbered. */
@@ -122,6 +121,6 @@ int place_take(const struct place *place, const char *part, const struct place_n
 		if (r != -EEXIST)
 			return err_sys(err, r, "cannot name the dump '%s/%s'", place->dir, ret_name);
 	}
-	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", name->pattern,
+	return err_say(err, -EEXIST, "'%s' and %d numbered names after it are taken in '%s'", name->of.pattern,
 		       CLASHES_MAX - 1, place->dir);
 }

@@ -6,9 +6,7 @@
 #define REQTRAP_PLACE_H
 
 #include "err.h"
-
-#include <sys/types.h>
-#include <time.h>
+#include "procdump.h"
 
 struct place {
 	int dir_fd;	     /* owned */
@@ -16,11 +14,8 @@ struct place {
 	const char *pattern; /* the file named by the path, into it; NULL: a folder was */
 };
 
-/* What a name is made of, see dump_file_name. */
 struct place_name {
-	const char *pattern, *process;
-	pid_t pid;
-	struct tm when;
+	struct dump_name of;
 	bool replace;
 	unsigned int number; /* to begin with; 0: the plain name */
 };

@@ -11,6 +11,7 @@
 
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -172,14 +173,38 @@ static int plan_side(struct worker *w)
 	return r == 0 ? side_reserve(&w->side) : r;
 }
 
+bool plan_held_out(struct worker *w)
+{
+	uint64_t now = now_ns(), bytes = w->done_bytes + (w->sink ? sink_put(w->sink) : 0);
+
+	if (!w->held || w->freeze.thaw_ns)
+		return false;
+	if (bytes != w->moved_bytes || !w->moved_ns) {
+		w->moved_bytes = bytes;
+		w->moved_ns = now;
+	}
+	return (w->hold_until_ns && now > w->hold_until_ns) || now > w->moved_ns + DUMP_STALL_NS;
+}
+
+int plan_say_held_out(const struct worker *w, struct err *err)
+{
+	uint64_t now = now_ns();
+	bool over = w->hold_until_ns && now > w->hold_until_ns;
+
+	return err_say(err, -ETIMEDOUT, "process %d was let go after %.1f s, before its core was written: %s",
+		       w->order.pid, ns_to_ms(now - w->fired_ns) / 1000,
+		       over ? "it may be held no longer (--hold D)" : "the disk takes nothing any more");
+}
+
 /* Our parent has sent SIGTERM (which is blocked: we look when it does no harm), or is
  * gone: nobody would name the file any more. */
-static bool cancel_asked(void)
+static bool cancel_asked(void *arg)
 {
+	struct worker *w = arg;
 	struct pollfd pfd = { .fd = WORKER_FD_PARENT };
 	sigset_t pending;
 
-	return (sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) ||
+	return plan_held_out(w) || (sigpending(&pending) == 0 && sigismember(&pending, SIGTERM)) ||
 	       (poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR));
 }
 
@@ -213,6 +238,40 @@ static uint64_t full_bytes(const struct worker *w)
 	return w->cost.bytes + w->status.rss_shmem_bytes + file_bytes(w);
 }
 
+static struct opening {
+	struct sink_spec spec;
+	char name[sizeof(((struct dump_order *)NULL)->file) + 16];
+	struct sink *sink;
+	struct err err;
+	int r;
+} opening;
+
+static void *open_file(void *arg UNUSED)
+{
+	opening.r = sink_open(&opening.spec, &opening.sink, &opening.err);
+	return NULL;
+}
+
+/* A disk that hangs holds whoever asks it for a file: not us while a thread of the process
+ * waits. The one that asks is left behind then, and our exit lets the process go. */
+static int open_aside(struct worker *w, struct err *err)
+{
+	uint64_t until_ns = now_ns() + (w->held ? DUMP_STALL_NS : FOLLOW_DEAF_NS / 2);
+	struct timespec until;
+	pthread_t thread;
+
+	until_ns = w->hold_until_ns ? MIN(until_ns, w->hold_until_ns) : until_ns;
+	until = (struct timespec){ .tv_sec = (time_t)(until_ns / NSEC_PER_SEC),
+				   .tv_nsec = (long)(until_ns % NSEC_PER_SEC) };
+	if (!w->fired_ns || pthread_create(&thread, NULL, open_file, NULL) != 0)
+		open_file(NULL);
+	else if (pthread_clockjoin_np(thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+		return w->held ? plan_say_held_out(w, err)
+			       : err_say(err, -ETIMEDOUT, "cannot write '%s': the disk does not answer", opening.name);
+	w->sink = opening.sink;
+	return opening.r < 0 ? err_say(err, opening.r, "%s", opening.err.text) : 0;
+}
+
 int plan_core(struct worker *w, struct err *err)
 {
 	bool mini = w->order.kinds & DUMP_MINI;
@@ -227,17 +286,19 @@ int plan_core(struct worker *w, struct err *err)
 	if (!mini)
 		w->cost.bytes = full_bytes(w);
 	expect = w->cost.bytes;
-	r = sink_open(&(struct sink_spec){ .dir_fd = w->dir_fd,
-					   .name = w->order.file,
+	dump_part(opening.name, sizeof(opening.name), w->order.file, w->number);
+	opening.sink = NULL;
+	opening.spec = (struct sink_spec){ .dir_fd = w->dir_fd,
+					   .name = opening.name,
 					   .compress = w->order.compress ? SINK_ZSTD : SINK_PLAIN,
 					   .expect_bytes = w->order.compress ? expect / 4 : expect,
 					   .max_bytes = w->order.max_bytes,
 					   .free_bytes = w->order.free_bytes,
 					   .free_percent = w->order.free_percent,
 					   .rate = w->order.rate,
-					   .urgent = !w->clone },
-		      &w->sink, err);
+					   .urgent = !w->clone };
+	r = open_aside(w, err);
 	if (r == 0)
-		sink_cancel_when(w->sink, cancel_asked);
+		sink_cancel_when(w->sink, cancel_asked, w);
 	return r;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* One dump, as its worker knows it, and what is decided before the stop: may it be done,
  * how, what will it cost, where does it go. Reads /proc and the target's memory; stops
- * nothing. Only worker.c and plan.c look into the state. */
+ * nothing. Only worker*.c and plan.c look into the state. */
 #ifndef REQTRAP_PLAN_H
 #define REQTRAP_PLAN_H
 
@@ -31,8 +31,16 @@ struct worker {
 	struct follow follow; /* of an order that waits */
 	struct sentry sentry;
 	struct follow_event event; /* that ended the waiting */
-	uint64_t fired_ns;	   /* one thread stands since then; 0: nothing was waited for */
-	bool fired_passed;	   /* its signal is */
+	struct follow_event next;  /* an end that has come while a dump was written: its thread stands; kind
+				    * FOLLOW_NOTHING: none */
+	uint64_t next_ns;
+	uint64_t fired_ns;	/* one thread stands since then; 0: nothing was waited for */
+	bool fired_passed;	/* its signal is */
+	bool stays;		/* the process goes on, and we stay attached */
+	unsigned int number;	/* of the dump, from 0 */
+	uint64_t hold_until_ns; /* of a process at its end; 0: there is no limit */
+	uint64_t moved_ns, moved_bytes;
+	bool held; /* it is at its end, and stands until the core is written */
 	struct snapshot snapshot;
 	struct cost cost;
 	struct leftover left; /* our entry in the journal, while we may leave something */
@@ -44,7 +52,7 @@ struct worker {
 	struct err core_err; /* why there will be no core although one was asked for */
 	int core_code;
 	bool clone;		      /* the plan: a clone; else the process stands still while we write */
-	uint64_t write_ns;	      /* the writing began */
+	uint64_t start_ns, write_ns;  /* the order came; the writing began */
 	uint64_t done_bytes, told_ns; /* how far it is, and when the parent was last told */
 	uint32_t stage;		      /* told last */
 	struct account account;
@@ -67,5 +75,22 @@ int plan_allowed_stop(struct worker *w, struct err *err); /* ... with the core w
 
 /* The core: the way it is made, what will be copied in the stop, its file. */
 int plan_core(struct worker *w, struct err *err);
+
+/* --- worker.c --- */
+int worker_dump(struct worker *w, struct err *err);
+void worker_tell(struct worker *w, uint32_t stage, pid_t child);
+void worker_answer(struct worker *w); /* sends the result */
+
+/* --- worker_wait.c --- */
+int worker_wait(struct worker *w, struct err *err); /* attached, until what the order says has come, and dumps it */
+
+/* Does 'work', which a disk may hold up, while the process is seen to: what it gets is
+ * passed on, and who stops late is let go. No ptrace in it. */
+int worker_beside(struct worker *w, int (*work)(struct worker *w, struct err *err), struct err *err);
+
+/* --- plan.c --- */
+/* A process at its end has been held for long enough. */
+bool plan_held_out(struct worker *w);
+int plan_say_held_out(const struct worker *w, struct err *err);
 
 #endif

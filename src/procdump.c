@@ -464,8 +464,11 @@ static int check(struct procdump *pd, const struct line *line, struct buf *notes
 	}
 	if (pd->every_ns && pd->count == 1 && !waits)
 		buf_adds(notes, "'-s' has no effect on a single dump: give the number of dumps by -n\n");
-	if (pd->path && strstr(pd->path, "EXCEPTIONCODE"))
-		buf_adds(notes, "'EXCEPTIONCODE' stays in the name as it is: the signal is told in the core\n");
+	for (size_t i = 0; i < pd->target_count && pd->group; i++) {
+		if (!pd->target[i][0] || pd->target[i][strspn(pd->target[i], "0123456789")])
+			return err_say(err, -EINVAL, "'%s' is not the number of a process group, as -pgid wants it",
+				       pd->target[i]);
+	}
 	return 0;
 }
 
@@ -484,9 +487,20 @@ static void fill_in(struct procdump *pd, struct buf *notes)
 				 : "no size is given: writing a full dump (-ma); a mini is -mm\n");
 }
 
+/* All of the group, and those that come later. */
+static void name_groups(struct procdump *pd)
+{
+	pd->all = true;
+	for (size_t i = 0; i < pd->target_count; i++) {
+		snprintf(pd->group_word[i], sizeof(pd->group_word[i]), "pgid:%.*s", PROCDUMP_GROUP_SIZE - 6,
+			 pd->target[i]);
+		pd->target[i] = pd->group_word[i];
+	}
+}
+
 int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err)
 {
-	struct procdump pd = { .count = 1, .concurrent = 1 };
+	struct procdump pd = { .count = 1, .concurrent = 1, .pause_budget_ns = PROCDUMP_BUDGET_UNSET };
 	struct line line = { .count = 0 };
 	int r = read_line(&pd, &line, argc, argv, err);
 
@@ -500,6 +514,8 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 		return r;
 	fill_in(&pd, notes);
 	*ret_procdump = pd;
+	if (pd.group)
+		name_groups(ret_procdump);
 	return 0;
 }
 
@@ -529,10 +545,45 @@ static const char *extension_of(const char *name)
 	return before && before != name ? before : dot;
 }
 
-int dump_file_name(const char *pattern, const char *process, pid_t pid, const struct tm *when, unsigned int number,
-		   char *ret_name, size_t size, struct err *err)
+/* A word of patterns at p, and what stands for it. */
+static size_t replace(const struct dump_name *n, const char *p, struct buf *out)
 {
-	const char *end = extension_of(pattern);
+	const struct tm *when = &n->when;
+	char date[16], time[16], pid[16], signal[24];
+	const struct {
+		const char *word, *text;
+	} words[] = {
+		{ "PROCESSNAME", NULL },
+		{ "PID", pid },
+		{ "YYMMDD", date },
+		{ "HHMMSS", time },
+		{ "TRIGGER", n->trigger ? n->trigger : "manual" },
+		{ "EXCEPTIONCODE", n->signal[0] ? signal : "none" },
+	};
+
+	snprintf(pid, sizeof(pid), "%d", n->pid);
+	snprintf(date, sizeof(date), "%02u%02u%02u", (unsigned int)when->tm_year % 100,
+		 (unsigned int)when->tm_mon % 12 + 1, (unsigned int)when->tm_mday % 100);
+	snprintf(time, sizeof(time), "%02u%02u%02u", (unsigned int)when->tm_hour % 100,
+		 (unsigned int)when->tm_min % 100, (unsigned int)when->tm_sec % 100);
+	snprintf(signal, sizeof(signal), "SIG%s", n->signal);
+	for (size_t i = 0; i < ARRAY_LEN(words); i++) {
+		size_t len = strlen(words[i].word);
+
+		if (strncmp(p, words[i].word, len) != 0)
+			continue;
+		if (words[i].text)
+			buf_adds(out, words[i].text);
+		else
+			add_process(out, n->process);
+		return len;
+	}
+	return 0;
+}
+
+int dump_file_name(const struct dump_name *name, unsigned int number, char *ret_name, size_t size, struct err *err)
+{
+	const char *pattern = name->pattern, *end = extension_of(pattern);
 	struct buf out;
 	int r = 0;
 
@@ -540,26 +591,16 @@ int dump_file_name(const char *pattern, const char *process, pid_t pid, const st
 		return err_say(err, -EINVAL, "'%s' is not a file name", pattern);
 	buf_init(&out, MIN(size, (size_t)NAME_MAX + 1));
 	for (const char *p = pattern;;) {
+		size_t len;
+
 		if (p == end && number)
 			buf_addf(&out, "-%u", number);
 		if (!*p)
 			break;
-		if (!strncmp(p, "PROCESSNAME", 11)) {
-			add_process(&out, process);
-			p += 11;
-		} else if (!strncmp(p, "YYMMDD", 6)) {
-			buf_addf(&out, "%02d%02d%02d", when->tm_year % 100, when->tm_mon + 1, when->tm_mday);
-			p += 6;
-		} else if (!strncmp(p, "HHMMSS", 6)) {
-			buf_addf(&out, "%02d%02d%02d", when->tm_hour, when->tm_min, when->tm_sec);
-			p += 6;
-		} else if (!strncmp(p, "PID", 3)) {
-			buf_addf(&out, "%d", pid);
-			p += 3;
-		} else {
+		len = replace(name, p, &out);
+		if (!len)
 			buf_add(&out, p, 1);
-			p++;
-		}
+		p += MAX(len, (size_t)1);
 	}
 	if (out.full || out.len + 1 > size || out.len > NAME_MAX)
 		r = err_say(err, -ENAMETOOLONG, "the file name made from '%s' is too long", pattern);

@@ -19,10 +19,14 @@
 #define PROCDUMP_TARGETS_MAX 32
 #define PROCDUMP_TRIGGERS_MAX 32
 #define PROCDUMP_FILE_NAME "PROCESSNAME_YYMMDD_HHMMSS.dmp"
+#define PROCDUMP_FILE_NAME_LINUX "PROCESSNAME_TRIGGER_YYMMDD_HHMMSS.PID" /* where the words are its own */
+#define PROCDUMP_BUDGET_UNSET UINT64_MAX
 
 enum procdump_as { PROCDUMP_UNDECIDED, PROCDUMP_WINDOWS, PROCDUMP_LINUX };
 
-/* All pointers go into argv. */
+#define PROCDUMP_GROUP_SIZE 24
+
+/* All pointers go into argv, or with 'group' into itself. */
 struct procdump {
 	bool help;
 	enum procdump_as as;	  /* whose meaning '-s', '-c' and '-e' have */
@@ -32,10 +36,13 @@ struct procdump {
 	uint64_t every_ns;	  /* -s: between the starts of two dumps */
 	uint64_t timeout_ns;	  /* -at: give a dump up after this long; 0 never */
 	uint64_t interval_ns;	  /* -pf: between two samples; 0: not given */
-	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; 0: not given */
+	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; PROCDUMP_BUDGET_UNSET, 0: no limit */
+	uint64_t hold_ns;	  /* ours: '--hold D'; 0: not given */
 	unsigned int concurrent;  /* -r */
 	bool avoid_outage;	  /* -a */
 	bool overwrite;		  /* -o */
+	bool kill;		  /* -k */
+	bool group;		  /* -pgid: the targets are process groups */
 	bool wait, all;		  /* -w; ours: '--all' */
 	bool exit;		  /* -t: in 'on', too */
 	bool json, no_journal;	  /* ours */
@@ -44,6 +51,7 @@ struct procdump {
 	const char *path;	  /* file or folder; NULL: the current folder */
 
 	char *target[PROCDUMP_TARGETS_MAX]; /* PIDs or names */
+	char group_word[PROCDUMP_TARGETS_MAX][PROCDUMP_GROUP_SIZE];
 	size_t target_count;
 	char *const *command; /* -x: instead; NULL none */
 
@@ -60,11 +68,19 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 void procdump_help(struct buf *out);
 void procdump_page(struct buf *out); /* doc/procdump.md */
 
-/* A file name from a pattern: PROCESSNAME PID YYMMDD HHMMSS are replaced, in one
- * pass. 'process' is hostile: what is no part of a plain file name becomes '_'.
- * number > 0 puts '-number' in front of the extension ('.core.zst' is one).
+/* What a file name is made of. */
+struct dump_name {
+	const char *pattern, *process;
+	pid_t pid;
+	struct tm when;
+	const char *trigger; /* 'cpu'; NULL: there was none */
+	char signal[16];     /* 'SEGV'; '': there was none */
+};
+
+/* A file name: PROCESSNAME PID YYMMDD HHMMSS TRIGGER EXCEPTIONCODE are replaced in the
+ * pattern, in one pass. 'process' is hostile: what is no part of a plain file name becomes
+ * '_'. number > 0 puts '-number' in front of the extension ('.core.zst' is one).
  * -EINVAL when the pattern is no file name, -ENAMETOOLONG. */
-int dump_file_name(const char *pattern, const char *process, pid_t pid, const struct tm *when, unsigned int number,
-		   char *ret_name, size_t size, struct err *err);
+int dump_file_name(const struct dump_name *name, unsigned int number, char *ret_name, size_t size, struct err *err);
 
 #endif

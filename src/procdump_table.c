@@ -72,16 +72,16 @@ const struct procdump_row procdump_rows[] = {
 	  "wait for a process of that name" },
 	{ "x", "FOLDER IMAGE [ARGS]", USE_LAUNCH, 0, "start the program", NULL,
 	  "start the program; attached before it begins where -e, -sig or -t is given" },
-	{ "pgid", NULL, USE_REFUSE, 0, NULL, "the number is a process group",
-	  "a group is not looked up: --also adds processes, --all takes each of a name" },
+	{ "pgid", NULL, USE_FLAG, AT(group), NULL, "the number is a process group",
+	  "every process of that group, and those that come later" },
 	{ "r", "[1..5]", USE_CLONE, 0, "dump a clone; so many at once (1)", NULL,
 	  "a clone is used anyway; so many dumps at once (1)" },
 	{ "a", NULL, USE_FLAG, AT(avoid_outage), "leave out what would stop it for long", NULL,
 	  "leave out what would have to wait, or stop it for longer than the pause budget" },
 	{ "at", "SECONDS", USE_SECONDS, AT(timeout_ns), "give a dump up after so long", NULL,
 	  "give a dump up after so long" },
-	{ "k", NULL, USE_REFUSE, 0, "kill the process after the dump", NULL,
-	  "a process is never ended here: use 'kill' when the dump is there" },
+	{ "k", NULL, USE_FLAG, AT(kill), "kill the process after the dump", NULL,
+	  "when the last dump is there, SIGKILL to each process that was dumped; to none if one failed" },
 	{ "cancel", "PID", USE_TEXT, AT(cancel), "end all ProcDumps on that process", NULL,
 	  "ends all series of this user on that process" },
 	{ "o", NULL, USE_FLAG, AT(overwrite), "overwrite the file", "overwrite the file",
@@ -106,7 +106,9 @@ const struct procdump_row procdump_rows[] = {
 	{ "json", NULL, USE_FLAG, AT(json), NULL, NULL, "one JSON object for each dump" },
 	{ "no-journal", NULL, USE_FLAG, AT(no_journal), NULL, NULL, "no entry in the journal" },
 	{ "pause-budget", "D", USE_DURATION, AT(pause_budget_ns), NULL, NULL,
-	  "no full dump that would stop the process for longer (250ms)" },
+	  "no full dump that would stop the process for longer (250ms; 0ms: no limit)" },
+	{ "hold", "D", USE_DURATION, AT(hold_ns), NULL, NULL,
+	  "a process at its end waits no longer for its dump (5m; 10s while the disk takes nothing)" },
 };
 const size_t procdump_row_count = ARRAY_LEN(procdump_rows);
 
@@ -153,14 +155,17 @@ void procdump_help(struct buf *out)
 		      "  -r [1..5]    so many dumps at once; -a leaves out what would have to wait\n"
 		      "  -pf MS       time between two looks (1000)\n"
 		      "  -o           overwrite the file if it is there; else the name gets a number\n"
+		      "  -k           end the process when its last dump is there\n"
+		      "  -pgid        the number is a process group: all of its processes\n"
 		      "  -at SECONDS  give a dump up after this time\n"
 		      "  -dc TEXT     put a comment into the dump\n"
 		      "  --as windows|linux   whose words these are\n"
 		      "  --also PID|NAME, --all   one more process; every one of the name\n"
-		      "  --json, --no-journal, --pause-budget D   as 'reqtrap dump' has them\n"
+		      "  --json, --no-journal, --pause-budget D, --hold D   as 'reqtrap dump' has them\n"
 		      "\n"
 		      "The name is " PROCDUMP_FILE_NAME " in the current folder, or as given;\n"
-		      "in it PROCESSNAME, PID, YYMMDD and HHMMSS are replaced.\n"
+		      "in it PROCESSNAME, PID, YYMMDD, HHMMSS, TRIGGER (cpu, signal, ..., manual) and\n"
+		      "EXCEPTIONCODE (SIGSEGV) are replaced. With Linux's words it is\n" PROCDUMP_FILE_NAME_LINUX ".\n"
 		      "'-', '/' and the dashes of web pages open an option; case does not matter.\n"
 		      "\n"
 		      "Accepted, with a note, because they mean nothing here:\n");
@@ -197,7 +202,9 @@ void procdump_page(struct buf *out)
 		      "| `-s` without one | between two dumps | between two dumps |\n"
 		      "| `-c`, `-cl` | of the machine; `-u`: of one core | of one core |\n"
 		      "| `-e` | a signal that ends the process | the same if undecided; refused with Linux's words |\n"
-		      "| no size | a mini | a full dump |\n\n"
+		      "| no size | a mini | a full dump |\n"
+		      "| no name | " PROCDUMP_FILE_NAME " | with Linux's words " PROCDUMP_FILE_NAME_LINUX
+		      "; undecided as on Windows |\n\n"
 		      "| option | Windows 12 | Linux 3.5 | here |\n|---|---|---|---|\n");
 	for (size_t i = 0; i < procdump_row_count; i++) {
 		const struct procdump_row *row = &procdump_rows[i];

@@ -89,24 +89,29 @@ static void report_end(struct sentry *s, const struct follow_event *e, enum sent
 	report->ended = 1;
 }
 
-/* Is it what was asked for? */
-static bool fires(struct sentry *s, const struct follow_event *e)
+/* Is it what was asked for? ret_end: it ends the process. */
+static bool fires(const struct sentry *s, const struct follow_event *e, bool *ret_end)
 {
 	const struct sentry_wish *wish = s->wish;
-	bool fatal, asked;
+	bool asked;
 
-	if (e->kind == FOLLOW_EXIT) {
-		if (!wish->exit && !(wish->signals & sentry_bit(WTERMSIG(e->status))))
-			return false;
-		report_end(s, e, SENTRY_EXIT);
-		return true;
-	}
+	*ret_end = e->kind == FOLLOW_EXIT;
+	if (*ret_end)
+		return wish->exit || wish->signals & sentry_bit(WTERMSIG(e->status));
 	asked = wish->signals & sentry_bit(e->info.si_signo);
-	fatal = (asked || wish->fatal || wish->exit || s->init) && is_fatal(s, &e->info);
-	if (!asked && !(fatal && (wish->fatal || wish->exit)))
-		return false;
-	report_signal(s, e, fatal);
-	return true;
+	*ret_end = (asked || wish->fatal || wish->exit || s->init) && is_fatal(s, &e->info);
+	return asked || (*ret_end && (wish->fatal || wish->exit));
+}
+
+void sentry_take(struct sentry *s, const struct follow_event *e)
+{
+	bool end;
+
+	fires(s, e, &end);
+	if (e->kind == FOLLOW_EXIT)
+		report_end(s, e, SENTRY_EXIT);
+	else
+		report_signal(s, e, end);
 }
 
 /* It would fault again and again, since its signal is dropped while we are there. */
@@ -124,9 +129,45 @@ static bool parent_asks(const struct sentry *s)
 	return poll(&pfd, 1, 0) == 1;
 }
 
+/* Nobody is to hear of it: it goes on. */
+static void pass(struct sentry *s, const struct follow_event *e)
+{
+	if (is_stuck(s, e))
+		follow_release(s->follow, e);
+	else
+		follow_pass(s->follow, e);
+}
+
+bool sentry_attend(struct sentry *s, const bool *done, struct follow_event *ret)
+{
+	sigset_t ours;
+
+	sigemptyset(&ours);
+	sigaddset(&ours, SIGIO); /* done; what is to be done about SIGTERM, the writer knows */
+	while (!__atomic_load_n(done, __ATOMIC_ACQUIRE)) {
+		bool end;
+
+		follow_next(s->follow, WAIT_NS, &ours, ret);
+		if (ret->kind == FOLLOW_END)
+			return false;
+		if (ret->kind == FOLLOW_NOTHING)
+			continue;
+		if (ret->kind == FOLLOW_SIGNAL)
+			sentry_saw(s, ret->tid, &ret->info);
+		if (fires(s, ret, &end)) {
+			if (end)
+				return true;
+			s->report->missed++;
+		}
+		pass(s, ret);
+	}
+	return false;
+}
+
 enum sentry_end sentry_wait(struct sentry *s, struct follow_event *ret)
 {
 	sigset_t ours;
+	bool end;
 
 	sigemptyset(&ours);
 	sigaddset(&ours, SIGTERM);
@@ -149,11 +190,10 @@ enum sentry_end sentry_wait(struct sentry *s, struct follow_event *ret)
 		case FOLLOW_EXIT:
 			break;
 		}
-		if (fires(s, ret))
+		if (fires(s, ret, &end)) {
+			sentry_take(s, ret);
 			return SENTRY_FIRED;
-		if (is_stuck(s, ret))
-			follow_release(s->follow, ret);
-		else
-			follow_pass(s->follow, ret);
+		}
+		pass(s, ret);
 	}
 }

@@ -50,7 +50,7 @@ struct sentry_report {
 	int32_t exit_code;    /* of an exit, -1: none is known */
 	uint64_t wall_ns;
 	uint32_t ended;	 /* 1: the process has ended (or is about to) */
-	uint32_t missed; /* others that were asked for, and came while the threads were stopped */
+	uint32_t missed; /* others that were asked for, and came while the dump was taken */
 	struct sentry_seen seen[SENTRY_SIGNALS];
 };
 
@@ -73,6 +73,14 @@ enum sentry_end { SENTRY_FIRED, SENTRY_OVER, SENTRY_ASKED };
  * thread stands and waits. SENTRY_OVER: the process is gone. SENTRY_ASKED: the parent is
  * gone, or has sent a message or SIGTERM. */
 enum sentry_end sentry_wait(struct sentry *sentry, struct follow_event *ret_event);
+
+/* While a dump of a process that goes on is written: what comes is passed on, and counted
+ * as missed where it was asked for. Until *done, or the process is gone, or it is at its
+ * end and that was asked for: true, and ret_event's thread stands and waits. */
+bool sentry_attend(struct sentry *sentry, const bool *done, struct follow_event *ret_event);
+
+/* The report of an event that sentry_attend gave. */
+void sentry_take(struct sentry *sentry, const struct follow_event *event);
 
 /* A signal that is passed on elsewhere; arg: its siginfo_t. */
 void sentry_saw(struct sentry *s, pid_t tid, const void *arg);

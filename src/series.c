@@ -15,11 +15,13 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/syscall.h>
 
 #define FULL_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.core"
 #define MINI_FILE_NAME "PROCESSNAME_PID_YYMMDD_HHMMSS.mini.core"
 #define FAILURES_MOST 3			      /* one after the other */
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC) /* of a full dump, where none is given */
+#define HOLD_NS (300 * NSEC_PER_SEC)	      /* of a process at its end, where none is given */
 
 void series_say(const struct series *s, enum series_word word, const char *fmt, ...)
 {
@@ -53,6 +55,33 @@ bool series_is_over(const struct series *s)
 	return (series_has_conditions(s) ? s->turns : s->rounds) >= s->wanted;
 }
 
+/* What --kill means: each process that was dumped, when all dumps are there. By its pidfd:
+ * nobody else can be meant. */
+static void end_processes(struct series *s)
+{
+	bool well = series_is_over(s) && !s->worst && !s->signal;
+
+	for (size_t i = 0; i < s->count && s->dumps; i++) {
+		struct member *m = s->member[i];
+		pid_t pid = m->subject.proc.pid;
+
+		if (!m->taken || m->ended || !proc_alive(&m->subject.proc))
+			continue;
+		if (!well) {
+			series_say(s, SERIES_WARNING, "process %d '%s' was not ended: not all dumps are there", pid,
+				   m->subject.process);
+			continue;
+		}
+		series_member_out(m); /* its end is no news */
+		if (syscall(SYS_pidfd_send_signal, m->subject.proc.pidfd, SIGKILL, NULL, 0) == 0)
+			series_say(s, SERIES_NOTE, "process %d '%s' was ended (SIGKILL)", pid, m->subject.process);
+		else
+			series_say(s, SERIES_ERROR, "cannot end process %d '%s': %s", pid, m->subject.process,
+				   strerror(errno)),
+				series_worse(s, EXIT_REFUSED);
+	}
+}
+
 static void check_end(struct series *s)
 {
 	if (s->running)
@@ -67,6 +96,8 @@ static void check_end(struct series *s)
 		return;
 	if (!series_guards_end(s))
 		return;
+	if (s->spec->kill)
+		end_processes(s);
 	if (s->command.pid > 0 && !s->command_ended) {
 		if (!s->told_command && !s->ending)
 			series_say(s, SERIES_NOTE, "waiting for '%s' to end", s->spec->command[0]);
@@ -106,10 +137,11 @@ static const char *pattern_of(const struct series *s, uint32_t kind)
 static struct place_name name_of(const struct series *s, const struct member *m, uint32_t kind)
 {
 	/* overwriting: the second kind does not overwrite the first */
-	return (struct place_name){ .pattern = pattern_of(s, kind),
-				    .process = m->subject.process,
-				    .pid = m->subject.proc.pid,
-				    .when = m->started,
+	return (struct place_name){ .of = { .pattern = pattern_of(s, kind),
+					    .process = m->subject.process,
+					    .pid = m->subject.proc.pid,
+					    .when = m->started,
+					    .trigger = m->cause.trigger },
 				    .replace = s->spec->overwrite,
 				    .number = s->spec->overwrite ? m->shot_no : 0 };
 }
@@ -231,6 +263,7 @@ static struct dump_order order_of(const struct series *s, const struct member *m
 	size_t len = strlen(order.comment);
 
 	order.on = (struct sentry_wish){ .signals = 0 };
+	order.hold_ns = order.hold_ns ? order.hold_ns : HOLD_NS;
 	order.kinds = kind | (m->compare ? (uint32_t)DUMP_STACKS : 0);
 	order.compress = compressed(s->spec, kind);
 	if (kind == DUMP_FULL && order.snapshot != SNAPSHOT_STOP && !s->spec->budget_given)

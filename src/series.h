@@ -53,6 +53,7 @@ struct series_spec {
 	bool no_compare;	 /* of several dumps of a process the stacks are not compared */
 	unsigned int concurrent; /* dumps at once, 1 to SERIES_CONCURRENT_MAX; 0: 1 */
 	uint64_t give_up_ns;	 /* on a dump that takes longer */
+	bool kill;		 /* in the end, each process that was dumped */
 	bool avoid_outage;	 /* leave a turn out that would have to wait or be over the budget */
 
 	/* where */
@@ -64,6 +65,7 @@ struct series_spec {
 /* Why a turn is. */
 struct series_cause {
 	const char *trigger; /* 'cpu'; NULL: no condition was asked for */
+	uint64_t wall_ns;    /* when it was seen */
 	char value[32];	     /* '97.2%' */
 	char words[96];	     /* 'cpu 97.2% > 80%' */
 };

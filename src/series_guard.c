@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
-/* Events of a process: a worker is attached to it and waits. Only one tracer can be: for
- * a dump of another cause the guard is asked to go, and comes back after the turn. Trap:
- * it may have fired in that very moment: then there are two dumps. */
+/* Events of a process: a worker is attached to it, dumps each that was asked for, and
+ * waits on. Only one tracer can be: for a dump of another cause the guard is asked to go,
+ * and comes back after the turn; how long nobody was there is told. Trap: it may have
+ * fired in that very moment: then there are two dumps. */
 #include "series_state.h"
 
 #include "ktime.h"
@@ -11,11 +12,21 @@
 #include <string.h>
 
 /* What the core of an event holds: the largest of what was asked for. */
-static uint32_t kind_of(const struct series *s)
+static uint32_t kind_of(const struct series *s, unsigned int turn)
 {
-	const struct series_step *step = series_step_of(s->spec, s->turns);
+	const struct series_step *step = series_step_of(s->spec, turn);
 
 	return step->shot[step->shots - 1];
+}
+
+/* So many of the turns to come want the same. */
+static unsigned int alike(const struct series *s, uint32_t kind)
+{
+	unsigned int n = 0;
+
+	while (s->turns + n < s->wanted && kind_of(s, s->turns + n) == kind)
+		n++;
+	return n;
 }
 
 static void explain(const struct sentry_report *report, struct series_cause *cause)
@@ -25,7 +36,8 @@ static void explain(const struct sentry_report *report, struct series_cause *cau
 	trigger_signal_name(report->signal, name, sizeof(name));
 	if (report->sender)
 		snprintf(sender, sizeof(sender), ", sent by process %d", report->sender);
-	cause->trigger = report->cause == SENTRY_EXIT ? "exit" : report->cause == SENTRY_FATAL ? "crash" : "signal";
+	cause->wall_ns = report->wall_ns;
+	cause->trigger = trigger_event(report->cause);
 	if (report->cause == SENTRY_EXIT && !report->signal) {
 		snprintf(cause->value, sizeof(cause->value), "%d", report->exit_code);
 		snprintf(cause->words, sizeof(cause->words), "exit with code %d", report->exit_code);
@@ -54,7 +66,7 @@ static void tell_seen(const struct series *s, const struct member *m, const stru
 	if (len)
 		series_say(s, SERIES_NOTE, "signals of process %d: %s", m->subject.proc.pid, list);
 	if (report->missed)
-		series_say(s, SERIES_WARNING, "%u more events of process %d came during the dump", report->missed,
+		series_say(s, SERIES_WARNING, "%u more came to process %d meanwhile, not dumped", report->missed,
 			   m->subject.proc.pid);
 }
 
@@ -62,7 +74,7 @@ static void fired(struct member *m, const struct shot_result *result)
 {
 	struct series *s = m->series;
 	const struct sentry_report *report = &result->dump->sentry;
-	struct series_dump dump = series_dump_of(m, kind_of(s));
+	struct series_dump dump = series_dump_of(m, m->guard_kind);
 
 	explain(report, &m->cause);
 	s->turns++;
@@ -79,13 +91,29 @@ static void fired(struct member *m, const struct shot_result *result)
 	m->gone |= report->ended != 0;
 }
 
+/* One of several: the guard stays. */
+static void on_one(void *arg, const struct shot_result *result)
+{
+	struct member *m = arg;
+	struct series *s = m->series;
+
+	if (result->code == 0) {
+		fired(m, result);
+	} else {
+		series_say(s, SERIES_ERROR, "%s", result->text);
+		series_worse(s, series_failed_code(result->code));
+		s->ending = true;
+	}
+	series_begin_turns(s);
+}
+
 static void on_guard(void *arg, const struct shot_result *result)
 {
 	struct member *m = arg;
 	struct series *s = m->series;
 
 	m->guard = NULL;
-	m->armed = false;
+	m->armed = m->dismissed = false;
 	s->changed = true;
 	if (result->code == 0) {
 		fired(m, result);
@@ -111,16 +139,33 @@ static void on_guard(void *arg, const struct shot_result *result)
 	series_begin_turns(s);
 }
 
+static void dismiss(struct member *m)
+{
+	if (!m->dismissed)
+		shot_cancel(m->guard);
+	m->dismissed = true;
+}
+
 static void on_guard_waits(void *arg, uint64_t done UNUSED, uint64_t total UNUSED)
 {
 	struct member *m = arg;
 	struct series *s = m->series;
 	struct err err = { .text = "" };
 
-	if (m->armed || !m->guard || !shot_waits(m->guard))
+	if (!m->guard || !shot_waits(m->guard))
+		return;
+	if (s->ending || series_is_over(s)) {
+		dismiss(m);
+		return;
+	}
+	if (m->armed)
 		return;
 	m->armed = true;
 	s->changed = true;
+	if (m->alone_ns)
+		series_say(s, SERIES_NOTE, "process %d was without a look at its signals for %.0f ms: another dump",
+			   m->subject.proc.pid, ns_to_ms(now_ns() - m->alone_ns));
+	m->alone_ns = 0;
 	if (s->hold.go_fd >= 0 && m->subject.proc.pid == s->command.pid) {
 		int r = child_release(&s->hold, true, NULL);
 
@@ -139,21 +184,21 @@ static void on_guard_waits(void *arg, uint64_t done UNUSED, uint64_t total UNUSE
 void series_guard(struct member *m)
 {
 	struct series *s = m->series;
-	struct shot_calls calls = { .ended = on_guard, .under_way = on_guard_waits, .arg = m };
+	struct shot_calls calls = { .ended = on_guard, .one = on_one, .under_way = on_guard_waits, .arg = m };
 	struct shot_spec spec;
 	struct err err = { .text = "" };
-	uint32_t kind;
 	int r;
 
 	if (!series_has_events(s) || m->guard || m->running || m->ended || m->gone || s->ending || series_is_over(s))
 		return;
-	kind = kind_of(s);
+	m->guard_kind = kind_of(s, s->turns);
 	m->facts.pid = m->subject.proc.pid;
 	process_read(m->subject.proc.dir_fd, &m->facts);
 	m->cause = (struct series_cause){ .trigger = NULL };
-	spec = series_shot_spec(s, m, kind);
-	spec.order.kinds = kind;
+	spec = series_shot_spec(s, m, m->guard_kind);
+	spec.order.kinds = m->guard_kind;
 	spec.order.on = s->spec->order.on;
+	spec.order.on_count = alike(s, m->guard_kind);
 	spec.give_up_ns = 0;
 	r = shot_begin(s->loop, &spec, &calls, &m->guard, &err);
 	if (r < 0)
@@ -164,7 +209,8 @@ bool series_unguard(struct member *m)
 {
 	if (!m->guard)
 		return false;
-	shot_cancel(m->guard);
+	m->alone_ns = now_ns();
+	dismiss(m);
 	return true;
 }
 
@@ -178,9 +224,8 @@ bool series_guards_end(struct series *s)
 		if (!m->guard)
 			continue;
 		none = false;
-		if (m->armed && shot_waits(m->guard))
-			shot_cancel(m->guard);
-		m->armed = false; /* asked once */
+		if (shot_waits(m->guard)) /* else it is asked when it does */
+			dismiss(m);
 	}
 	return none;
 }

@@ -36,7 +36,10 @@ struct member {
 	struct tm started;
 	struct shot *shot;
 	struct shot *guard;	 /* attached, waits for an event */
+	uint32_t guard_kind;	 /* ... and then takes this */
 	bool armed;		 /* ... it does by now */
+	bool dismissed;		 /* ... it was asked to end */
+	uint64_t alone_ns;	 /* nobody is attached since then, for a dump of another cause; 0 */
 	struct compare *compare; /* NULL: nothing is compared */
 	struct growth *growth;
 	struct moment moment; /* at the begin of the shot */

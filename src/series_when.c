@@ -21,6 +21,7 @@ static void fired(struct member *m, struct trigger *trigger)
 	struct series *s = m->series;
 
 	m->cause.trigger = trigger_name(trigger->kind);
+	m->cause.wall_ns = wall_ns();
 	trigger_value(trigger, m->cause.value, sizeof(m->cause.value));
 	trigger_words(trigger, m->before.at_ns, m->cause.words, sizeof(m->cause.words));
 	if (s->spec->avoid_outage && s->running >= MAX(s->spec->concurrent, 1u)) {

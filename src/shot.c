@@ -6,7 +6,9 @@
 
 #include "analyst.h"
 #include "ktime.h"
+#include "trigger.h"
 
+#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -21,7 +23,8 @@ struct shot {
 	struct dump_job *job; /* NULL: it has ended */
 	struct analyst *analyst;
 	struct source *job_source, *analyst_source, *give_up_source, *cancel_source;
-	char part[48]; /* the hidden name it is being written under */
+	char part[48];	     /* the hidden name that dumps are written under: dump_part */
+	unsigned int number; /* of the next dump of an order that waits */
 	struct dump_result result;
 	struct analysis analysis;
 	bool given_up, cancelled;
@@ -44,13 +47,13 @@ static bool is_mini(const struct shot *shot)
 }
 
 /* The worker knows the hidden name only; the user is told the one that was meant. */
-static void name_in_error(const struct shot *shot, const char *text, int code, struct err *err)
+static void name_in_error(const struct shot *shot, const char *part, const char *text, int code, struct err *err)
 {
-	const char *at = shot->part[0] ? strstr(text, shot->part) : NULL;
+	const char *at = part[0] ? strstr(text, part) : NULL;
 	char name[NAME_MAX + 1];
 
 	if (at && place_look(shot->spec.place, &shot->spec.name, name, sizeof(name), NULL) == 0)
-		err_say(err, code, "%.*s%s%s", (int)(at - text), text, name, at + strlen(shot->part));
+		err_say(err, code, "%.*s%s%s", (int)(at - text), text, name, at + strlen(part));
 	else if (code == -EBUSY) /* over the pause budget */
 		err_say(err, code, "%s (%s)", text,
 			is_mini(shot) ? "--stacks, --pause-budget D"
@@ -59,7 +62,7 @@ static void name_in_error(const struct shot *shot, const char *text, int code, s
 		err_say(err, code, "%s", text);
 }
 
-static int name_core(struct shot *shot, char *path, size_t size, struct err *err)
+static int name_core(struct shot *shot, const char *part, char *path, size_t size, struct err *err)
 {
 	const struct place *place = shot->spec.place;
 	char name[NAME_MAX + 1];
@@ -68,38 +71,58 @@ static int name_core(struct shot *shot, char *path, size_t size, struct err *err
 	if (shot->result.sentry.cause) { /* it waited for that */
 		time_t when = (time_t)(shot->result.sentry.wall_ns / NSEC_PER_SEC);
 
-		localtime_r(&when, &shot->spec.name.when);
+		localtime_r(&when, &shot->spec.name.of.when);
+		shot->spec.name.of.trigger = trigger_event(shot->result.sentry.cause);
+		if (shot->result.sentry.signal)
+			trigger_signal_name(shot->result.sentry.signal, shot->spec.name.of.signal,
+					    sizeof(shot->spec.name.of.signal));
 	}
 	if (!shot->result.core_bytes)
 		return err_say(err, -EOPNOTSUPP, "this version writes no %s dumps", is_mini(shot) ? "mini" : "full");
-	r = place_take(place, shot->part, &shot->spec.name, name, sizeof(name), err);
+	r = place_take(place, part, &shot->spec.name, name, sizeof(name), err);
 	if (r == 0)
 		snprintf(path, size, "%s/%s", strcmp(place->dir, "/") ? place->dir : "", name);
 	return r;
 }
 
-static void end(struct shot *shot)
+/* Only if it is there: a disk that hangs holds who would remove it. */
+static void remove_part(const struct shot *shot, const char *part)
+{
+	int fd = shot->spec.place->dir_fd;
+
+	if (faccessat(fd, part, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		unlinkat(fd, part, 0);
+}
+
+static void conclude(struct shot *shot, void (*tell)(void *arg, const struct shot_result *result))
 {
 	const struct subject *subject = shot->spec.subject;
-	char path[PATH_MAX + NAME_MAX + 2] = "";
+	char path[PATH_MAX + NAME_MAX + 2] = "", part[64] = "";
 	struct err err = { .text = "" };
 	struct shot_result result = { .given_up = shot->given_up, .cancelled = shot->cancelled };
 
+	if (shot->part[0])
+		dump_part(part, sizeof(part), shot->part, shot->number);
 	result.code = MIN(shot->result.code, 0);
 	if (result.code == -ENODATA)
 		err_sys(&err, result.code, "cannot take a dump of process %d '%s'", subject->proc.pid,
 			subject->process);
 	else if (result.code < 0)
-		name_in_error(shot, shot->result.error, result.code, &err);
+		name_in_error(shot, part, shot->result.error, result.code, &err);
 	else if (wants_core(shot))
-		result.code = name_core(shot, path, sizeof(path), &err);
-	if (result.code < 0 && shot->part[0])
-		unlinkat(shot->spec.place->dir_fd, shot->part, 0);
+		result.code = name_core(shot, part, path, sizeof(path), &err);
+	if (result.code < 0 && part[0])
+		remove_part(shot, part);
 	result.text = err.text;
 	result.dump = &shot->result;
 	result.path = path[0] ? path : NULL;
 	result.analysis = shot->spec.order.kinds & DUMP_STACKS ? &shot->analysis : NULL;
-	shot->calls.ended(shot->calls.arg, &result);
+	tell(shot->calls.arg, &result);
+}
+
+static void end(struct shot *shot)
+{
+	conclude(shot, shot->calls.ended);
 	shot_free(shot);
 }
 
@@ -109,6 +132,11 @@ static void on_job(void *arg, uint32_t events UNUSED)
 	uint64_t done, total;
 	int r = dump_finish(shot->job, false, &shot->result);
 
+	if (r == 1) {
+		conclude(shot, shot->calls.one);
+		shot->number++;
+		return;
+	}
 	if (r == -EAGAIN) {
 		dump_progress(shot->job, &done, &total);
 		shot->calls.under_way(shot->calls.arg, done, total);
@@ -238,10 +266,14 @@ void shot_free(struct shot *shot)
 	remove_source(shot, &shot->give_up_source);
 	remove_source(shot, &shot->cancel_source);
 	if (shot->job) { /* something of ours failed while it ran */
+		char part[64];
+
 		dump_cancel(shot->job);
-		dump_finish(shot->job, true, &shot->result);
+		while (dump_finish(shot->job, true, &shot->result) == 1)
+			shot->number++;
+		dump_part(part, sizeof(part), shot->part, shot->number);
 		if (shot->part[0])
-			unlinkat(shot->spec.place->dir_fd, shot->part, 0);
+			remove_part(shot, part);
 	}
 	if (shot->analyst) {
 		analyst_cancel(shot->analyst, "the dump was cancelled");

@@ -23,6 +23,7 @@ struct shot_result {
 
 struct shot_calls {
 	void (*ended)(void *arg, const struct shot_result *result); /* the shot is freed after it */
+	void (*one)(void *arg, const struct shot_result *result);   /* of several (order.on_count): it waits on */
 	void (*under_way)(void *arg, uint64_t done, uint64_t total);
 	void *arg;
 };

@@ -53,9 +53,10 @@ struct sink {
 	bool named; /* under the hidden name, which must be removed */
 	char name[256];
 	struct sink_spec spec;
-	uint64_t written;	    /* by the caller */
-	int failed;		    /* what the caller was told: nothing more is taken */
-	bool (*cancel_asked)(void); /* NULL: nobody can */
+	uint64_t written;		 /* by the caller */
+	int failed;			 /* what the caller was told: nothing more is taken */
+	bool (*cancel_asked)(void *arg); /* NULL: nobody can */
+	void *cancel_arg;
 
 	/* The jobs from 'done' to 'handed' are the thread's, the one behind is the caller's. */
 	struct job job[JOBS];
@@ -195,7 +196,7 @@ static int cancelled(const struct sink *sink, struct err *err)
 {
 	if (sink->failed)
 		return err_say(err, sink->failed, "writing '%s' has failed before", sink->name);
-	if (sink->cancel_asked && sink->cancel_asked())
+	if (sink->cancel_asked && sink->cancel_asked(sink->cancel_arg))
 		return err_say(err, -ECANCELED, "writing '%s' was cancelled", sink->name);
 	return 0;
 }
@@ -456,9 +457,10 @@ void sink_abort(struct sink *sink)
 	free(sink);
 }
 
-void sink_cancel_when(struct sink *sink, bool (*asked)(void))
+void sink_cancel_when(struct sink *sink, bool (*asked)(void *arg), void *arg)
 {
 	sink->cancel_asked = asked;
+	sink->cancel_arg = arg;
 }
 
 /* The job to put more data into, with a run that is open for it. */
@@ -543,6 +545,11 @@ int sink_zeros(struct sink *sink, uint64_t len, struct err *err)
 uint64_t sink_written(const struct sink *sink)
 {
 	return sink->written;
+}
+
+uint64_t sink_put(const struct sink *sink)
+{
+	return __atomic_load_n(&sink->put, __ATOMIC_RELAXED);
 }
 
 static int give_name(struct sink *sink)

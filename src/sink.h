@@ -37,12 +37,13 @@ int sink_open(const struct sink_spec *spec, struct sink **ret_sink, struct err *
 
 /* Asked at each write, and while one waits, in the caller's thread: true ends it with
  * -ECANCELED. */
-void sink_cancel_when(struct sink *sink, bool (*asked)(void));
+void sink_cancel_when(struct sink *sink, bool (*asked)(void *arg), void *arg);
 
 /* What fails in the thread is told by a later call. */
 int sink_write(struct sink *sink, const void *data, size_t len, struct err *err);
 int sink_zeros(struct sink *sink, uint64_t len, struct err *err); /* a hole, or next to nothing when compressed */
 uint64_t sink_written(const struct sink *sink);			  /* bytes so far, before compression, holes included */
+uint64_t sink_put(const struct sink *sink);			  /* ... and those that the file system has taken */
 
 /* Flushes, syncs and names the file; frees the sink. On failure nothing is left.
  * -EEXIST: the name is taken. */

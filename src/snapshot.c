@@ -335,6 +335,8 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 
 	find_site_anew(snapshot);
 	freeze_init(&freeze, snapshot->proc);
+	if (snapshot->host)
+		freeze_share(&freeze, snapshot->host);
 	freeze.longest_ns = 2 * REAP_WAIT_NS;
 	r = freeze_seize(&freeze, snapshot->tid, &err);
 	if (r == 0)

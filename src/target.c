@@ -40,6 +40,7 @@ struct search {
 	size_t inode_count;
 	size_t found, unreadable;
 	bool any_case;
+	pid_t group;
 };
 
 /* b is what was typed: a name, or a pattern if it has a '*' or '?'. */
@@ -244,6 +245,32 @@ static int find_cgroup(struct targets *targets, const char *word, const char *pa
 	return 0;
 }
 
+static int match_group(pid_t pid, void *arg)
+{
+	struct search *search = arg;
+
+	if (pid == getpid() || getpgid(pid) != search->group)
+		return 0;
+	search->found++;
+	return add(search->targets, pid);
+}
+
+static int find_group(struct targets *targets, const char *word, const char *number, struct err *err)
+{
+	struct search search = { .targets = targets };
+	char *end;
+	long group = strtol(number, &end, 10);
+	int r;
+
+	if (end == number || *end || group <= 0 || group > INT_MAX)
+		return err_say(err, -EINVAL, "'%s' is not a process group (try 'pgid:4711')", word);
+	search.group = (pid_t)group;
+	r = proc_each(match_group, &search);
+	if (r < 0)
+		return err_sys(err, r, "cannot look for '%s'", word);
+	return search.found ? 0 : err_say(err, -ESRCH, "no process is in group %ld", group);
+}
+
 int target_find(struct targets *targets, const char *word, struct err *err)
 {
 	char *end;
@@ -270,6 +297,8 @@ int target_find(struct targets *targets, const char *word, struct err *err)
 		return find_port(targets, word, err);
 	if (!strncmp(word, "cgroup:", 7))
 		return find_cgroup(targets, word, word + 7, err);
+	if (!strncmp(word, "pgid:", 5))
+		return find_group(targets, word, word + 5, err);
 	if (!strncmp(word, "unit:", 5)) {
 		char path[PATH_MAX];
 

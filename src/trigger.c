@@ -258,6 +258,11 @@ void trigger_signal_name(int number, char *buf, size_t size)
 		snprintf(buf, size, "%d", number);
 }
 
+const char *trigger_event(uint32_t cause)
+{
+	return cause == SENTRY_EXIT ? "exit" : cause == SENTRY_FATAL ? "crash" : "signal";
+}
+
 static int signal_number(const char *word)
 {
 	char *end, name[16];

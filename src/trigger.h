@@ -58,5 +58,6 @@ void trigger_words(const struct trigger *trigger, uint64_t now_ns, char *buf, si
 /* 'SEGV,ABRT', 'SIGUSR1', '10', 'RTMIN+1' into sentry_bit's bits. -EINVAL with words. */
 int trigger_signals(const char *text, uint64_t *ret_bits, struct err *err);
 void trigger_signal_name(int number, char *buf, size_t size); /* 'SEGV', 'RTMIN+1' */
+const char *trigger_event(uint32_t cause);		      /* enum sentry_cause: 'signal', 'crash', 'exit' */
 
 #endif

@@ -2,16 +2,20 @@
 /* Rejected: utime and stime of /proc/PID/stat (10 ms steps, which is 10 % of a tick of
  * 100 ms): the process's CPU clock is exact, and one call. Traps: the clock goes by the
  * number, which another process may have by now, so the pidfd is asked afterwards;
- * a process may change its cgroup, the old one is then still the one that is read. */
+ * a process may change its cgroup, the old one is then still the one that is read; where
+ * both kinds of cgroup are mounted, pressure is the new one's and memory the old one's. */
 #include "usage.h"
 
 #include "ktime.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 
-#define CGROUP_ROOT "/sys/fs/cgroup"
+static const char *const unified_roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
+#define MEMORY_ROOT "/sys/fs/cgroup/memory" /* of cgroup v1 */
 
 static const struct pressure {
 	uint32_t part;
@@ -29,52 +33,90 @@ static uint64_t number_after(const char *text, const char *key)
 	return p ? strtoull(p + strlen(key), NULL, 10) : 0;
 }
 
-static int group_file(const struct meter *meter, const char *file, char **ret_text)
+static int group_file(const char *group, const char *file, char **ret_text)
 {
-	char path[sizeof(meter->cgroup) + 64];
+	char path[640];
 
-	if (!meter->cgroup[0])
+	if (!group[0])
 		return -ENOENT;
-	snprintf(path, sizeof(path), "%s/%s", meter->cgroup, file);
+	snprintf(path, sizeof(path), "%s/%s", group, file);
 	return proc_file(AT_FDCWD, path, 4096, ret_text, NULL);
+}
+
+/* The folder that a row of /proc/PID/cgroup stands for; '' none, or out of our sight. */
+static void find_folder(const char *root, const char *row, char *ret, size_t size)
+{
+	int len = row ? (int)strcspn(row, "\n") : 0, n = 0;
+
+	if (len && root && !memmem(row, (size_t)len, "/..", 3))
+		n = snprintf(ret, size, "%s%.*s", root, len, row);
+	if (n <= 0 || (size_t)n >= size)
+		ret[0] = '\0';
+}
+
+static const char *unified_root(void)
+{
+	for (size_t i = 0; i < ARRAY_LEN(unified_roots); i++) {
+		struct statfs st;
+
+		if (statfs(unified_roots[i], &st) == 0 && st.f_type == CGROUP2_SUPER_MAGIC)
+			return unified_roots[i];
+	}
+	return NULL;
 }
 
 static void find_cgroup(struct meter *meter)
 {
 	CLEAN(free) char *text = NULL;
-	const char *p;
+	const char *row;
 
 	if (proc_file(meter->proc->dir_fd, "cgroup", 65536, &text, NULL) < 0)
 		return;
-	p = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
-	if (!p)
-		return;
-	p = strchr(p, '/');
-	if (p && (size_t)snprintf(meter->cgroup, sizeof(meter->cgroup), CGROUP_ROOT "%.*s", (int)strcspn(p, "\n"), p) >=
-			 sizeof(meter->cgroup))
-		meter->cgroup[0] = '\0';
+	row = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
+	find_folder(unified_root(), row ? strchr(row, '/') : NULL, meter->cgroup, sizeof(meter->cgroup));
+	row = strstr(text, ":memory:");
+	find_folder(MEMORY_ROOT, row ? strchr(row, '/') : NULL, meter->memory, sizeof(meter->memory));
+}
+
+/* How often a limit was hit, and kills. */
+static bool count_memory_events(const struct meter *meter, uint64_t *ret_count)
+{
+	CLEAN(free) char *events = NULL;
+	CLEAN(free) char *hits = NULL;
+	CLEAN(free) char *kills = NULL;
+
+	if (group_file(meter->cgroup, "memory.events", &events) == 0) {
+		*ret_count = number_after(events, "high ") + number_after(events, "\nmax ") +
+			     number_after(events, "oom_kill ");
+		return true;
+	}
+	if (group_file(meter->memory, "memory.failcnt", &hits) < 0)
+		return false;
+	group_file(meter->memory, "memory.oom_control", &kills);
+	*ret_count = strtoull(hits, NULL, 10) + number_after(kills, "oom_kill ");
+	return true;
 }
 
 int meter_init(struct meter *meter, const struct proc *proc, uint32_t parts, struct err *err)
 {
+	uint64_t count;
+
 	*meter = (struct meter){ .proc = proc, .parts = parts };
 	find_cgroup(meter);
 	for (size_t i = 0; i < ARRAY_LEN(pressures); i++) {
 		CLEAN(free) char *text = NULL;
 
-		if (parts & pressures[i].part && group_file(meter, pressures[i].file, &text) < 0)
+		if (parts & pressures[i].part && group_file(meter->cgroup, pressures[i].file, &text) < 0)
 			return err_say(err, -EOPNOTSUPP, "the %s of process %d cannot be read: there is no '%s/%s'",
 				       pressures[i].what, proc->pid, meter->cgroup[0] ? meter->cgroup : "its cgroup",
 				       pressures[i].file);
 	}
-	if (parts & USAGE_MEMORY_EVENTS) {
-		CLEAN(free) char *text = NULL;
-
-		if (group_file(meter, "memory.events", &text) < 0)
-			return err_say(err, -EOPNOTSUPP,
-				       "the memory events of process %d cannot be read: there is no '%s/memory.events'",
-				       proc->pid, meter->cgroup[0] ? meter->cgroup : "its cgroup");
-	}
+	if (parts & USAGE_MEMORY_EVENTS && !count_memory_events(meter, &count))
+		return err_say(
+			err, -EOPNOTSUPP,
+			"the memory events of process %d cannot be read: there is no '%s/memory.events', nor cgroup "
+			"v1's 'memory.failcnt'",
+			proc->pid, meter->cgroup[0] ? meter->cgroup : "its cgroup");
 	return 0;
 }
 
@@ -144,20 +186,13 @@ static void read_group(const struct meter *meter, struct usage *usage)
 	for (size_t i = 0; i < ARRAY_LEN(pressures); i++) {
 		CLEAN(free) char *text = NULL;
 
-		if (!(meter->parts & pressures[i].part) || group_file(meter, pressures[i].file, &text) < 0)
+		if (!(meter->parts & pressures[i].part) || group_file(meter->cgroup, pressures[i].file, &text) < 0)
 			continue;
 		usage->pressure_ns[i] = number_after(text, "total=") * NSEC_PER_USEC; /* 'some' comes first */
 		usage->parts |= pressures[i].part;
 	}
-	if (meter->parts & USAGE_MEMORY_EVENTS) {
-		CLEAN(free) char *text = NULL;
-
-		if (group_file(meter, "memory.events", &text) < 0)
-			return;
-		usage->memory_events =
-			number_after(text, "high ") + number_after(text, "\nmax ") + number_after(text, "oom_kill ");
+	if (meter->parts & USAGE_MEMORY_EVENTS && count_memory_events(meter, &usage->memory_events))
 		usage->parts |= USAGE_MEMORY_EVENTS;
-	}
 }
 
 int usage_read(const struct meter *meter, struct usage *ret_usage)

@@ -26,7 +26,7 @@ struct usage {
 	uint64_t memory_bytes; /* resident and swapped */
 	uint64_t threads, fds;
 	uint64_t pressure_ns[3]; /* cpu, memory, io: time in which some task of its cgroup waited for it */
-	uint64_t memory_events;	 /* of its cgroup: the limits high and max hit, and kills */
+	uint64_t memory_events;	 /* of its cgroup: how often a limit was hit, and kills */
 	uint64_t place;		 /* where all threads are (call, sp, pc): the same number means that none has moved */
 };
 
@@ -35,6 +35,7 @@ struct meter {
 	const struct proc *proc; /* the caller's */
 	uint32_t parts;
 	char cgroup[512]; /* its folder in the unified hierarchy; '' none */
+	char memory[512]; /* ... in that of cgroup v1's memory controller */
 };
 
 /* -EOPNOTSUPP in words: a part that this kernel or this process has not. */

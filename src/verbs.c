@@ -48,6 +48,10 @@ const struct verb verbs[] = {
 	  "processes (--all, or several words with -o PATH), or of a command that it starts\n"
 	  "('-- CMD', whose end it awaits). Of two dumps or more it says what they have in\n"
 	  "common: the stacks, thread by thread, and the memory that grew.\n"
+	  "Signals, crashes and ends (--signal, --crash, --exit) are waited for attached, as\n"
+	  "debuggers do it: no gdb or strace can attach meanwhile. Each is dumped, whatever\n"
+	  "--every says; what comes while a dump is written is counted and told. The process\n"
+	  "gets every signal. One at its end is held until its dump is written: see --hold.\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 the system said\n"
 	  "no: no rights, no room, the pause would be longer than allowed.\n",
 	  "  reqtrap dump 4711\n"
@@ -60,6 +64,7 @@ const struct verb verbs[] = {
 	  "  reqtrap dump --cpu '>90%' /var/tmp -- ./batch --all\n"
 	  "  reqtrap dump 4711 --crash\n"
 	  "  reqtrap dump --cancel 4711\n"
+	  "  reqtrap dump 4711 --signal USR1 -n 20 --mini /var/tmp\n"
 	  "  reqtrap dump 4711 --memory '>2G+500M' -n 4\n"
 	  "  reqtrap dump --wait --all php-fpm --cpu '>90%' --timeout 1h\n"
 	  "  reqtrap dump 4711 -o PROCESSNAME-PID-HHMMSS.core --compress none\n" },

@@ -34,13 +34,23 @@
 
 /* --- what is told --- */
 
-static void tell(struct worker *w, uint32_t stage, pid_t child)
+void worker_tell(struct worker *w, uint32_t stage, pid_t child)
 {
 	struct worker_note note = { .stage = stage, .child = child, .done = w->done_bytes, .total = w->cost.bytes };
 
 	send(WORKER_FD_PARENT, &note, sizeof(note), MSG_NOSIGNAL | MSG_DONTWAIT);
 	w->told_ns = now_ns();
 	w->stage = stage;
+}
+
+void worker_answer(struct worker *w)
+{
+	struct dump_result *result = &w->result;
+
+	result->wall_ns = now_ns() - (w->fired_ns ? w->fired_ns : w->start_ns);
+	result->peak_bytes = proc_peak_bytes();
+	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
+		;
 }
 
 static int no_core(struct worker *w, int code)
@@ -69,7 +79,8 @@ static uint64_t longest_stop(const struct worker *w)
 	uint64_t budget = w->order.pause_budget_ns;
 
 	if (w->sink && !w->clone && !budget && !(w->order.kinds & DUMP_MINI))
-		return 0; /* as long as it takes: that was asked for */
+		return w->hold_until_ns ? w->hold_until_ns - MIN(now_ns(), w->hold_until_ns) + WATCHDOG_NS
+					: 0; /* as long as it takes: that was asked for */
 	if (w->sink && w->clone)
 		budget = MAX(budget, 4 * w->cost.clone_ns);
 	return MAX(budget, stop_wait(w)) + WATCHDOG_NS;
@@ -93,12 +104,12 @@ static int make_copy(struct worker *w, struct err *err)
 	int r;
 
 	side_copy(&w->side);
-	tell(w, WORKER_CLONING, 0);
+	worker_tell(w, WORKER_CLONING, 0);
 	r = snapshot_take(&w->snapshot, &w->freeze, clone_wait(w), result->why_not_clone,
 			  sizeof(result->why_not_clone));
 	if (r == 0) {
 		result->method = METHOD_CLONE;
-		tell(w, WORKER_CLONED, w->snapshot.child);
+		worker_tell(w, WORKER_CLONED, w->snapshot.child);
 		return 0;
 	}
 	if (r == -ETIMEDOUT) {
@@ -107,7 +118,7 @@ static int make_copy(struct worker *w, struct err *err)
 		return err_say(err, r, "the copying of process %d was given up after %.3g ms: %s", w->order.pid,
 			       ns_to_ms(now_ns() - w->freeze.stop_ns), result->why_not_clone);
 	}
-	tell(w, WORKER_NONE, 0);
+	worker_tell(w, WORKER_NONE, 0);
 	w->clone = false;
 	freeze_longest(&w->freeze, longest_stop(w));
 	if (w->order.snapshot == SNAPSHOT_CLONE)
@@ -234,8 +245,10 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 
 	freeze_late(&w->freeze);
 	w->done_bytes = done_bytes;
+	if (plan_held_out(w))
+		return plan_say_held_out(w, err);
 	if (now > w->told_ns + PROGRESS_NS)
-		tell(w, w->stage, w->snapshot.child);
+		worker_tell(w, w->stage, w->snapshot.child);
 	if (w->result.method != METHOD_CLONE) {
 		if (budget && !w->freeze.thaw_ns && w->status.state != 'T' && now > w->freeze.stop_ns + budget)
 			return err_say(err, -EBUSY,
@@ -301,44 +314,29 @@ static int write_core(struct worker *w, struct err *err)
 	return r;
 }
 
-static void finish_core(struct worker *w)
+static int finish_core(struct worker *w, struct err *err UNUSED)
 {
 	struct dump_result *result = &w->result;
 	uint64_t on_disk = 0, bytes;
 	int r;
 
 	if (!w->sink)
-		return;
+		return 0;
 	bytes = sink_written(w->sink);
 	r = sink_commit(w->sink, &on_disk, &w->core_err);
 	w->sink = NULL;
-	if (r < 0) {
-		no_core(w, r);
-		return;
-	}
+	if (r < 0)
+		return no_core(w, r);
 	result->core_bytes = bytes;
 	result->core_bytes_on_disk = on_disk;
+	return 0;
 }
 
-static void *finish(void *arg)
+/* A disk takes its time; threads that stop only now, or that get a signal and are
+ * attached to, must not wait for it. */
+static void finish(struct worker *w)
 {
-	finish_core(arg);
-	return NULL;
-}
-
-/* A disk takes its time; threads that stop only now must not wait for it. */
-static void finish_aside(struct worker *w)
-{
-	pthread_t thread;
-
-	if (!w->freeze.running || pthread_create(&thread, NULL, finish, w) != 0) {
-		finish_core(w);
-		return;
-	}
-	while (pthread_tryjoin_np(thread, NULL) == EBUSY) {
-		nanosleep(&(struct timespec){ .tv_nsec = NSEC_PER_MSEC }, NULL);
-		freeze_late(&w->freeze);
-	}
+	worker_beside(w, finish_core, NULL);
 }
 
 /* What is in the journal for this process, by workers that are gone, is settled. */
@@ -357,24 +355,21 @@ static void tidy(struct worker *w)
 
 	if (!w->snapshot.child)
 		return;
+	w->snapshot.host = w->stays ? &w->freeze : NULL;
 	if (snapshot_drop(&w->snapshot, &w->result.pause_ns, &err) == 0) {
-		tell(w, WORKER_REAPED, 0);
+		worker_tell(w, WORKER_REAPED, 0);
 	} else if (alive) {
 		w->left.name[0] = '\0'; /* the entry stays: the next one of us tries again */
 		snprintf(w->result.error, sizeof(w->result.error), "%s", err.text);
 	}
 }
 
-/* With a clone: the process goes on at once, all is read from the copy. */
-static int after_clone(struct worker *w, struct err *err)
+/* All of the copy that is wanted. */
+static int read_copy(struct worker *w, struct err *err)
 {
 	uint64_t go_ns;
-	int r;
+	int r = read_frozen_maps(w, err);
 
-	let_go(w);
-	r = snapshot_hold(&w->snapshot, err);
-	if (r == 0)
-		r = read_frozen_maps(w, err);
 	if (r < 0)
 		return copy_lost(w, r) ? copy_died(w, err) : r;
 	go_ns = now_ns();
@@ -387,8 +382,23 @@ static int after_clone(struct worker *w, struct err *err)
 	if (!proc_alive(&w->proc))
 		go_ns = 0; /* its successor waits for what the copy holds */
 	briefing_wait(w->analyst_fd, go_ns + (go_ns ? ANALYST_COPY_NS : 0));
+	return 0;
+}
+
+/* With a clone: the process goes on at once, all is read from the copy. */
+static int after_clone(struct worker *w, struct err *err)
+{
+	int r;
+
+	let_go(w);
+	r = snapshot_hold(&w->snapshot, err);
+	if (r < 0)
+		return copy_lost(w, r) ? copy_died(w, err) : r;
+	r = worker_beside(w, read_copy, err);
+	if (r < 0)
+		return r;
 	tidy(w);
-	finish_core(w);
+	finish(w);
 	return 0;
 }
 
@@ -428,7 +438,19 @@ static int write_mini(struct worker *w, struct err *err)
 
 	if (r == 0 && !w->order.everything)
 		find_flags(w);
-	return r < 0 ? r : write_core(w, err);
+	r = r < 0 ? r : write_core(w, err);
+	if (r < 0) {
+		w->core_err = *err;
+		no_core(w, r);
+	}
+	return r;
+}
+
+/* It must go, and the disk may never answer: what is written has no name, and goes with us. */
+static int held_out(struct worker *w)
+{
+	w->sink = NULL;
+	return plan_say_held_out(w, &w->core_err);
 }
 
 /* Without: it stands still until the memory is read. */
@@ -448,17 +470,16 @@ static int in_stop(struct worker *w, struct err *err)
 		core_r = mini ? take_mini(w) : write_core(w, &w->core_err);
 	if (r == 0 && analyst_r == 0)
 		briefing_wait(w->analyst_fd, go_ns + ANALYST_LIVE_NS);
+	if (core_r < 0 && plan_held_out(w))
+		core_r = held_out(w);
 	let_go(w);
 	if (r < 0 || core_r < 0)		/* may wait for the disk */
 		no_core(w, r < 0 ? r : core_r); /* no name for what is not whole */
 	if (analyst_r < 0)
 		briefing_failed(w->analyst_fd, w->order.pid, err->text);
-	if (r == 0 && w->sink && mini) {
-		core_r = write_mini(w, &w->core_err);
-		if (core_r < 0)
-			no_core(w, core_r);
-	}
-	finish_aside(w);
+	if (r == 0 && w->sink && mini)
+		worker_beside(w, write_mini, NULL);
+	finish(w);
 	return r < 0 ? r : analyst_r;
 }
 
@@ -479,7 +500,7 @@ static void forget_maps(struct worker *w)
 		proc_maps_free(&w->before);
 }
 
-static int dump(struct worker *w, struct err *err)
+int worker_dump(struct worker *w, struct err *err)
 {
 	bool stacks = (w->order.kinds & DUMP_STACKS) || w->analyst_fd >= 0;
 	int r = plan_maps(w, err);
@@ -532,102 +553,6 @@ static int dump(struct worker *w, struct err *err)
 	return w->result.method == METHOD_CLONE ? after_clone(w, err) : in_stop(w, err);
 }
 
-/* --- the waiting --- */
-
-static void passed(void *arg, pid_t tid, const siginfo_t *info)
-{
-	struct worker *w = arg;
-
-	/* The one that fired is known. */
-	if (tid == w->event.tid && info->si_signo == w->event.info.si_signo && !w->fired_passed) {
-		w->fired_passed = true;
-		return;
-	}
-	sentry_saw(&w->sentry, tid, info);
-	w->result.sentry.missed += (w->order.on.signals & sentry_bit(info->si_signo)) != 0;
-}
-
-/* What of a process whose main thread has ended can be read is read as another thread's. */
-static void mind_leader(struct worker *w)
-{
-	struct proc_stat stat;
-	char path[32];
-	int fd;
-
-	if (proc_stat_read(w->proc.dir_fd, "stat", &stat) == 0 && stat.state != 'Z')
-		return;
-	snprintf(path, sizeof(path), "/proc/%d", w->event.tid);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || proc_stat_read(fd, "stat", &stat) < 0)
-		return;
-	close(w->proc.dir_fd);
-	w->proc.dir_fd = fd;
-}
-
-/* What was waited for is there, its thread stands. A process that is at its end is not
- * cloned: whoever waits for that end would start a successor, and the copy would hold its
- * ports; and a fault's thread that ran our call would lose its signal if we died. */
-static int dump_fired(struct worker *w, struct err *err)
-{
-	const struct sentry_report *report = &w->result.sentry;
-
-	w->fired_ns = now_ns();
-	w->fired_passed = w->event.kind != FOLLOW_SIGNAL;
-	w->order.holder_tid = report->tid;
-	if (report->ended) {
-		w->order.snapshot = SNAPSHOT_STOP;
-		w->order.pause_budget_ns = 0;
-		w->freeze.held = report->tid;
-		w->freeze.held_signal = w->event.kind == FOLLOW_SIGNAL ? report->signal : 0;
-		w->freeze.ending = w->event.kind == FOLLOW_EXIT;
-		mind_leader(w);
-	}
-	if (proc_status_read(w->proc.dir_fd, "status", &w->status) < 0)
-		return err_say(err, -ESRCH, "process %d has ended", w->order.pid);
-	tell(w, WORKER_NONE, 0);
-	return dump(w, err);
-}
-
-static int say_over(const struct worker *w, struct err *err)
-{
-	const struct sentry_report *report = &w->result.sentry;
-	char how[48] = "";
-
-	if (report->signal)
-		snprintf(how, sizeof(how), " (signal %d)", report->signal);
-	else if (report->exit_code >= 0)
-		snprintf(how, sizeof(how), " (exit code %d)", report->exit_code);
-	return err_say(err, -ESRCH, "process %d ended%s: what was waited for never came", w->order.pid, how);
-}
-
-static int guard(struct worker *w, struct err *err)
-{
-	const struct sentry_wish *wish = &w->order.on;
-	int r = follow_begin(&w->follow, &w->freeze, wish->exit || wish->signals & sentry_bit(SIGKILL), err);
-
-	if (r < 0)
-		return r;
-	w->sentry = (struct sentry){ .wish = wish,
-				     .report = &w->result.sentry,
-				     .follow = &w->follow,
-				     .sock = WORKER_FD_PARENT,
-				     .init = w->status.ns_tid == 1 };
-	w->freeze.passed = passed;
-	w->freeze.passed_arg = w;
-	fcntl(WORKER_FD_PARENT, F_SETOWN, getpid());
-	fcntl(WORKER_FD_PARENT, F_SETFL, O_ASYNC); /* SIGIO, blocked, ends a wait */
-	tell(w, WORKER_WAITING, 0);
-	switch (sentry_wait(&w->sentry, &w->event)) {
-	case SENTRY_OVER:
-		return say_over(w, err);
-	case SENTRY_ASKED:
-		return err_say(err, -ECANCELED, "the waiting for process %d was cancelled", w->order.pid);
-	case SENTRY_FIRED:
-		break;
-	}
-	return dump_fired(w, err);
-}
-
 static int look_and_dump(struct worker *w, struct err *err)
 {
 	const struct sentry_wish *wish = &w->order.on;
@@ -637,7 +562,7 @@ static int look_and_dump(struct worker *w, struct err *err)
 		r = plan_target(w, err);
 	if (r < 0)
 		return r;
-	return wish->signals || wish->fatal || wish->exit ? guard(w, err) : dump(w, err);
+	return wish->signals || wish->fatal || wish->exit ? worker_wait(w, err) : worker_dump(w, err);
 }
 
 static int reap(struct worker *w, struct err *err)
@@ -696,7 +621,6 @@ int dump_worker_main(int argc, char **argv)
 	struct worker *w = &worker;
 	struct dump_result *result = &w->result;
 	struct err err = { "" };
-	uint64_t start_ns;
 	sigset_t all;
 	int r;
 
@@ -711,7 +635,7 @@ int dump_worker_main(int argc, char **argv)
 		w->analyst_fd = WORKER_FD_ANALYST;
 	if (take_order(w) < 0)
 		return 0;
-	start_ns = now_ns();
+	w->start_ns = now_ns();
 	freeze_init(&w->freeze, &w->proc);
 	if (w->order.kinds & DUMP_REAP)
 		r = reap(w, &err);
@@ -736,9 +660,6 @@ int dump_worker_main(int argc, char **argv)
 	}
 	leftover_forget(w->journal_fd, &w->left);
 	assembly_about_done(&w->about);
-	result->wall_ns = now_ns() - (w->fired_ns ? w->fired_ns : start_ns);
-	result->peak_bytes = proc_peak_bytes();
-	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
+	worker_answer(w);
 	return 0;
 }

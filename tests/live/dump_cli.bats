@@ -106,7 +106,7 @@ refused() { # EXIT-CODE PART-OF-TEXT
 
 @test "procdump: a trigger that is not there is refused, not left out" {
 	local line
-	for line in "-l" "-h" "–gcgen 1" "/ld" "-k" "-pgid"; do
+	for line in "-l" "-h" "–gcgen 1" "/ld" "-restrack"; do
 		# shellcheck disable=SC2086
 		procdump -ma $line "$PYTHON"
 		refused 2 "'${line%% *}'"

@@ -295,8 +295,9 @@ static void known(const char *option)
 	struct parsed p;
 
 	snprintf(text, sizeof(text), "–%s", option);
-	p = parse_text(text,
-		       !strncmp(option, "x ", 2) || !strncmp(option, "cancel", 6) || !strcmp(option, "?") ? NULL : "x");
+	p = parse_text(text, !strncmp(option, "x ", 2) || !strncmp(option, "cancel", 6) || !strcmp(option, "?") ? NULL
+			     : !strcmp(option, "pgid")								? "4711"
+														: "x");
 	if (p.code == 0 && p.err.text[0])
 		fail_msg("%s: %s", option, p.err.text);
 	if (p.code && (p.code != -EOPNOTSUPP || strchr(p.err.text, '\n') || !strstr(p.err.text, "nothing is dumped")))
@@ -326,7 +327,6 @@ static void refused(void **state)
 					      "ud",
 					      "ct",
 					      "et",
-					      "k",
 					      "i",
 					      "gcm 5",
 					      "gcgen 1",
@@ -334,7 +334,6 @@ static void refused(void **state)
 					      "pcl a 5",
 					      "restrack",
 					      "sr 5",
-					      "pgid",
 					      "p \\Processor(_Total)\\%_Processor_Time 20",
 					      "p \\Process(other)\\Handle_Count 20",
 					      "p \\Process(*)\\Handle_Count 20" };
@@ -428,6 +427,28 @@ static void every_example(void **state)
 		assert_string_equal(p.pd.target[0], e->target);
 		buf_done(&p.notes);
 	}
+}
+
+static void groups_and_ends(void **state)
+{
+	struct parsed p = PARSE("-pgid", "-k", "-ma", "4711", "--also", "4712");
+
+	(void)state;
+	assert_int_equal(p.code, 0);
+	assert_true(p.pd.kill && p.pd.group && p.pd.all);
+	assert_string_equal(p.pd.group_word[0], "pgid:4711");
+	assert_string_equal(p.pd.group_word[1], "pgid:4712");
+	buf_done(&p.notes);
+
+	p = PARSE("-pgid", "-ma", "nginx");
+	assert_int_equal(p.code, -EINVAL);
+	assert_non_null(strstr(p.err.text, "'nginx'"));
+	buf_done(&p.notes);
+
+	p = PARSE("-ma", "--pause-budget", "0ms", "--hold", "3s", "4711");
+	assert_int_equal(p.pd.pause_budget_ns, 0);
+	assert_int_equal(p.pd.hold_ns, 3000000000ull);
+	buf_done(&p.notes);
 }
 
 static void two_conditions(void **state)
@@ -619,6 +640,9 @@ static void names(void **state)
 		{ "PROCESSNAME", "a PID\n\033[2J", "a_PID___2J", 0 },
 		{ "PROCESSNAME", "YYMMDD", "YYMMDD", 0 },
 		{ "YYMMDDHHMMSSPID", "x", "2611220809054711", 0 },
+		{ "PROCESSNAME_TRIGGER_YYMMDD_HHMMSS.PID", "x", "x_manual_261122_080905.4711", 0 },
+		{ "PROCESSNAME_TRIGGER_YYMMDD_HHMMSS.PID", "x", "x_manual_261122_080905-1.4711", 1 },
+		{ "a-EXCEPTIONCODE-TRIGGER", "x", "a-none-manual", 0 },
 	};
 	struct tm tm = { .tm_year = 126, .tm_mon = 10, .tm_mday = 22, .tm_hour = 8, .tm_min = 9, .tm_sec = 5 };
 	char name[300];
@@ -626,9 +650,9 @@ static void names(void **state)
 
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
-		assert_int_equal(dump_file_name(row[i].pattern, row[i].process, 4711, &tm, row[i].number, name,
-						sizeof(name), &err),
-				 0);
+		struct dump_name of = { .pattern = row[i].pattern, .process = row[i].process, .pid = 4711, .when = tm };
+
+		assert_int_equal(dump_file_name(&of, row[i].number, name, sizeof(name), &err), 0);
 		assert_string_equal(name, row[i].want);
 	}
 }
@@ -636,21 +660,24 @@ static void names(void **state)
 static void bad_names(void **state)
 {
 	static const char *const pattern[] = { "", ".", "..", "a/b", "/" };
-	struct tm tm = { 0 };
+	struct dump_name of = { .process = "x", .pid = 1 };
 	char name[300], many[400];
 	struct err err;
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_LEN(pattern); i++)
-		assert_int_equal(dump_file_name(pattern[i], "x", 1, &tm, 0, name, sizeof(name), &err), -EINVAL);
+	for (size_t i = 0; i < ARRAY_LEN(pattern); i++) {
+		of.pattern = pattern[i];
+		assert_int_equal(dump_file_name(&of, 0, name, sizeof(name), &err), -EINVAL);
+	}
 	memset(many, 'a', sizeof(many));
 	many[255] = '\0';
-	assert_int_equal(dump_file_name(many, "x", 1, &tm, 0, name, sizeof(name), &err), 0);
-	assert_int_equal(dump_file_name(many, "x", 1, &tm, 1, name, sizeof(name), &err), -ENAMETOOLONG);
-	assert_int_equal(dump_file_name(many, "x", 1, &tm, 0, name, 255, &err), -ENAMETOOLONG);
+	of.pattern = many;
+	assert_int_equal(dump_file_name(&of, 0, name, sizeof(name), &err), 0);
+	assert_int_equal(dump_file_name(&of, 1, name, sizeof(name), &err), -ENAMETOOLONG);
+	assert_int_equal(dump_file_name(&of, 0, name, 255, &err), -ENAMETOOLONG);
 	many[255] = 'a';
 	many[256] = '\0';
-	assert_int_equal(dump_file_name(many, "x", 1, &tm, 0, name, sizeof(name), &err), -ENAMETOOLONG);
+	assert_int_equal(dump_file_name(&of, 0, name, sizeof(name), &err), -ENAMETOOLONG);
 }
 
 int main(void)
@@ -668,6 +695,7 @@ int main(void)
 		cmocka_unit_test(every_option_of_both),
 		cmocka_unit_test(refused),
 		cmocka_unit_test(every_example),
+		cmocka_unit_test(groups_and_ends),
 		cmocka_unit_test(two_conditions),
 		cmocka_unit_test(whose_words),
 		cmocka_unit_test(launch),

@@ -622,7 +622,7 @@ static void test_rate(void **state)
 static bool asked;
 static unsigned int asks;
 
-static bool cancel(void)
+static bool cancel(void *arg UNUSED)
 {
 	return asked || (asks && --asks == 0);
 }
@@ -643,7 +643,7 @@ static void test_cancel(void **state)
 		asked = false;
 		asks = 0;
 		assert_int_equal(sink_open(&spec, &sink, &err), 0);
-		sink_cancel_when(sink, cancel);
+		sink_cancel_when(sink, cancel, NULL);
 		if (i & 4) { /* it has been asked a few times before */
 			asks = 8;
 			assert_int_equal(write_much(sink, 64 * MIB, &err), -ECANCELED);
@@ -656,7 +656,7 @@ static void test_cancel(void **state)
 			assert_int_equal(sink_open(&spec, &sink, &err), 0);
 			assert_int_equal(sink_write(sink, "x", 1, &err), 0);
 			asks = 3;
-			sink_cancel_when(sink, cancel);
+			sink_cancel_when(sink, cancel, NULL);
 			assert_int_equal(write_much(sink, MIB, &err), -ECANCELED);
 		}
 		assert_int_equal(entries(false), 0);

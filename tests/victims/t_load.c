@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* A process that crosses a threshold at a moment it tells. Usage: t_load WHAT MS.
+/* A process that crosses a threshold at a moment it tells. Usage: t_load WHAT MS [FILE].
  * Prints 'ready', does nothing for MS milliseconds, prints 'crossed SECONDS' (of the wall
- * clock) and then does it: cpu, memory, threads, fds, still, signal, segv, exit, none.
+ * clock) and then does it: cpu, memory, threads, fds, still, signal, segv, exit, none;
+ * crowd: more threads that compute than there are CPUs; file: reads all of FILE again and
+ * again; queue: sends itself 200 signals with a number, 1 ms apart, and says which came.
  * 'still' moves until then, and stands still afterwards. 'twice' takes
  * memory for half of the time, gives it back, and takes it for good. 'grow' takes 32 MiB
  * again and again. */
@@ -9,6 +11,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@
 #define MEMORY (64u << 20)
 #define STEP (32u << 20)
 #define MANY 40
+#define QUEUED 200
 
 static void *idle(void *arg)
 {
@@ -31,6 +35,52 @@ static void *raiser(void *arg)
 {
 	raise(*(const int *)arg);
 	return idle(NULL);
+}
+
+static void *spinner(void *arg)
+{
+	for (volatile int i = 0;; i = i + 1)
+		;
+	return arg;
+}
+
+/* In the order in which they came. */
+static int came[2 * QUEUED];
+static volatile sig_atomic_t came_count;
+
+static void got_number(int number, siginfo_t *info, void *context)
+{
+	(void)number;
+	(void)context;
+	if (came_count < 2 * QUEUED)
+		came[came_count++] = info->si_value.sival_int;
+}
+
+static void send_numbers(void)
+{
+	bool order = true;
+
+	for (int i = 0; i < QUEUED; i++) {
+		sigqueue(getpid(), SIGRTMIN, (union sigval){ .sival_int = i });
+		usleep(1000);
+	}
+	for (int i = 0; i < came_count; i++)
+		order &= came[i] == i;
+	printf("came %d %s\n", came_count, order ? "in order" : "in another order");
+	fflush(stdout);
+}
+
+static void read_again(const char *path)
+{
+	static char buf[1 << 20];
+	int fd = open(path, O_RDONLY);
+
+	if (fd < 0)
+		exit(1);
+	for (off_t at = 0;; at += sizeof(buf)) {
+		if (pread(fd, buf, sizeof(buf), at) <= 0)
+			at = -(off_t)sizeof(buf);
+	}
 }
 
 static void say(const char *what)
@@ -78,14 +128,20 @@ static void *take(size_t bytes)
 	return at;
 }
 
-static void cross(const char *what)
+static void cross(const char *what, const char *file)
 {
 	static int number;
 	pthread_t thread;
 
 	if (!strcmp(what, "cpu")) {
-		for (volatile int i = 0;; i = i + 1)
-			;
+		spinner(NULL);
+	} else if (!strcmp(what, "crowd")) {
+		for (long i = 0; i < 4 * sysconf(_SC_NPROCESSORS_ONLN); i++)
+			pthread_create(&thread, NULL, spinner, NULL);
+	} else if (!strcmp(what, "file")) {
+		read_again(file);
+	} else if (!strcmp(what, "queue")) {
+		send_numbers();
 	} else if (!strcmp(what, "memory") || !strcmp(what, "twice")) {
 		take(MEMORY);
 	} else if (!strcmp(what, "grow")) {
@@ -111,10 +167,11 @@ static void cross(const char *what)
 
 int main(int argc, char **argv)
 {
-	long ms = argc == 3 ? strtol(argv[2], NULL, 10) : 0;
-	const char *what = argc == 3 ? argv[1] : "none";
+	long ms = argc >= 3 ? strtol(argv[2], NULL, 10) : 0;
+	const char *what = argc >= 3 ? argv[1] : "none";
 
 	signal(SIGUSR1, got);
+	sigaction(SIGRTMIN, &(struct sigaction){ .sa_sigaction = got_number, .sa_flags = SA_SIGINFO }, NULL);
 	puts("ready");
 	fflush(stdout);
 	if (!strcmp(what, "twice")) {
@@ -129,7 +186,7 @@ int main(int argc, char **argv)
 		rest(ms);
 	}
 	say("crossed");
-	cross(what);
+	cross(what, argc > 3 ? argv[3] : "");
 	for (;;)
 		pause();
 }
