@@ -16,6 +16,16 @@ const struct series_step *series_step_of(const struct series_spec *spec, unsigne
 	return &spec->step[i];
 }
 
+/* Another one would have to wait: as many as may be are under way, or will be in a moment. */
+static bool would_wait(const struct series *s)
+{
+	size_t n = s->running;
+
+	for (size_t i = 0; i < s->count; i++)
+		n += s->member[i]->queued && !s->member[i]->ended;
+	return n >= MAX(s->spec->concurrent, 1u);
+}
+
 static void fired(struct member *m, struct trigger *trigger)
 {
 	struct series *s = m->series;
@@ -24,7 +34,7 @@ static void fired(struct member *m, struct trigger *trigger)
 	m->cause.wall_ns = wall_ns();
 	trigger_value(trigger, m->cause.value, sizeof(m->cause.value));
 	trigger_words(trigger, m->before.at_ns, m->cause.words, sizeof(m->cause.words));
-	if (s->spec->avoid_outage && s->running >= MAX(s->spec->concurrent, 1u)) {
+	if (s->spec->avoid_outage && would_wait(s)) {
 		series_say(s, SERIES_NOTE, "%s of process %d is left out: another dump is under way", m->cause.words,
 			   m->subject.proc.pid);
 		m->begun_ns = now_ns();

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2016,SC2030,SC2031,SC2154,SC2164
 # 'dump' and 'procdump' on a running process: files, names, errors, interruption. What
 # the copy does to its target in depth is tested with victims elsewhere.
 

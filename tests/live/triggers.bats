@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
 # SPDX-License-Identifier: MIT
+# shellcheck disable=SC2016,SC2030,SC2031,SC2153,SC2154,SC2164
 # Conditions of 'dump', each on a victim that crosses its threshold at a moment it tells:
 # fired once, not before, within an interval; and on one that does not: never. Moments are
 # those of the victim's own lines and of the dump's 'fired_wall_ns'; the order is exact, and
@@ -134,7 +135,7 @@ soon_after() { # NAME [SECONDS that it must have held]
 	local mib last=40
 	for mib in $(dumps grow '.value | rtrimstr(" MiB")'); do
 		between "$mib" "$last" 1000 "MiB at the step"
-		last=$(awk -v m="$mib" 'BEGIN { print m + 20 }')
+		last=$(awk -v m="$mib" 'BEGIN { print 40 + 30 * int((m - 40) / 30 + 1) }') # beyond where it was
 	done
 	is "$(event grow 'select(.event == "compared").pid')" "$VICTIM" "comparison"
 	kill -KILL "$VICTIM"
