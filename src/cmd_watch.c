@@ -425,6 +425,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 static void tear_down(struct watch *watch)
 {
 	engine_free(watch->engine);
+	dump_settle();
 	watch->finishing = true; /* a Ctrl-C from now on ends the waiting */
 	command_end(&watch->command, watch->loop);
 	loop_free(watch->loop);

@@ -5,6 +5,7 @@
 #include "dump.h"
 
 #include "child.h"
+#include "ktime.h"
 #include "leftover.h"
 #include "parcel.h"
 #include "proc.h"
@@ -21,6 +22,8 @@
 #define CANCEL_WAIT_MS 3000 /* for a worker to have its copy reaped */
 #define EXIT_WAIT_MS 2000   /* for one that is done to be gone: a disk may hold it */
 #define REAPERS_MOST 8
+#define SETTLE_NS (6 * NSEC_PER_SEC) /* more than one reaper waits for a copy on its way out */
+#define SETTLE_NAP_NS (100 * NSEC_PER_MSEC)
 
 struct dump_job {
 	struct child child;
@@ -133,10 +136,12 @@ static int reaper_start(pid_t pid, uint64_t start_ticks, struct dump_job **ret_j
 	return r;
 }
 
-/* Nobody waits for these: what becomes of them is seen when the next one is started. */
+/* Nobody waits for these but dump_settle: else what becomes of them is seen when the next
+ * one is started. */
+static struct dump_job *reapers[REAPERS_MOST];
+
 static bool reap_aside(pid_t pid, uint64_t start_ticks)
 {
-	static struct dump_job *reapers[REAPERS_MOST];
 	struct dump_result result;
 
 	for (size_t i = 0; i < ARRAY_LEN(reapers); i++) {
@@ -148,6 +153,39 @@ static bool reap_aside(pid_t pid, uint64_t start_ticks)
 	return false;
 }
 
+/* A reaper that could not stop the thread in time has ended, since only its end lets that
+ * thread go; or another reqtrap was at it. Another one tries again. */
+static void settle(struct dump_job **reaper, uint64_t end_ns)
+{
+	struct dump_result result;
+	uint64_t now, start_ticks;
+	pid_t pid;
+
+	while (*reaper && (now = now_ns()) < end_ns) {
+		struct pollfd pfd = { .fd = (*reaper)->fd, .events = POLLIN };
+
+		pid = (*reaper)->target;
+		start_ticks = (*reaper)->target_start;
+		if (poll(&pfd, 1, (int)((end_ns - now) / NSEC_PER_MSEC) + 1) <= 0 ||
+		    dump_finish(*reaper, false, &result) == -EAGAIN)
+			continue;
+		*reaper = NULL;
+		if (result.code == 0 || result.code == -ESRCH)
+			return;
+		nanosleep(&(struct timespec){ .tv_nsec = SETTLE_NAP_NS }, NULL);
+		if (reaper_start(pid, start_ticks, reaper) < 0)
+			return;
+	}
+}
+
+void dump_settle(void)
+{
+	uint64_t end_ns = now_ns() + SETTLE_NS;
+
+	for (size_t i = 0; i < ARRAY_LEN(reapers); i++)
+		settle(&reapers[i], end_ns);
+}
+
 static void reap_left(void *arg, int dir_fd, struct leftover *left)
 {
 	struct dump_result result;
@@ -157,7 +195,7 @@ static void reap_left(void *arg, int dir_fd, struct leftover *left)
 	bool dead, here = proc_open(&proc, left->target, NULL) == 0 && proc.start_ticks == left->target_start;
 
 	(void)arg;
-	if (!here || !leftover_find(&proc, &inside, &dead))
+	if (!here || (!leftover_find(&proc, &inside, &dead) && !leftover_coming(&proc)))
 		leftover_forget(dir_fd, left);
 	else if (!leftover_noted(&proc, true) && /* else who dumps it now does this at the end */
 		 reaper_start(left->target, left->target_start, &job) == 0)
@@ -256,8 +294,8 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 	status = have ? reap_soon(&job->child) : child_reap(&job->child, true);
 	if (!have)
 		tell_death(job, status, &result);
-	else if (result.code == -ETIMEDOUT && job->note.stage == WORKER_CLONING)
-		reap_aside(job->target, job->target_start);
+	else if (job->note.stage == WORKER_CLONING || job->note.stage == WORKER_CLONED)
+		reap_aside(job->target, job->target_start); /* the clone, or its reaping, was given up */
 	*ret_result = result;
 	job_free(job);
 	return 0;

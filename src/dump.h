@@ -125,6 +125,10 @@ void dump_cancel(struct dump_job *job);
  * some seconds at worst. What cannot be reaped stays in the journal. */
 void dump_reap(void);
 
+/* Waits, some seconds at most, for what was begun aside: copies whose worker gave them up,
+ * or was killed, are reaped. For the end of such a verb. */
+void dump_settle(void);
+
 /* Entry of the hidden verb '--worker'. fd 3 is the socket to the parent, fd 4 the
  * directory (if given), fd 5 the analyst's socket (if given). */
 int dump_worker_main(int argc, char **argv);

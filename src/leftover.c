@@ -9,9 +9,11 @@
 #include "folder.h"
 
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 #define STAT_FIELDS 52
 #define NO_EXEC 0x40  /* the kernel's PF_FORKNOEXEC: it is its parent's program still */
@@ -199,4 +201,16 @@ pid_t leftover_find(const struct proc *target, pid_t *ret_inside, bool *ret_dead
 	}
 	*ret_dead = false;
 	return dying;
+}
+
+bool leftover_coming(const struct proc *target)
+{
+	CLEAN(free) char *text = NULL;
+	char path[48];
+	unsigned long long flags;
+	long nr;
+
+	snprintf(path, sizeof(path), "task/%d/syscall", target->pid);
+	return proc_file(target->dir_fd, path, 4096, &text, NULL) == 0 && sscanf(text, "%ld %llx", &nr, &flags) == 2 &&
+	       nr == SYS_clone && flags == CLONE_FILES; /* what no program asks for by itself */
 }

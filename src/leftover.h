@@ -36,4 +36,8 @@ bool leftover_noted(const struct proc *target, bool alive);
  * namespace. 0: none. ret_dead false: it is on its way out, and cannot be reaped yet. */
 pid_t leftover_find(const struct proc *target, pid_t *ret_inside, bool *ret_dead);
 
+/* Is its main thread still inside the call that makes a copy? Seen while it waits there,
+ * not while it runs. */
+bool leftover_coming(const struct proc *target);
+
 #endif

@@ -578,6 +578,7 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 	if (s.signal && (s.wanted > 1 || series_has_conditions(&s)))
 		series_say(&s, SERIES_NOTE, "%u of %u dumps taken", s.taken, s.wanted);
 	tear_down(&s);
+	dump_settle();
 	*ret_signal = s.signal;
 	return r < 0 ? EXIT_REFUSED : r;
 }

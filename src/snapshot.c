@@ -20,9 +20,9 @@
 #define CHILD_WAIT_NS (2 * NSEC_PER_SEC)
 #define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
 #define REAP_TRIES 20
-#define LEFTOVERS_MOST 64		    /* dead copies of killed workers that one dump has reaped */
-#define CLONE_LATE_NS (300 * NSEC_PER_MSEC) /* the call of a killed worker may still run for so long */
-#define CHILD_LATE_NS (5 * NSEC_PER_SEC)    /* a copy without a worker gets this long to be gone */
+#define LEFTOVERS_MOST 64		 /* dead copies of killed workers that one dump has reaped */
+#define CLONE_LATE_NS (1 * NSEC_PER_SEC) /* the call of a killed worker may still run for so long */
+#define CHILD_LATE_NS (5 * NSEC_PER_SEC) /* a copy without a worker gets this long to be gone */
 #define REAP_WAIT_NS (500 * NSEC_PER_MSEC)
 
 static int refuse(char *why, size_t size, const char *text)
@@ -377,10 +377,13 @@ static void reap_leftovers(struct snapshot *snapshot, bool wait, uint64_t *pause
 	bool dead;
 
 	for (int i = 0; i < LEFTOVERS_MOST && proc_alive(snapshot->proc);) {
+		bool coming = leftover_coming(snapshot->proc); /* before the look for what came of it */
 		pid_t pid = leftover_find(snapshot->proc, &inside, &dead);
 
 		if (!pid || !dead) {
-			if (!wait || now_ns() - start_ns >= (pid ? CHILD_LATE_NS : last ? 0 : CLONE_LATE_NS))
+			uint64_t late_ns = pid || coming ? CHILD_LATE_NS : last ? 0 : CLONE_LATE_NS;
+
+			if (!wait || now_ns() - start_ns >= late_ns)
 				return;
 			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 			continue;
@@ -410,8 +413,10 @@ int snapshot_reap(struct snapshot *snapshot, const struct proc *proc, const stru
 	if (r == 0)
 		reap_leftovers(snapshot, true, ret_pause_ns, why, sizeof(why));
 	left = leftover_find(proc, &inside, &dead);
-	if (!left || !proc_alive(proc))
+	if ((!left && !leftover_coming(proc)) || !proc_alive(proc))
 		return 0;
+	if (!left)
+		return err_say(err, -ECHILD, "process %d is still being copied for a worker that is gone", proc->pid);
 	return err_say(err, -ECHILD, "process %d keeps a dead child, process %d, until it ends: %s", proc->pid, left,
 		       why);
 }

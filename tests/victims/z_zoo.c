@@ -9,6 +9,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
@@ -305,6 +306,38 @@ static void faults(void)
 	plain(2);
 }
 
+/* Its copying takes until a thread of its own has heard of it, which stands still while we
+ * wait for the copy; and some milliseconds more. */
+static void *hear(void *arg)
+{
+	int fd = (int)(intptr_t)arg;
+	struct pollfd pfd = { .fd = fd, .events = POLLIN };
+	struct uffd_msg msg;
+
+	for (;;) {
+		if (poll(&pfd, 1, -1) < 1)
+			continue;
+		nap(1000L * atoi(args[3]));
+		if (read(fd, &msg, sizeof(msg)) == (ssize_t)sizeof(msg) && msg.event == UFFD_EVENT_FORK)
+			close((int)msg.arg.fork.ufd);
+	}
+	return NULL;
+}
+
+static void told(void)
+{
+	int fd = (int)syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_EVENT_FORK };
+	struct uffdio_register area = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+
+	area.range.start = (uintptr_t)map(PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+	area.range.len = PAGE;
+	if (fd < 0 || ioctl(fd, UFFDIO_API, &api) < 0 || ioctl(fd, UFFDIO_REGISTER, &area) < 0)
+		skip("userfaultfd that hears of forks");
+	start_thread(hear, (void *)(intptr_t)fd);
+	plain(1);
+}
+
 /* Memory that not even the kernel reads, and memory behind a protection key. */
 static void secret(void)
 {
@@ -393,6 +426,8 @@ int main(int argc, char **argv)
 		truncated();
 	if (!strcmp(kind, "faults"))
 		faults();
+	if (!strcmp(kind, "told"))
+		told();
 	if (!strcmp(kind, "secret"))
 		secret();
 	if (!strcmp(kind, "key"))
