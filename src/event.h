@@ -16,19 +16,11 @@
 #ifndef REQTRAP_EVENT_H
 #define REQTRAP_EVENT_H
 
-#ifndef __bpf__
-#include <stdint.h>
-typedef uint8_t u8;
-typedef uint16_t u16;
-typedef uint32_t u32;
-typedef uint64_t u64;
-typedef int16_t s16;
-typedef int32_t s32;
-#endif
+#include "event_waits.h"
 
 #define EVENT_LAYOUT 3
 
-#define SLOT_BYTES 8192
+#define SLOT_BYTES 12288
 #define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
 #define SLOT_MARGIN 32 /* so that a header's name can be compared at the very end */
 #define SLOT_EVENTS 86
@@ -55,7 +47,7 @@ enum slot_flag {
 };
 
 /* What the holder is doing now; 'acc' adds up what it did. */
-enum segment { SEGMENT_CPU, SEGMENT_WAIT, SEGMENT_RUNNABLE, SEGMENT_AWAY };
+enum segment { SEGMENT_CPU, SEGMENT_WAIT, SEGMENT_RUNNABLE, SEGMENT_AWAY, SEGMENTS = 8 };
 
 enum event_kind {
 	EVENT_NONE,
@@ -68,29 +60,18 @@ enum event_kind {
 	EVENT_LIMIT,	/* a limit passed: a = limit in ns */
 };
 
-/* A wait that is in no system call. */
-enum no_call {
-	NO_CALL_FAULT = -1,
-	NO_CALL_STOPPED = -2, /* by a tracer: our own capture, or a debugger */
-};
-
 struct slot_event {
 	u64 at_ns;  /* CLOCK_MONOTONIC, begin */
 	u64 dur_ns; /* sum over count */
 	u64 a;
 	u32 tid;
 	u32 count;
-	u32 waker; /* tid that ended the (last) wait */
+	u8 waker;  /* who ended the (last) wait: index + 1 into 'waker' of the slot */
+	u8 object; /* what it waited on: index + 1 into 'object' */
+	u16 pad;
 	s16 nr;
 	u8 kind;
-	u8 state; /* scheduler state of a wait: 1 interruptible, 2 disk */
-};
-
-/* The other end of a socket. family 0: not known. */
-struct endpoint {
-	u16 family; /* 1 unix, 2 IPv4 (addr[0]), 10 IPv6; addr in network order */
-	u16 port;   /* host order */
-	u32 addr[4];
+	u8 state; /* of a wait: enum wait_state */
 };
 
 struct slot {
@@ -127,21 +108,31 @@ struct slot {
 	u8 pad;
 	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
 	u64 seg_since_ns;
-	u64 acc[4]; /* ns by enum segment */
-	u64 wait_a; /* the wait that is going on, if seg_kind is SEGMENT_WAIT */
+	u64 acc[SEGMENTS]; /* ns by enum segment */
+	u64 wait_a;	   /* the wait that is going on, if seg_kind is SEGMENT_WAIT */
 	s16 wait_nr;
 	u8 wait_state;
-	u8 pad2;
-	u32 waker;
+	u8 wait_object; /* index + 1 into 'object' */
+	u8 waker;	/* of the wait that was last */
+	u8 object_count, sum_count, waker_count;
 	u64 last_a; /* of the last wait of the program's own, for one that is restarted */
 	s16 last_nr;
-	s16 pad3[3];
-	struct endpoint client; /* who sent the request */
-	struct endpoint up;	/* whom the latest call to somebody else went to */
+	u8 last_object;
+	u8 pad3[5];
+	u64 task;			      /* of the holder in the kernel, while it works on this */
+	u64 user_ns, kernel_ns;		      /* its CPU time, as the kernel's ticks have it */
+	u64 user_from, kernel_from;	      /* ... what it stood at when the thread came here last */
+	u64 user_seen, kernel_seen;	      /* ... when somebody looked last (slot_look) */
+	u64 faults, faults_from, faults_seen; /* page faults that had to be read from somewhere */
+	struct endpoint client;		      /* who sent the request */
+	struct endpoint up;		      /* whom the latest call to somebody else went to */
 	u8 up_path[UNIX_PATH];
 	u8 head[SLOT_HEAD + SLOT_MARGIN];
 	u8 reply[SLOT_HEAD + SLOT_MARGIN];
 	struct slot_event event[SLOT_EVENTS];
+	struct slot_sum sum[SLOT_SUMS];
+	struct slot_waker wakers[SLOT_WAKERS];
+	struct slot_object object[SLOT_OBJECTS];
 };
 
 #ifndef __cplusplus
@@ -221,6 +212,13 @@ static inline __attribute__((always_inline)) u64 watched_as(u32 tgid, u32 kind)
 /* What user space asks the program that makes the timers. */
 struct clock_order {
 	u32 key;
+};
+
+/* ... and the one that looks how far the holder of a slot is. */
+struct look_order {
+	u64 gen;
+	u32 slot;
+	u32 pad;
 };
 
 /* Counters, one set per CPU, summed by user space. */

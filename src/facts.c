@@ -31,7 +31,7 @@ static const char *action_at(unsigned int n)
 
 static const char *spend_at(unsigned int n)
 {
-	static const char *const name[] = { "cpu", "runnable", "wait", "unattributed" };
+	static const char *const name[] = { "cpu", "runnable", "wait", "unattributed", "behind", "loop" };
 
 	return name[n];
 }
@@ -58,20 +58,25 @@ static const struct field hop_fields[] = {
 static const struct shape hop_shape = SHAPE(hop_fields, struct hop, true);
 
 static const struct field spending_fields[] = {
-	CHOICE(struct spending, kind, spend_at, SPEND_UNATTRIBUTED + 1),
+	CHOICE(struct spending, kind, spend_at, SPEND_LOOP + 1),
 	TEXT(struct spending, call),
+	TEXT(struct spending, what),
 	TEXT(struct spending, object),
+	TEXT(struct spending, peer),
+	TEXT(struct spending, waker),
 	NUMBER(struct spending, ns),
+	NUMBER(struct spending, user_ns),
+	NUMBER(struct spending, kernel_ns),
 	NUMBER(struct spending, count),
 	FLAG(struct spending, open),
 };
 static const struct shape spending_shape = SHAPE(spending_fields, struct spending, true);
 
 static const struct field event_fields[] = {
-	NUMBER(struct trace_event, at_ns), NUMBER(struct trace_event, dur_ns), PID(struct trace_event, pid),
-	PID(struct trace_event, tid),	   TEXT(struct trace_event, kind),     TEXT(struct trace_event, name),
-	TEXT(struct trace_event, detail),  NUMBER(struct trace_event, bytes),  NUMBER(struct trace_event, count),
-	PID(struct trace_event, waker),
+	NUMBER(struct trace_event, at_ns), NUMBER(struct trace_event, dur_ns),	 PID(struct trace_event, pid),
+	PID(struct trace_event, tid),	   TEXT(struct trace_event, kind),	 TEXT(struct trace_event, name),
+	TEXT(struct trace_event, detail),  NUMBER(struct trace_event, bytes),	 NUMBER(struct trace_event, count),
+	PID(struct trace_event, waker),	   TEXT(struct trace_event, waker_name),
 };
 static const struct shape event_shape = SHAPE(event_fields, struct trace_event, true);
 
@@ -206,6 +211,7 @@ static const struct field incident_fields[] = {
 	NUMBER(struct incident, time_taken_ns),
 	TEXT(struct incident, end_note),
 	LIST(struct incident, spending, spending_count, spending_shape, 1u << 16),
+	NUMBER(struct incident, page_faults),
 	OBJECT(struct incident, capture, capture_shape),
 	OBJECT(struct incident, action, action_shape),
 	OBJECT(struct incident, losses, losses_shape),

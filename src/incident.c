@@ -186,11 +186,15 @@ static void trace_done(struct incident *i)
 		free(i->trace[n].kind);
 		free(i->trace[n].name);
 		free(i->trace[n].detail);
+		free(i->trace[n].waker_name);
 	}
 	free(i->trace);
 	for (size_t n = 0; n < i->spending_count; n++) {
 		free(i->spending[n].call);
+		free(i->spending[n].what);
 		free(i->spending[n].object);
+		free(i->spending[n].peer);
+		free(i->spending[n].waker);
 	}
 	free(i->spending);
 	for (size_t n = 0; n < i->chain_count; n++) {

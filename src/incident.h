@@ -43,15 +43,27 @@ struct hop {
 
 /* Where the holder's time went. The parts add up to 'elapsed_ns' of the request:
  * the rest that nothing explains is SPEND_UNATTRIBUTED, never hidden. */
-enum spend { SPEND_CPU, SPEND_RUNNABLE, SPEND_WAIT, SPEND_UNATTRIBUTED };
+enum spend {
+	SPEND_CPU,
+	SPEND_RUNNABLE,
+	SPEND_WAIT,
+	SPEND_UNATTRIBUTED,
+	SPEND_BEHIND, /* the thread worked on another request: 'object' */
+	SPEND_LOOP,   /* the thread came from its poll, for whom is not known */
+};
 
 struct spending {
 	enum spend kind;
-	char *call;	/* SPEND_WAIT: system call, 'page fault'; else NULL */
-	char *object;	/* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
-	uint64_t ns;	/* total */
-	uint64_t count; /* how many waits this is the sum of */
-	bool open;	/* still going on at the trigger */
+	char *call;	    /* SPEND_WAIT: system call, 'page fault'; else NULL */
+	char *what;	    /* sort of object: 'socket' 'file' 'pipe' 'futex' 'sleep' 'child' 'block' ... */
+	char *object;	    /* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
+	char *peer;	    /* the process at its other end, or that holds it: 'php-fpm 4711' */
+	char *waker;	    /* who ended the last of these waits: 'php-fpm 4711' */
+	uint64_t ns;	    /* total */
+	uint64_t user_ns;   /* SPEND_CPU: of it in the program; with kernel_ns 0 not known */
+	uint64_t kernel_ns; /* ... and in the kernel, by its ticks */
+	uint64_t count;	    /* how many waits this is the sum of */
+	bool open;	    /* still going on at the trigger */
 };
 
 /* One line of the request's trace. */
@@ -65,6 +77,7 @@ struct trace_event {
 	uint64_t bytes; /* of recv and send */
 	uint64_t count; /* merged equal events; 1 for a single one */
 	pid_t waker;	/* tid that ended the wait, 0 unknown */
+	char *waker_name;
 };
 
 struct frame {
@@ -201,6 +214,7 @@ struct incident {
 
 	struct spending *spending;
 	size_t spending_count;
+	uint64_t page_faults; /* of the holder, those that had to be read from somewhere */
 	struct trace_event *trace;
 	size_t trace_count;
 

@@ -27,17 +27,47 @@ static int add_time(struct time_row **rows, size_t *count, const struct spending
 	return row->label ? 0 : -ENOMEM;
 }
 
+static char *wait_label(const struct spending *s)
+{
+	char *label = NULL, *peer = NULL, *waker = NULL;
+
+	if (s->peer)
+		text_setf(&peer, " (%s)", s->peer);
+	/* The peer, where there is one, is who woke it. */
+	else if (s->waker)
+		text_setf(&waker, ", woken by %s", s->waker);
+	text_setf(&label, "waiting%s%s%s%s%s%s", s->call ? ": " : "", s->call ? s->call : "", s->object ? "  " : "",
+		  s->object ? s->object : "", peer ? peer : "", waker ? waker : "");
+	free(peer);
+	free(waker);
+	return label;
+}
+
+static char *label_of(const struct spending *s)
+{
+	static const char *const plain[] = { "on CPU",
+					     "runnable, no CPU free",
+					     "waiting",
+					     "unattributed",
+					     "behind another request of its thread",
+					     "in the event loop" };
+	char *label = NULL;
+
+	if (s->kind == SPEND_WAIT)
+		return wait_label(s);
+	if (s->kind == SPEND_CPU && (s->user_ns || s->kernel_ns))
+		text_setf(&label, "on CPU: %s user, %s kernel", word_duration(s->user_ns).s,
+			  word_duration(s->kernel_ns).s);
+	else
+		text_setf(&label, "%s%s%s", plain[s->kind], s->object ? ": " : "", s->object ? s->object : "");
+	return label;
+}
+
 static int add_spending(struct time_row **rows, size_t *count, const struct spending *s)
 {
-	static const char *const plain[] = { "on CPU", "runnable, no CPU free", "waiting", "unattributed" };
-	char *label = NULL;
-	int r;
+	char *label = label_of(s);
+	int r = label ? add_time(rows, count, s, label) : -ENOMEM;
 
-	if (s->kind != SPEND_WAIT)
-		return add_time(rows, count, s, plain[s->kind]);
-	text_setf(&label, "waiting%s%s%s%s", s->call ? ": " : "", s->call ? s->call : "", s->object ? "  " : "",
-		  s->object ? s->object : "");
-	r = label ? add_time(rows, count, s, label) : -ENOMEM;
 	free(label);
 	return r;
 }
@@ -207,7 +237,8 @@ static void row_text(const struct incident *incident, struct event_row *row)
 	if (row->bytes)
 		buf_addf(&text, "  %s", word_bytes(row->bytes).s);
 	if (e->waker)
-		buf_addf(&text, "  woken by %d", e->waker);
+		buf_addf(&text, "  woken by %s%s%d", e->waker_name ? e->waker_name : "", e->waker_name ? " " : "",
+			 e->waker);
 	row->text = buf_take(&text);
 	if (e->tid && e->tid != incident->holder_tid) {
 		const char *process = NULL;

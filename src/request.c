@@ -6,6 +6,7 @@
 
 #include "fastcgi.h"
 #include "http.h"
+#include "ktime.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -86,17 +87,25 @@ static const char *call_name(const struct wording *wording, long nr, char *buf, 
 	return buf;
 }
 
-static void object_name(const struct wording *wording, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
+/* Indexes out of the slot are checked, whoever wrote them. */
+static struct waited waited_of(const struct slot *s, long nr, uint64_t a, unsigned int state, unsigned int object,
+			       unsigned int waker)
 {
-	buf[0] = '\0';
-	if (nr >= 0)
-		wording->object(wording->arg, pid, nr, a, buf, size);
+	return (struct waited){
+		.nr = nr,
+		.a = a,
+		.state = state,
+		.object = object && object <= SLOT_OBJECTS ? &s->object[object - 1] : NULL,
+		.waker = waker && waker <= SLOT_WAKERS ? &s->wakers[waker - 1] : NULL,
+	};
 }
 
 static void event_words(const struct slot *slot, const struct slot_event *e, const struct wording *wording,
 			struct trace_event *t)
 {
+	struct waited w = waited_of(slot, e->nr, e->a, e->state, e->object, e->waker);
 	char buf[256], number[32];
+	struct wait_words words;
 
 	switch (e->kind) {
 	case EVENT_RECV:
@@ -108,11 +117,13 @@ static void event_words(const struct slot *slot, const struct slot_event *e, con
 	case EVENT_WAIT:
 		text_set(&t->kind, "wait");
 		text_set(&t->name, call_name(wording, e->nr, number, sizeof(number)));
-		object_name(wording, (pid_t)slot->pid, e->nr, e->a, buf, sizeof(buf));
-		if (buf[0])
-			text_set(&t->detail, buf);
-		else if (e->state == 2)
-			text_set(&t->detail, "disk");
+		wording->wait(wording->arg, slot, &w, &words);
+		if (words.object[0])
+			text_set(&t->detail, words.object);
+		if (words.waker[0]) {
+			t->waker = (pid_t)w.waker->tid;
+			text_setf(&t->waker_name, "%.*s", (int)sizeof(w.waker->comm), (const char *)w.waker->comm);
+		}
 		break;
 	case EVENT_HOLDER:
 		text_set(&t->kind, "holder");
@@ -123,9 +134,6 @@ static void event_words(const struct slot *slot, const struct slot_event *e, con
 		buf[0] = '\0';
 		if ((s32)e->a == slot->up_fd) /* the latest call: its other end is known */
 			request_endpoint(&slot->up, slot->up_path, buf, sizeof(buf));
-		if (!buf[0])
-			object_name(wording, (pid_t)slot->pid, 1 /* write: its argument is the fd */, e->a, buf,
-				    sizeof(buf));
 		text_setf(&t->name, "call to %s", buf[0] ? buf : "another service");
 		break;
 	case EVENT_REPLY:
@@ -154,7 +162,6 @@ static void trace_add(const struct slot *slot, const struct slot_event *e, uint6
 	t->pid = (pid_t)slot->pid;
 	t->tid = (pid_t)e->tid;
 	t->count = e->count ? e->count : 1;
-	t->waker = (pid_t)e->waker;
 	event_words(slot, e, wording, t);
 }
 
@@ -169,7 +176,7 @@ void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_
 		if (slot->event[i].kind != EVENT_NONE)
 			trace_add(slot, &slot->event[i], origin_ns, wording, incident);
 	}
-	if ((slot->seg_kind & 3) == SEGMENT_WAIT && !slot->end_ns && copied_ns > slot->seg_since_ns) {
+	if ((slot->seg_kind & (SEGMENTS - 1)) == SEGMENT_WAIT && !slot->end_ns && copied_ns > slot->seg_since_ns) {
 		struct slot_event going_on = { .at_ns = slot->seg_since_ns,
 					       .dur_ns = copied_ns - slot->seg_since_ns,
 					       .a = slot->wait_a,
@@ -177,6 +184,7 @@ void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_
 					       .count = 1,
 					       .nr = slot->wait_nr,
 					       .kind = EVENT_WAIT,
+					       .object = slot->wait_object,
 					       .state = slot->wait_state };
 
 		trace_add(slot, &going_on, origin_ns, wording, incident);
@@ -218,6 +226,7 @@ void request_trace_clear(struct incident *incident)
 		free(incident->trace[i].kind);
 		free(incident->trace[i].name);
 		free(incident->trace[i].detail);
+		free(incident->trace[i].waker_name);
 	}
 	free(incident->trace);
 	incident->trace = NULL;
@@ -261,14 +270,14 @@ static int by_size(const void *a, const void *b)
 static void close_segment(struct slot *s, uint64_t until_ns, uint64_t copied_ns, uint64_t *ret_open_ns)
 {
 	uint64_t end = s->end_ns && s->end_ns < copied_ns ? s->end_ns : copied_ns, excess, open;
-	uint32_t kind = s->seg_kind & 3;
+	uint32_t kind = s->seg_kind & (SEGMENTS - 1);
 
 	open = end > s->seg_since_ns && !s->end_ns ? end - s->seg_since_ns : 0;
 	s->acc[kind] += open;
 	/* What happened between the trigger and the copy does not belong to it. */
 	excess = end > until_ns ? end - until_ns : 0;
 	for (int pass = 0; pass < 2 && excess; pass++) {
-		for (uint32_t i = 0; i < 4 && excess; i++) {
+		for (uint32_t i = 0; i < SEGMENTS && excess; i++) {
 			uint64_t cut = MIN(excess, s->acc[i]);
 
 			if ((pass == 0) != (i == kind))
@@ -282,39 +291,67 @@ static void close_segment(struct slot *s, uint64_t until_ns, uint64_t copied_ns,
 	*ret_open_ns = open;
 }
 
+static void spend_wait(const struct slot *s, const struct waited *w, uint64_t ns, uint64_t count, bool open,
+		       const struct wording *wording, struct incident *incident)
+{
+	struct wait_words words;
+	struct spending *row;
+	char number[32];
+
+	if (!ns)
+		return;
+	wording->wait(wording->arg, s, w, &words);
+	row = spend(incident, SPEND_WAIT, call_name(wording, w->nr, number, sizeof(number)), words.object, ns, count);
+	if (!row)
+		return;
+	row->open |= open;
+	text_set(&row->what, words.kind);
+	if (words.peer[0])
+		text_set(&row->peer, words.peer);
+	if (words.waker[0])
+		text_set(&row->waker, words.waker);
+}
+
 static void spend_waits(const struct slot *s, uint64_t open_ns, const struct wording *wording,
 			struct incident *incident)
 {
 	uint64_t named = 0, total = s->acc[SEGMENT_WAIT];
-	uint32_t kept = MIN(s->event_count, (uint32_t)SLOT_EVENTS);
-	char object[256], number[32];
-	struct spending *open;
+	uint32_t kept = MIN(s->sum_count, (uint32_t)SLOT_SUMS - 1);
 
+	if ((s->seg_kind & (SEGMENTS - 1)) == SEGMENT_WAIT && open_ns) {
+		struct waited w = waited_of(s, s->wait_nr, s->wait_a, s->wait_state, s->wait_object, 0);
+
+		named = MIN(open_ns, total);
+		spend_wait(s, &w, named, 1, true, wording, incident);
+	}
 	for (uint32_t i = 0; i < kept; i++) {
-		const struct slot_event *e = &s->event[i];
-		uint64_t ns = MIN(e->dur_ns, total - named);
+		const struct slot_sum *sum = &s->sum[i];
+		struct waited w = waited_of(s, sum->nr, sum->a, sum->state, sum->object, sum->waker);
+		uint64_t ns = MIN(sum->ns, total - named);
 
-		if (e->kind != EVENT_WAIT)
-			continue;
-		object_name(wording, (pid_t)s->pid, e->nr, e->a, object, sizeof(object));
-		if (!object[0] && e->state == 2)
-			snprintf(object, sizeof(object), "disk");
-		spend(incident, SPEND_WAIT, call_name(wording, e->nr, number, sizeof(number)), object, ns, e->count);
+		spend_wait(s, &w, ns, sum->count, false, wording, incident);
 		named += ns;
 	}
-	if ((s->seg_kind & 3) == SEGMENT_WAIT && open_ns) {
-		object_name(wording, (pid_t)s->pid, s->wait_nr, s->wait_a, object, sizeof(object));
-		if (!object[0] && s->wait_state == 2)
-			snprintf(object, sizeof(object), "disk");
-		open = spend(incident, SPEND_WAIT, call_name(wording, s->wait_nr, number, sizeof(number)), object,
-			     MIN(open_ns, total - named), 1);
-		if (open)
-			open->open = true;
-		named += MIN(open_ns, total - named);
-	}
-	/* Waits whose events the ring has overwritten. */
+	/* More different waits than are added up one by one. */
 	if (total > named)
-		spend(incident, SPEND_WAIT, NULL, "in waits no longer listed one by one", total - named, 1);
+		spend(incident, SPEND_WAIT, NULL, "in waits that are not listed one by one", total - named, 1);
+}
+
+/* The kernel's ticks give the proportion, the switches between threads the sum. */
+#define TICKS_ENOUGH_NS (20 * NSEC_PER_MSEC)
+
+static void split_cpu(const struct slot *s, struct spending *cpu)
+{
+	uint64_t user = s->user_ns, kernel = s->kernel_ns;
+
+	if (s->task) {
+		user += s->user_seen - s->user_from;
+		kernel += s->kernel_seen - s->kernel_from;
+	}
+	if (user + kernel < TICKS_ENOUGH_NS || user + kernel < user)
+		return;
+	cpu->kernel_ns = (uint64_t)((double)cpu->ns * (double)kernel / (double)(user + kernel));
+	cpu->user_ns = cpu->ns - MIN(cpu->kernel_ns, cpu->ns);
 }
 
 void request_spending(const struct slot *outer, const struct slot *holder, uint64_t until_ns, uint64_t copied_ns,
@@ -334,8 +371,11 @@ void request_spending(const struct slot *outer, const struct slot *holder, uint6
 		cpu = spend(incident, SPEND_CPU, NULL, NULL, s.acc[SEGMENT_CPU], 1);
 	else
 		cpu = NULL;
-	if (cpu)
+	if (cpu) {
 		cpu->open = s.seg_kind == SEGMENT_CPU && open_ns;
+		split_cpu(&s, cpu);
+	}
+	incident->page_faults = s.faults + (s.task ? s.faults_seen - s.faults_from : 0);
 	if (s.acc[SEGMENT_RUNNABLE])
 		spend(incident, SPEND_RUNNABLE, NULL, NULL, s.acc[SEGMENT_RUNNABLE], 1);
 	spend_waits(&s, open_ns, wording, incident);

@@ -9,10 +9,25 @@
 #include "event.h"
 #include "incident.h"
 
+/* A wait, as the slot has it. */
+struct waited {
+	long nr; /* call, or enum no_call */
+	uint64_t a;
+	unsigned int state;		  /* enum wait_state */
+	const struct slot_object *object; /* NULL unknown */
+	const struct slot_waker *waker;	  /* NULL unknown, or it still waits */
+};
+
+struct wait_words {
+	const char *kind; /* 'socket' 'file' 'pipe' 'futex' 'sleep' ...; static; NULL unknown */
+	char object[320]; /* '' when there is nothing to say */
+	char peer[96];	  /* who is at the other end, or holds the lock: 'php-fpm 4711'; '' */
+	char waker[96];	  /* who ended it */
+};
+
 struct wording {
 	const char *(*call)(long nr); /* 'futex'; NULL for a number nobody knows */
-	/* What the first argument of that call is, in words; '' when there is nothing to say. */
-	void (*object)(void *arg, pid_t pid, long nr, uint64_t a, char *buf, size_t size);
+	void (*wait)(void *arg, const struct slot *slot, const struct waited *waited, struct wait_words *ret_words);
 	void *arg;
 };
 

@@ -56,6 +56,9 @@ enum tracer_look tracer_brief(struct tracer *tracer, uint32_t index, struct trac
 enum tracer_look tracer_look(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
 unsigned int tracer_slots(const struct tracer *tracer);
 
+/* Has the slot say how much CPU its holder has used until now: before it is copied. */
+void tracer_usage(struct tracer *tracer, uint32_t index, uint64_t gen);
+
 /* The oldest open request that was made for this one. False: none. */
 bool tracer_child(struct tracer *tracer, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen);
 

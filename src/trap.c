@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: MIT
 /* The order of things: the target first (the order to the warm worker goes out before
  * anything is written), then the facts, then the disk. Rejected: waiting for the
- * request's end before the page is written (it may take minutes). Trap: an fd number
- * means something only while the process still has it open, so what an fd is gets
- * asked once, at the trigger, and remembered. */
+ * request's end before the page is written (it may take minutes). */
 #include "trap.h"
 
 #include "action.h"
 #include "journal.h"
 #include "ktime.h"
+#include "naming.h"
 #include "proc.h"
 #include "process.h"
 #include "request.h"
@@ -23,90 +22,12 @@
 
 #define ANALYST_LATE_NS (20 * NSEC_PER_SEC) /* after the worker is through */
 
-/* ---- names of things, asked once ---- */
-
-struct name_row {
-	pid_t pid;
-	int fd;
-	char *text;
-};
-
-struct names {
-	struct name_row *row;
-	size_t count;
-};
-
 static int process_dir(pid_t pid)
 {
 	char path[32];
 
 	snprintf(path, sizeof(path), "/proc/%d", pid);
 	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
-static const char *name_of_fd(struct trap *trap, pid_t pid, int fd)
-{
-	struct name_row *row;
-	char text[512];
-	CLEAN(fd) int dir_fd = -1;
-
-	for (size_t i = 0; i < trap->names->count; i++) {
-		row = &trap->names->row[i];
-		if (row->pid == pid && row->fd == fd)
-			return row->text ? row->text : "";
-	}
-	row = list_add(&trap->names->row, &trap->names->count, sizeof(*row));
-	if (!row)
-		return "";
-	dir_fd = process_dir(pid);
-	if (dir_fd < 0 || fd_describe(dir_fd, fd, text, sizeof(text)) < 0)
-		snprintf(text, sizeof(text), "fd %d", fd);
-	*row = (struct name_row){ .pid = pid, .fd = fd };
-	text_set(&row->text, text);
-	return row->text ? row->text : "";
-}
-
-static void object_words(void *arg, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
-{
-	struct trap *trap = arg;
-	uint64_t args[6] = { a, 0, 0, 0, 0, 0 };
-	struct wait wait;
-
-	buf[0] = '\0';
-	wait_describe(NULL, nr, args, &wait);
-	switch (wait.kind) {
-	case WAIT_FUTEX:
-		snprintf(buf, size, "futex 0x%llx", (unsigned long long)a);
-		break;
-	case WAIT_SLEEP:
-	case WAIT_CHILD:
-	case WAIT_SIGNAL:
-	case WAIT_IPC:
-		break;
-	case WAIT_EVENTS:
-	case WAIT_POLL:
-		/* An event loop that has called somebody else waits for the answer. */
-		for (size_t i = 0; i < trap->hop_count; i++) {
-			const struct slot *s = &trap->hop[i].copy;
-
-			if ((pid_t)s->pid == pid && s->up_waiting) {
-				char peer[256];
-
-				request_endpoint(&s->up, s->up_path, peer, sizeof(peer));
-				snprintf(buf, size, "the answer of %s", peer[0] ? peer : "another service");
-				return;
-			}
-		}
-		break;
-	default:
-		if (a < 1u << 20)
-			snprintf(buf, size, "%s", name_of_fd(trap, pid, (int)a));
-	}
-}
-
-static struct wording wording_of(struct trap *trap)
-{
-	return (struct wording){ .call = syscall_name, .object = object_words, .arg = trap };
 }
 
 /* ---- making ---- */
@@ -118,6 +39,7 @@ static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen)
 
 	if (trap->hop_count == TRAP_HOPS)
 		return false;
+	tracer_usage(trap->world->tracer, slot, gen);
 	if (!tracer_slot(trap->world->tracer, slot, gen, &hop->copy))
 		return false;
 	hop->copied_ns = now_ns();
@@ -148,6 +70,8 @@ static void follow_chain(struct trap *trap, const struct record *record)
 			tracer_release(tracer, slot, gen);
 			return;
 		}
+		/* It has read the call: that is who the answer is waited for. */
+		trap->hop[trap->hop_count - 2].copy.up_pid = trap->hop[trap->hop_count - 1].copy.pid;
 	}
 }
 
@@ -247,7 +171,7 @@ static void trigger_words(struct trap *trap, enum rule_verdict why, const struct
 
 static void trace_words(struct trap *trap)
 {
-	struct wording wording = wording_of(trap);
+	struct wording wording = naming_words(trap->naming);
 	uint64_t origin = trap->hop[0].copy.begin_ns;
 	struct incident *in = trap->incident;
 	char text[160], process[64];
@@ -287,14 +211,14 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	trap->rule = rule;
 	trap->trigger_ns = record->at_ns;
 	trap->incident = incident_new();
-	trap->names = calloc(1, sizeof(*trap->names));
-	if (!trap->incident || !trap->names || !hop_add(trap, record->slot, record->gen)) {
+	trap->naming = naming_new();
+	if (!trap->incident || !trap->naming || !hop_add(trap, record->slot, record->gen)) {
 		trap_free(trap);
 		return NULL;
 	}
 	follow_chain(trap, record);
 	holder = &trap->hop[trap->hop_count - 1];
-	wording = wording_of(trap);
+	wording = naming_words(trap->naming);
 	trigger_words(trap, why, record);
 	request_describe(&trap->hop[0].copy, &trap->incident->request);
 	chain_words(trap);
@@ -359,11 +283,7 @@ void trap_free(struct trap *trap)
 		store_entry_drop(trap->entry);
 	else if (trap->entry)
 		store_abort(trap->entry);
-	for (size_t i = 0; trap->names && i < trap->names->count; i++)
-		free(trap->names->row[i].text);
-	if (trap->names)
-		free(trap->names->row);
-	free(trap->names);
+	naming_free(trap->naming);
 	incident_free(trap->incident);
 	free(trap);
 }

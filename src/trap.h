@@ -69,9 +69,9 @@ struct trap {
 	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
 	bool action_over;
-	bool writing;	     /* the scribe is at its pages */
-	bool dirty;	     /* the pages on disk are older than the facts */
-	struct names *names; /* what fds were when first asked */
+	bool writing;	       /* the scribe is at its pages */
+	bool dirty;	       /* the pages on disk are older than the facts */
+	struct naming *naming; /* what things were when first asked */
 };
 
 /* Makes the incident out of the slot (held by the kernel) and its inner ones. Copies

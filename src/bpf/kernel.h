@@ -41,6 +41,7 @@ struct sock_common {
 struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
+	u16 sk_type;
 };
 
 struct unix_sock {
@@ -61,9 +62,27 @@ struct socket {
 	struct sock *sk;
 };
 
+struct super_block {
+	u32 s_dev;
+};
+
 struct inode {
 	u16 i_mode;
 	unsigned long i_ino;
+	struct super_block *i_sb;
+};
+
+struct qstr {
+	const unsigned char *name;
+};
+
+struct dentry {
+	struct dentry *d_parent;
+	struct qstr d_name;
+};
+
+struct path {
+	struct dentry *dentry;
 };
 
 struct socket_alloc {
@@ -72,6 +91,7 @@ struct socket_alloc {
 };
 
 struct file {
+	struct path f_path;
 	struct inode *f_inode;
 	void *private_data;
 };
@@ -91,6 +111,9 @@ struct task_struct {
 	int tgid;
 	struct files_struct *files;
 	struct task_struct *group_leader;
+	u64 utime, stime;
+	unsigned long maj_flt;
+	unsigned int in_iowait : 1;
 };
 
 struct pt_regs {

@@ -53,7 +53,7 @@ static __always_inline void segment_to(struct slot *s, u32 kind, u64 now)
 {
 	/* Two CPUs may have read the clock in another order than they come here. */
 	if (now > s->seg_since_ns) {
-		s->acc[s->seg_kind & 3] += now - s->seg_since_ns;
+		s->acc[s->seg_kind & (SEGMENTS - 1)] += now - s->seg_since_ns;
 		s->seg_since_ns = now;
 	}
 	s->seg_kind = kind;
@@ -84,7 +84,8 @@ __noinline int event_add(struct slot *s, u32 kind_nr, u64 a, u64 at, u64 dur)
 		if (place < SLOT_EVENTS) {
 			e = &s->event[place];
 			if (e->kind == kind && e->nr == nr && e->tid == tid &&
-			    (kind == EVENT_RECV || kind == EVENT_SEND || (kind == EVENT_WAIT && e->a == a))) {
+			    (kind == EVENT_RECV || kind == EVENT_SEND ||
+			     (kind == EVENT_WAIT && e->a == a && e->object == s->wait_object))) {
 				e->count++;
 				e->dur_ns += dur;
 				if (kind != EVENT_WAIT)
@@ -104,6 +105,7 @@ __noinline int event_add(struct slot *s, u32 kind_nr, u64 a, u64 at, u64 dur)
 	e->tid = tid;
 	e->count = 1;
 	e->waker = kind == EVENT_WAIT ? s->waker : 0;
+	e->object = kind == EVENT_WAIT ? s->wait_object : 0;
 	e->nr = nr;
 	e->kind = kind;
 	e->state = kind == EVENT_WAIT ? s->wait_state : 0;
@@ -116,6 +118,42 @@ static __always_inline void event(struct slot *s, u32 kind, s32 nr, u64 a, u64 a
 	event_add(s, kind << 16 | (u16)nr, a, at, dur);
 }
 
+/* The CPU time of the current thread: from here on it is this request's, up to here it
+ * was. Counted by the kernel's ticks: only the split into user and kernel is taken of it. */
+static __always_inline void usage_from(struct slot *s, struct task_struct *task)
+{
+	s->task = (u64)task;
+	s->user_from = s->user_seen = task->utime;
+	s->kernel_from = s->kernel_seen = task->stime;
+	s->faults_from = s->faults_seen = task->maj_flt;
+}
+
+/* What the holder's clocks stand at. It may be another thread, and gone: its memory is read
+ * with care, and believed only if the number is still its own. */
+__noinline int usage_look(struct slot *s)
+{
+	struct task_struct *task;
+
+	if (!s || !s->task)
+		return 1;
+	task = (struct task_struct *)s->task;
+	if (BPF_CORE_READ(task, pid) != (int)s->tid)
+		return 2;
+	s->user_seen = BPF_CORE_READ(task, utime);
+	s->kernel_seen = BPF_CORE_READ(task, stime);
+	s->faults_seen = BPF_CORE_READ(task, maj_flt);
+	return 0;
+}
+
+static __always_inline void usage_until(struct slot *s)
+{
+	usage_look(s);
+	s->user_ns += s->user_seen - s->user_from;
+	s->kernel_ns += s->kernel_seen - s->kernel_from;
+	s->faults += s->faults_seen - s->faults_from;
+	s->task = 0;
+}
+
 /* The current thread works on this request from now on. */
 static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 {
@@ -126,12 +164,19 @@ static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 	if (mine && (mine->slot != index || mine->gen != s->gen)) {
 		struct slot *old = slot_of(mine);
 
-		if (old && old->tid == tid)
+		if (old && old->tid == tid) {
+			usage_until(old);
 			segment_to(old, SEGMENT_AWAY, now);
+		}
 		mine->slot = index;
 		mine->gen = s->gen;
 	}
 	s->pid = task->tgid;
+	if (s->task != (u64)task) {
+		if (s->task)
+			usage_until(s);
+		usage_from(s, task);
+	}
 	if (s->tid != tid) {
 		bool first = s->tid == 0;
 
@@ -252,6 +297,17 @@ int clock_make(struct clock_order *order)
 	return bpf_timer_set_callback(&c->timer, on_clock) ? 3 : 0;
 }
 
+/* A thread that computes changes nothing in its slot: user space has it looked at before
+ * it makes a copy. */
+SEC("syscall")
+int slot_look(struct look_order *order)
+{
+	struct ref ref = { .slot = order->slot, .gen = order->gen };
+	struct slot *s = slot_of(&ref);
+
+	return s ? usage_look(s) : 1;
+}
+
 static __always_inline void endpoint_of(u64 sock, struct endpoint *at)
 {
 	struct sock *sk = (struct sock *)sock;
@@ -339,11 +395,13 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->out_phase = OUT_NONE;
 	s->method = 0;
 	s->seg_kind = SEGMENT_AWAY;
-	s->acc[0] = s->acc[1] = s->acc[2] = s->acc[3] = 0;
+	__builtin_memset(s->acc, 0, sizeof(s->acc));
 	s->event_count = 0;
 	s->wait_nr = s->last_nr = NO_CALL_FAULT;
 	s->last_a = 0;
-	s->waker = 0;
+	s->waker = s->wait_object = s->last_object = 0;
+	s->object_count = s->sum_count = s->waker_count = 0;
+	s->task = s->user_ns = s->kernel_ns = s->faults = 0;
 	s->client = conn->peer;
 	s->up.family = 0;
 	if (slot_of(parent))
@@ -376,6 +434,8 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 	/* An end that was only inferred is when the last byte went by. */
 	s->end_ns = flags & SLOT_END_INFERRED ? s->last_ns : now;
 	segment_to(s, s->seg_kind, now);
+	if (s->state == SLOT_HELD && s->task)
+		usage_until(s);
 	if (counted)
 		COUNT(ended);
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN) {

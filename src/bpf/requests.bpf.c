@@ -244,16 +244,12 @@ int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
  * the socket found through the file descriptor. */
 static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
 {
-	struct fdtable *fdt = BPF_CORE_READ(task, files, fdt);
-	struct file **table, *file = NULL;
+	struct file *file = file_of_fd(task, fd);
 	struct socket *socket;
 
-	if (!fdt || fd >= BPF_CORE_READ(fdt, max_fds))
+	if (!file)
 		return NULL;
-	table = BPF_CORE_READ(fdt, fd);
-	if (bpf_probe_read_kernel(&file, sizeof(file), table + fd) || !file)
-		return NULL;
-	if ((BPF_CORE_READ(file, f_inode, i_mode) & 0170000) != 0140000)
+	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_KIND) != S_SOCKET)
 		return NULL;
 	socket = BPF_CORE_READ(file, private_data);
 	return socket ? BPF_CORE_READ(socket, sk) : NULL;

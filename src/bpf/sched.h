@@ -5,9 +5,132 @@
 #define REQTRAP_BPF_SCHED_H
 
 #include "conns.h"
-#include "source.h"
+#include "objects.h"
 
+#define TASK_DEEP 2
 #define TASK_STOPPED_OR_TRACED 0xc
+
+enum {
+	NR_POLL = 7,
+	NR_SELECT = 23,
+	NR_FCNTL = 72,
+	NR_EPOLL_WAIT = 232,
+	NR_WAITID = 247,
+	NR_PSELECT = 270,
+	NR_PPOLL = 271,
+	NR_EPOLL_PWAIT = 281,
+	NR_EPOLL_PWAIT2 = 441,
+};
+
+/* Calls whose first argument is a descriptor that they may block on: a bit each. */
+#define CALL(nr) (1ull << ((nr)&63))
+static const u64 fd_calls[] = {
+	/* read write close ioctl pread64 pwrite64 readv writev sendfile connect accept sendto
+	 * recvfrom sendmsg recvmsg */
+	CALL(0) | CALL(1) | CALL(3) | CALL(16) | CALL(17) | CALL(18) | CALL(19) | CALL(20) | CALL(40) | CALL(42) |
+		CALL(43) | CALL(44) | CALL(45) | CALL(46) | CALL(47),
+	/* fcntl flock fsync fdatasync ftruncate getdents */
+	CALL(72) | CALL(73) | CALL(74) | CALL(75) | CALL(77) | CALL(78), 0, CALL(217), /* getdents64 */
+	/* splice tee sync_file_range vmsplice fallocate accept4 preadv pwritev recvmmsg sendmmsg */
+	CALL(275) | CALL(276) | CALL(277) | CALL(278) | CALL(285) | CALL(288) | CALL(295) | CALL(296) | CALL(299) |
+		CALL(307),
+	CALL(326) | CALL(327) | CALL(328), /* copy_file_range preadv2 pwritev2 */
+};
+
+static __always_inline bool waits_on_fd(s32 nr)
+{
+	u32 word = (u32)nr >> 6;
+
+	asm volatile("" : "+r"(word));
+	return nr >= 0 && word < sizeof(fd_calls) / sizeof(fd_calls[0]) && fd_calls[word] >> (nr & 63) & 1;
+}
+
+static __always_inline bool waits_for_events(s32 nr)
+{
+	return nr == NR_EPOLL_WAIT || nr == NR_EPOLL_PWAIT || nr == NR_EPOLL_PWAIT2;
+}
+
+/* The first descriptor of a poll or select: mostly there is no other. -1: none. */
+static __always_inline s32 polled_fd(struct slot *s, s32 nr, const struct pt_regs *regs)
+{
+	struct {
+		s32 fd;
+		u32 events;
+	} first;
+	u64 set, at, word;
+
+	if (nr == NR_POLL || nr == NR_PPOLL) {
+		if (!regs->si || bpf_probe_read_user(&first, sizeof(first), (void *)regs->di))
+			return -1;
+		if (regs->si > 1)
+			s->wait_state |= WAIT_MORE;
+		return first.fd;
+	}
+	for (int i = 0; i < 2; i++) {
+		set = i ? regs->dx : regs->si;
+		if (!set || bpf_probe_read_user(&word, sizeof(word), (void *)set) || !word)
+			continue;
+		if (word & (word - 1))
+			s->wait_state |= WAIT_MORE;
+		for (at = 0; at < 63 && !(word >> at & 1); at++)
+			;
+		return at;
+	}
+	return -1;
+}
+
+/* What the call waits on, as far as it can be told without looking long. */
+static __always_inline void wait_on(struct slot *s, s32 nr, const struct pt_regs *regs)
+{
+	s32 fd = -1;
+
+	s->wait_a = regs->di;
+	if (waits_on_fd(nr)) {
+		fd = regs->di;
+	} else if (nr == NR_POLL || nr == NR_PPOLL || nr == NR_SELECT || nr == NR_PSELECT) {
+		fd = polled_fd(s, nr, regs);
+		s->wait_a = (u64)fd;
+	} else if (waits_for_events(nr)) {
+		/* The loop waits for whatever comes; this request for the answer it asked for. */
+		fd = s->up_waiting ? s->up_fd : -1;
+		s->wait_a = (u64)fd;
+	} else if (nr == NR_WAITID && regs->di == 1 /* P_PID */) {
+		s->wait_a = regs->si;
+	}
+	if (fd < 0)
+		return;
+	s->wait_object = object_of_fd(s, fd);
+	if (s->up_waiting && fd == s->up_fd)
+		s->wait_state |= WAIT_ANSWER;
+}
+
+static __always_inline void wait_begins(struct slot *s, struct task_struct *prev, u32 state)
+{
+	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(prev);
+	s32 nr = (s32)regs->orig_ax;
+
+	s->wait_state = state & TASK_DEEP ? WAIT_DEEP : WAIT_SLEEPS;
+	if (state & TASK_DEEP && BPF_CORE_READ_BITFIELD_PROBED(prev, in_iowait))
+		s->wait_state |= WAIT_IO;
+	s->waker = 0;
+	s->wait_object = 0;
+	s->wait_nr = nr;
+	s->wait_a = 0;
+	if (state & TASK_STOPPED_OR_TRACED) {
+		s->wait_nr = NO_CALL_STOPPED;
+	} else if (nr == NR_RESTART) {
+		/* A timed wait that was interrupted goes on under another number. */
+		s->wait_nr = s->last_nr;
+		s->wait_a = s->last_a;
+		s->wait_object = s->last_object;
+	} else {
+		if (nr >= 0)
+			wait_on(s, nr, regs);
+		s->last_nr = s->wait_nr;
+		s->last_a = s->wait_a;
+		s->last_object = s->wait_object;
+	}
+}
 
 /* The slot of a thread's request, if it is that thread that holds it. */
 static __always_inline struct slot *held_by(struct task_struct *task)
@@ -25,28 +148,13 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	u64 now;
 
 	if (s) {
-		struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(prev);
 		u32 state = prev->__state;
 
 		now = bpf_ktime_get_ns();
 		if (preempt || state == 0) {
 			segment_to(s, SEGMENT_RUNNABLE, now);
 		} else {
-			s->wait_nr = (s16)regs->orig_ax;
-			s->wait_a = regs->di;
-			if (state & TASK_STOPPED_OR_TRACED) {
-				s->wait_nr = NO_CALL_STOPPED;
-				s->wait_a = 0;
-			} else if (s->wait_nr == NR_RESTART) {
-				/* A timed wait that was interrupted goes on under another number. */
-				s->wait_nr = s->last_nr;
-				s->wait_a = s->last_a;
-			} else {
-				s->last_nr = s->wait_nr;
-				s->last_a = s->wait_a;
-			}
-			s->wait_state = state & 2 ? 2 : 1;
-			s->waker = 0;
+			wait_begins(s, prev, state);
 			segment_to(s, SEGMENT_WAIT, now);
 		}
 	}
@@ -54,7 +162,7 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 	if (s) {
 		now = bpf_ktime_get_ns();
 		if (s->seg_kind == SEGMENT_WAIT)
-			event(s, EVENT_WAIT, s->wait_nr, s->wait_a, s->seg_since_ns, now - s->seg_since_ns);
+			wait_over(s, now);
 		if (s->seg_kind != SEGMENT_CPU)
 			segment_to(s, SEGMENT_CPU, now);
 	}
@@ -70,8 +178,8 @@ int BPF_PROG(waking, struct task_struct *p)
 	if (!s || s->seg_kind != SEGMENT_WAIT)
 		return 0;
 	now = bpf_ktime_get_ns();
-	s->waker = (u32)bpf_get_current_pid_tgid();
-	event(s, EVENT_WAIT, s->wait_nr, s->wait_a, s->seg_since_ns, now - s->seg_since_ns);
+	s->waker = waker_note(s);
+	wait_over(s, now);
 	segment_to(s, SEGMENT_RUNNABLE, now);
 	return 0;
 }

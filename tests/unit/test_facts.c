@@ -88,8 +88,8 @@ static void test_no_member_forgotten(void **state UNUSED)
 {
 	assert_int_equal(sizeof(struct request_info), 72);
 	assert_int_equal(sizeof(struct hop), 24);
-	assert_int_equal(sizeof(struct spending), 48);
-	assert_int_equal(sizeof(struct trace_event), 72);
+	assert_int_equal(sizeof(struct spending), 88);
+	assert_int_equal(sizeof(struct trace_event), 80);
 	assert_int_equal(sizeof(struct frame), 48);
 	assert_int_equal(sizeof(struct stack), 24);
 	assert_int_equal(sizeof(struct thread), 96);
@@ -99,7 +99,7 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 32);
 	assert_int_equal(sizeof(struct analysis), 64);
-	assert_int_equal(sizeof(struct incident), 624);
+	assert_int_equal(sizeof(struct incident), 632);
 }
 
 static void test_empty_incident(void **state UNUSED)

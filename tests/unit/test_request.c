@@ -20,14 +20,18 @@ static const char *call(long nr)
 	return nr == 230 ? "clock_nanosleep" : nr == 45 ? "recvfrom" : nr == 202 ? "futex" : NULL;
 }
 
-static void object(void *arg UNUSED, pid_t pid, long nr, uint64_t a, char *buf, size_t size)
+static void wait_words(void *arg UNUSED, const struct slot *slot, const struct waited *w, struct wait_words *ret)
 {
-	buf[0] = '\0';
-	if (nr == 202)
-		snprintf(buf, size, "futex 0x%llx of %d", (unsigned long long)a, pid);
+	*ret = (struct wait_words){ .kind = w->nr == 202 ? "futex" : NULL };
+	if (w->nr == 202)
+		snprintf(ret->object, sizeof(ret->object), "futex 0x%llx of %u", (unsigned long long)w->a, slot->pid);
+	if (w->object)
+		snprintf(ret->object, sizeof(ret->object), "object %llu", (unsigned long long)w->object->ino);
+	if (w->waker)
+		snprintf(ret->waker, sizeof(ret->waker), "%.16s %u", (const char *)w->waker->comm, w->waker->tid);
 }
 
-static const struct wording words = { .call = call, .object = object };
+static const struct wording words = { .call = call, .wait = wait_words };
 
 static struct slot *new_slot(void)
 {
@@ -53,6 +57,11 @@ static void add_event(struct slot *s, u8 kind, s16 nr, u64 a, u64 at, u64 dur)
 	};
 }
 
+static void add_sum(struct slot *s, s16 nr, u64 a, u64 ns, u32 count)
+{
+	s->sum[s->sum_count++] = (struct slot_sum){ .ns = ns, .a = a, .count = count, .nr = nr };
+}
+
 static uint64_t sum(const struct incident *in)
 {
 	uint64_t ns = 0;
@@ -70,6 +79,7 @@ static struct slot *sleeping_slot(void)
 	s->acc[SEGMENT_CPU] = 1 * MS;
 	s->acc[SEGMENT_WAIT] = 99 * MS;
 	add_event(s, EVENT_WAIT, 202, 0x1234, T0 + 1 * MS, 99 * MS);
+	add_sum(s, 202, 0x1234, 99 * MS, 1);
 	s->seg_kind = SEGMENT_WAIT;
 	s->seg_since_ns = T0 + 100 * MS;
 	s->wait_nr = 230;
@@ -127,23 +137,71 @@ static void what_nothing_explains_is_shown(void **state UNUSED)
 	incident_free(in);
 }
 
-/* Waits longer than their events say: the ring has overwritten some. */
-static void waits_that_were_overwritten_are_named(void **state UNUSED)
+/* More different waits than are kept apart: the last sum is nobody's. */
+static void waits_that_were_not_kept_apart_are_named(void **state UNUSED)
 {
 	struct incident *in = incident_new();
 	struct slot *s = new_slot();
 
 	s->acc[SEGMENT_WAIT] = 100 * MS;
-	add_event(s, EVENT_WAIT, 202, 1, T0, 40 * MS);
-	s->event_count = 1;
+	for (u64 i = 0; i < SLOT_SUMS; i++)
+		add_sum(s, 202, i, i + 1 < SLOT_SUMS ? 1 * MS : 77 * MS, 1);
+	s->sum_count = 255; /* whatever stands there */
 	s->seg_kind = SEGMENT_CPU;
 	s->seg_since_ns = T0 + 100 * MS;
 	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
-	assert_int_equal(in->spending[0].ns, 60 * MS);
+	assert_int_equal(in->spending[0].ns, 77 * MS);
 	assert_null(in->spending[0].call);
 	free(s);
 	incident_free(in);
+}
+
+/* Objects and wakers are told by index; indexes that are none are nobody. */
+static void objects_and_wakers_are_found(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct slot *s = new_slot();
+
+	s->acc[SEGMENT_WAIT] = 100 * MS;
+	s->object[2].ino = 4711;
+	s->wakers[SLOT_WAKERS - 1] = (struct slot_waker){ .tid = 12, .pid = 12, .comm = "sixteen letters." };
+	add_sum(s, 45, 0, 60 * MS, 3);
+	s->sum[0].object = 3;
+	s->sum[0].waker = SLOT_WAKERS;
+	add_sum(s, 45, 0, 40 * MS, 3);
+	s->sum[1].object = s->sum[1].waker = 255;
+	s->seg_kind = SEGMENT_CPU;
+	s->seg_since_ns = T0 + 100 * MS;
+	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	assert_int_equal(in->spending_count, 2);
+	assert_string_equal(in->spending[0].object, "object 4711");
+	assert_string_equal(in->spending[0].waker, "sixteen letters. 12");
+	assert_null(in->spending[1].object);
+	assert_null(in->spending[1].waker);
+	free(s);
+	incident_free(in);
+}
+
+/* Ticks give the proportion only, and too few of them give none. */
+static void cpu_is_split_by_its_ticks(void **state UNUSED)
+{
+	for (u64 ticks = 0; ticks < 2; ticks++) {
+		struct incident *in = incident_new();
+		struct slot *s = new_slot();
+
+		s->acc[SEGMENT_CPU] = 100 * MS;
+		s->seg_since_ns = T0 + 100 * MS;
+		s->user_ns = ticks ? 60 * MS : 8 * MS;
+		s->task = 1;
+		s->kernel_from = 1000 * MS;
+		s->kernel_seen = s->kernel_from + (ticks ? 20 * MS : 4 * MS);
+		request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+		assert_int_equal(in->spending[0].user_ns, ticks ? 75 * MS : 0);
+		assert_int_equal(in->spending[0].kernel_ns, ticks ? 25 * MS : 0);
+		free(s);
+		incident_free(in);
+	}
 }
 
 static void the_trace_is_in_order_and_counts_its_losses(void **state UNUSED)
@@ -224,7 +282,9 @@ int main(void)
 		cmocka_unit_test(parts_add_up_whenever_the_copy_was_made),
 		cmocka_unit_test(time_before_the_holder_is_a_part_too),
 		cmocka_unit_test(what_nothing_explains_is_shown),
-		cmocka_unit_test(waits_that_were_overwritten_are_named),
+		cmocka_unit_test(waits_that_were_not_kept_apart_are_named),
+		cmocka_unit_test(objects_and_wakers_are_found),
+		cmocka_unit_test(cpu_is_split_by_its_ticks),
 		cmocka_unit_test(the_trace_is_in_order_and_counts_its_losses),
 		cmocka_unit_test(heads_become_requests),
 		cmocka_unit_test(endpoints_have_names),

@@ -1,0 +1,139 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# Where the time went, against servers with a stopwatch of their own: each part has the length
+# that the server says, the object's name and who was at its other end, and all of
+# them together are the time taken.
+
+load helpers
+
+setup_file() {
+	live_begin
+	start_python
+	STOP_PORT=$(free_port)
+	: >"$LIVE/locked"
+	start_on_port stopwatch "$STOP_PORT" python3 "$LIVE_TESTS/servers/stopwatch.py" "$STOP_PORT" "$PYTHON_PORT" \
+		"$LIVE/locked"
+	STOP=$STARTED
+	start_fpm
+	start_nginx
+	export STOP STOP_PORT
+}
+
+teardown_file() {
+	live_end
+}
+
+setup() {
+	need_watch
+	need jq flock
+}
+
+teardown() {
+	watch_kill
+}
+
+# Somebody else has the lock, until 60 ms after somebody waits for it.
+hold_the_lock() {
+	local waits
+	waits="-> FLOCK .*:$(stat -c %i "$LIVE/locked") "
+	flock -o "$LIVE/locked" sh -c "echo held; until grep -q -e '$waits' /proc/locks; do sleep 0.01; done; sleep 0.06" \
+		>"$BATS_TEST_TMPDIR/held" 3>&- &
+	wait_for 5 grep -q held "$BATS_TEST_TMPDIR/held"
+}
+
+# The incident of the request, and the server's own words on it in $TOOK, $USER_MS, $KERNEL_MS.
+answered() { # URL ANSWER
+	read -r _ _ TOOK USER_MS KERNEL_MS <<<"$2"
+	incident_where ".url == \"$1\""
+	times_add_up
+	# What nothing explains is less than a hundredth.
+	is "$(fact '([.spending[] | select(.kind == "unattributed") | .ns] | add // 0) <= .elapsed_ns / 100')" true \
+		"unattributed ($(fact '[.spending[] | select(.kind == "unattributed") | .ns]'))"
+}
+
+# The row of the wait: no longer than the scene took, and with the time on the CPU and for
+# want of one all of it.
+row() { # FILTER of a row, that has .spending
+	local ns others
+	ns=$(fact "[.spending[] | select(.kind == \"wait\" and ($1)) | .ns] | add // 0")
+	others=$(fact '[.spending[] | select(.kind == "cpu" or .kind == "runnable") | .ns] | add // 0')
+	awk -v ns="$ns" -v others="$others" -v took="$TOOK" 'BEGIN {
+		exit !(ns / 1e6 <= took + 5 && (ns + others) / 1e6 >= took * 0.9 && ns > 0) }' ||
+		fail "'$1' waited $ns ns, $others ns on a CPU or ready, of $TOOK ms: $(fact '.spending | tostring')"
+}
+
+# User and kernel as the server's own accounting has them, together and in proportion.
+cpu_row() {
+	awk -v user="$(fact '[.spending[] | .user_ns // 0] | add')" -v kernel="$(fact '[.spending[] | .kernel_ns // 0] | add')" \
+		-v u="$USER_MS" -v k="$KERNEL_MS" 'BEGIN {
+		user /= 1e6; kernel /= 1e6; all = u + k
+		exit !(user > all * 0.6 && user + kernel > all * 0.85 && user + kernel < all * 1.15 + 20 &&
+			kernel < k + all * 0.3) }' ||
+		fail "CPU: the server says $USER_MS + $KERNEL_MS ms: $(fact '.spending | tostring')"
+}
+
+ask() { # URL: its answer
+	client "$STOP_PORT" get "$1"
+}
+
+@test "python: sleep, CPU, lock of a file, disk, upstream call, child, pipe, lock of a thread" {
+	local scene
+	declare -A answer
+	watch_start auto --status 200 --limit 100 --capture trace "$STOP"
+	for scene in sleep upstream poll child pipe futex file; do
+		answer[$scene]=$(ask "/$scene?ms=60")
+	done
+	answer[cpu]=$(ask "/cpu?ms=250")
+	hold_the_lock
+	answer[flock]=$(ask "/flock?ms=60")
+	wait_events 9 '.event == "ended"'
+	watch_stop
+	watch_clean
+
+	answered '/sleep?ms=60' "${answer[sleep]}"
+	row '.what == "sleep"'
+	answered '/upstream?ms=60' "${answer[upstream]}"
+	row ".what == \"socket\" and (.object | test(\"tcp 127.0.0.1:[0-9]+ -> 127.0.0.1:$PYTHON_PORT\")) and .peer == \"python3 $PYTHON\""
+	answered '/poll?ms=60' "${answer[poll]}"
+	row ".call == \"pselect6\" and .object == \"the answer of tcp:127.0.0.1:$PYTHON_PORT\" and .peer == \"python3 $PYTHON\""
+	answered '/child?ms=60' "${answer[child]}"
+	row '.what == "child" and (.object | test("^child process [0-9]+$")) and (.peer | test("^sleep [0-9]+$"))'
+	answered '/pipe?ms=60' "${answer[pipe]}"
+	row '.what == "pipe" and (.object | startswith("pipe")) and (.peer | test("^sh [0-9]+$"))'
+	answered '/futex?ms=60' "${answer[futex]}"
+	row '.what == "futex" and (.object | startswith("futex 0x")) and (.waker | test("^python3 [0-9]+$"))'
+	answered '/flock?ms=60' "${answer[flock]}"
+	row ".what == \"file lock\" and .object == \"file $LIVE/locked\" and (.peer | test(\"^(flock|sh) [0-9]+$\"))"
+	answered '/file?ms=60' "${answer[file]}"
+	row ".call == \"fsync\" and .what == \"block\" and .object == \"file $LIVE/locked.data\""
+	answered '/cpu?ms=250' "${answer[cpu]}"
+	cpu_row
+}
+
+@test "php behind nginx: sleep, CPU, lock of a file, upstream call, pipe" {
+	need nginx php-fpm8.2
+	local scene url
+	declare -A answer
+	watch_start auto --status 200 --limit 100 --capture trace "$NGINX" "$FPM"
+	url="/unix/stopwatch.php?port=$PYTHON_PORT&file=$LIVE/locked"
+	for scene in sleep upstream pipe; do
+		answer[$scene]=$(client "$NGINX_PORT" get "$url&ms=60&scene=$scene")
+	done
+	answer[cpu]=$(client "$NGINX_PORT" get "$url&ms=250&scene=cpu")
+	hold_the_lock
+	answer[flock]=$(client "$NGINX_PORT" get "$url&ms=60&scene=flock")
+	wait_events 5 '.event == "ended"'
+	watch_stop
+	watch_clean
+
+	answered "$url&ms=60&scene=sleep" "${answer[sleep]}"
+	row '.what == "sleep"'
+	answered "$url&ms=60&scene=upstream" "${answer[upstream]}"
+	row ".object == \"the answer of tcp:127.0.0.1:$PYTHON_PORT\" and .peer == \"python3 $PYTHON\""
+	answered "$url&ms=60&scene=pipe" "${answer[pipe]}"
+	row '.what == "pipe" and (.object | startswith("pipe")) and (.peer | test("^sh [0-9]+$"))'
+	answered "$url&ms=60&scene=flock" "${answer[flock]}"
+	row ".what == \"file lock\" and .object == \"file $LIVE/locked\" and (.peer | test(\"^(flock|sh) [0-9]+$\"))"
+	answered "$url&ms=250&scene=cpu" "${answer[cpu]}"
+	cpu_row
+}
