@@ -15,8 +15,6 @@
 #include <fcntl.h>
 #include <string.h>
 
-#define TASK_DISK 2 /* scheduler state of a wait that no signal ends */
-
 static int by_age(const void *a, const void *b)
 {
 	const struct flight_request *x = a, *y = b;
@@ -179,7 +177,7 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 				state->word = word;
 		}
 	}
-	if (slot->wait_state == TASK_DISK &&
+	if (slot->wait_state & WAIT_DEEP &&
 	    (!strcmp(state->word, "wait") || !strcmp(state->word, "file") || !strcmp(state->word, "fault")))
 		state->word = "disk";
 }
@@ -189,7 +187,7 @@ void flight_state_of(const struct slot *slot, uint64_t now, struct flight_state 
 	*ret_state = (struct flight_state){ .word = "?" };
 	if (now > slot->seg_since_ns)
 		ret_state->since_ns = now - slot->seg_since_ns;
-	switch (slot->seg_kind & 3) {
+	switch (slot->seg_kind & (SEGMENTS - 1)) {
 	case SEGMENT_CPU:
 		ret_state->word = "cpu";
 		break;

@@ -58,7 +58,7 @@ row() { # FILTER of a row, that has .spending
 	ns=$(fact "[.spending[] | select(.kind == \"wait\" and ($1)) | .ns] | add // 0")
 	others=$(fact '[.spending[] | select(.kind == "cpu" or .kind == "runnable") | .ns] | add // 0')
 	awk -v ns="$ns" -v others="$others" -v took="$TOOK" 'BEGIN {
-		exit !(ns / 1e6 <= took + 5 && (ns + others) / 1e6 >= took * 0.9 && ns > 0) }' ||
+		exit !(ns / 1e6 <= took + 5 && (ns + others) / 1e6 >= took * 0.75 && ns > 0) }' ||
 		fail "'$1' waited $ns ns, $others ns on a CPU or ready, of $TOOK ms: $(fact '.spending | tostring')"
 }
 
