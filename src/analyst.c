@@ -173,6 +173,8 @@ struct job {
 	} * copy; /* by address */
 	bool live, memory_open, worker_gone;
 	uint64_t go_ns;
+	struct lang_lock lock[LANG_LOCKS_MAX];
+	size_t lock_count;
 	struct analysis analysis;
 };
 
@@ -485,8 +487,8 @@ static void read_scripts(struct job *job, const struct memory *mem)
 	struct stack *scripts = calloc(job->cap.count + 1, sizeof(*scripts));
 
 	if (job->language_state && scripts)
-		job->language->walk(job->language_state, mem, job->cap.head.pid, job->cap.thread, job->cap.count,
-				    scripts);
+		job->lock_count = job->language->walk(job->language_state, mem, job->cap.head.pid, job->cap.thread,
+						      job->cap.count, scripts, job->lock);
 	for (size_t i = 0; i < job->cap.count && scripts; i++)
 		job->analysis.thread[i].script = scripts[i];
 	if (job->language_why && job->cap.count)
@@ -587,7 +589,7 @@ static int analyse(struct job *job, int sock)
 	for (size_t i = 0; i < c->count; i++)
 		walk_done(&walks[i]);
 	if (r == 0)
-		r = locks_solve(c->thread, words, c->count, &job->analysis);
+		r = locks_solve(c->thread, words, c->count, job->lock, job->lock_count, &job->analysis);
 	add_notes(job);
 	return r;
 }

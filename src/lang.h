@@ -12,6 +12,14 @@
 #define LANG_FRAMES_MAX 256
 #define LANG_NAME_MAX 256 /* bytes of a function's or class's name that are shown */
 #define LANG_PATH_MAX 4096
+#define LANG_LOCKS_MAX 16
+
+/* A lock of the interpreter's own: whoever is in a futex call inside it waits for it. */
+struct lang_lock {
+	uint64_t addr, len;
+	const char *name; /* static: 'the GIL' */
+	size_t owner;	  /* which of the threads has it; SIZE_MAX: none, or not known */
+};
 
 struct language {
 	const char *name; /* 'php': the module of its frames */
@@ -21,9 +29,10 @@ struct language {
 	 * 0 no. With 'ret_why' set there is one whose memory cannot be read, and why. */
 	int (*find)(const struct images *images, void **ret_state, char **ret_title, char **ret_why);
 
-	/* While memory stands still: fills the threads' scripts (zeroed, one per thread). */
-	void (*walk)(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-		     size_t count, struct stack *ret_scripts);
+	/* While memory stands still: fills the threads' scripts (zeroed, one per thread), and
+	 * at most LANG_LOCKS_MAX locks. Returns the number of locks. */
+	size_t (*walk)(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
+		       size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks);
 	void (*free_state)(void *state);
 };
 

@@ -217,9 +217,11 @@ static const char *walk_chain(const struct php *php, const struct memory *mem, c
 	return why;
 }
 
-static void php_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-		     size_t count, struct stack *ret_scripts)
+static size_t php_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
+		       size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks)
 {
+	(void)ret_locks;
+
 	/* Without thread safety the script runs in the thread that began the process. */
 	for (size_t i = 0; i < count; i++) {
 		const char *why;
@@ -231,6 +233,7 @@ static void php_walk(const void *state, const struct memory *mem, pid_t pid, con
 			text_setf(&ret_scripts[i].unavailable,
 				  ret_scripts[i].count ? "PHP stack incomplete: %s" : "PHP stack unavailable: %s", why);
 	}
+	return 0;
 }
 
 const struct language lang_php = {

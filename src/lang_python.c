@@ -29,6 +29,8 @@ enum lines { LINES_DELTAS, LINES_RANGES, LINES_LOCATIONS }; /* lnotab; 3.10's; 3
 struct layout {
 	uint32_t interpreters; /* of _PyRuntime */
 	uint32_t interp_next, interp_threads;
+	uint32_t gil; /* of _PyRuntime, or of the interpreter, which points to it */
+	bool gil_of_interp;
 	uint16_t next, pthread, native, frame; /* of a thread; native may be 0 */
 	bool cframe;			       /* 'frame' leads to a struct that has it */
 	uint16_t cframe_frame;
@@ -46,20 +48,21 @@ struct python_row {
 	struct layout at;
 };
 
-#define OLD(lasti_at, unit, kind)                                                                               \
-	{                                                                                                       \
-		.interpreters = 32, .interp_threads = 8, .next = 8, .pthread = 176, .frame = 24, .back = 24,    \
-		.code = 32, .instr = (lasti_at), .lasti = true, .lasti_unit = (unit), .name = 112, .file = 104, \
-		.first = 40, .table = 120, .ascii_size = 48, .compact_size = 72, .lines = (kind)                \
+#define OLD(gil_at, lasti_at, unit, kind)                                                                         \
+	{                                                                                                         \
+		.interpreters = 32, .gil = (gil_at), .interp_threads = 8, .next = 8, .pthread = 176, .frame = 24, \
+		.back = 24, .code = 32, .instr = (lasti_at), .lasti = true, .lasti_unit = (unit), .name = 112,    \
+		.file = 104, .first = 40, .table = 120, .ascii_size = 48, .compact_size = 72, .lines = (kind)     \
 	}
 
 static const struct python_row python_rows[] = {
-	{ 8, OLD(104, 1, LINES_DELTAS) },
-	{ 9, OLD(104, 1, LINES_DELTAS) },
-	{ 10, OLD(96, 2, LINES_RANGES) },
+	{ 8, OLD(1152, 104, 1, LINES_DELTAS) },
+	{ 9, OLD(352, 104, 1, LINES_DELTAS) },
+	{ 10, OLD(352, 96, 2, LINES_RANGES) },
 	{ 11,
 	  { .interpreters = 40,
 	    .interp_threads = 16,
+	    .gil = 360,
 	    .next = 8,
 	    .pthread = 152,
 	    .native = 160,
@@ -80,6 +83,8 @@ static const struct python_row python_rows[] = {
 	{ 12,
 	  { .interpreters = 40,
 	    .interp_threads = 72,
+	    .gil = 384,
+	    .gil_of_interp = true,
 	    .next = 8,
 	    .pthread = 136,
 	    .native = 144,
@@ -106,13 +111,13 @@ enum { WORD_VERSION = 1, WORD_FREE_THREADED = 2, WORD_INTERPRETERS = 5, WORDS = 
 
 struct python_words { /* the order matters to read_layout */
 	uint8_t minor;
-	uint8_t interp_next, interp_threads, next, frame, pthread, native, back, code, instr, owner, file, qualname,
-		table, first, bytecode;
+	uint8_t interp_next, interp_threads, gil, next, frame, pthread, native, back, code, instr, owner, file,
+		qualname, table, first, bytecode;
 };
 
 static const struct python_words python_words[] = {
-	{ 13, 8, 9, 21, 23, 24, 25, 29, 30, 31, 33, 35, 37, 38, 39, 43 },
-	{ 14, 8, 9, 24, 26, 27, 28, 32, 33, 34, 36, 40, 42, 43, 44, 48 },
+	{ 13, 8, 9, 14, 21, 23, 24, 25, 29, 30, 31, 33, 35, 37, 38, 39, 43 },
+	{ 14, 8, 9, 15, 24, 26, 27, 28, 32, 33, 34, 36, 40, 42, 43, 44, 48 },
 };
 
 struct python {
@@ -132,6 +137,9 @@ struct reader {
 	} * places; /* of the threads with registers, sorted */
 	size_t place_count, thread_count;
 	uint64_t table_bytes; /* read so far */
+	struct lang_lock *locks;
+	uint64_t holder[LANG_LOCKS_MAX]; /* thread states; 0: nobody has it */
+	size_t lock_count;
 };
 
 /* --- which Python --- */
@@ -228,8 +236,8 @@ static const char *read_layout(const struct memory *mem, const struct python *py
 		return "it is another version, or no final one";
 	if (word[WORD_FREE_THREADED])
 		return "this Python is a free-threaded build, which cannot be read yet";
-	if (word[WORD_INTERPRETERS] > OFFSET_MAX || word[w->interp_next] > OFFSET_MAX ||
-	    word[w->interp_threads] > OFFSET_MAX || !all_below(word, &w->next, &w->native, UINT16_MAX) ||
+	if (word[WORD_INTERPRETERS] > OFFSET_MAX || !all_below(word, &w->interp_next, &w->gil, OFFSET_MAX) ||
+	    !all_below(word, &w->next, &w->native, UINT16_MAX) ||
 	    !all_below(word, &w->back, &w->owner, FRAME_SIZE - 8) ||
 	    !all_below(word, &w->file, &w->first, CODE_SIZE - 8) || word[w->bytecode] > OFFSET_MAX)
 		return "an offset that _PyRuntime says makes no sense";
@@ -237,6 +245,8 @@ static const char *read_layout(const struct memory *mem, const struct python *py
 		.interpreters = (uint32_t)word[WORD_INTERPRETERS],
 		.interp_next = (uint32_t)word[w->interp_next],
 		.interp_threads = (uint32_t)word[w->interp_threads],
+		.gil = (uint32_t)word[w->gil],
+		.gil_of_interp = true,
 		.next = (uint16_t)word[w->next],
 		.pthread = (uint16_t)word[w->pthread],
 		.native = (uint16_t)word[w->native],
@@ -549,6 +559,32 @@ static size_t find_thread(const struct reader *r, uint64_t pthread, uint64_t nat
 	return r->thread_count;
 }
 
+/* A global lock; nobody has it while 'locked' is 0, whoever had it last. */
+static void add_gil(struct reader *r, uint64_t addr)
+{
+	enum { LAST_HOLDER = 8, LOCKED = 16, SIZE = 208 };
+	uint64_t holder;
+	uint32_t locked;
+
+	for (size_t i = 0; i < r->lock_count; i++) {
+		if (r->locks[i].addr == addr)
+			return;
+	}
+	if (r->lock_count == LANG_LOCKS_MAX || !memory_u64(r->mem, addr + LAST_HOLDER, &holder) ||
+	    !memory_u32(r->mem, addr + LOCKED, &locked))
+		return;
+	r->holder[r->lock_count] = locked == 1 ? holder : 0;
+	r->locks[r->lock_count++] = (struct lang_lock){ addr, SIZE, "the GIL", SIZE_MAX };
+}
+
+static void find_gil(struct reader *r, uint64_t runtime, uint64_t interp)
+{
+	uint64_t addr = runtime + r->at.gil;
+
+	if (!r->at.gil_of_interp || memory_u64(r->mem, interp + r->at.gil, &addr))
+		add_gil(r, addr);
+}
+
 static const char *walk_thread(struct reader *r, uint64_t at, struct stack *scripts)
 {
 	uint64_t pthread, native = 0, frame;
@@ -561,6 +597,10 @@ static const char *walk_thread(struct reader *r, uint64_t at, struct stack *scri
 	    (r->at.cframe && frame && !memory_u64(r->mem, frame + r->at.cframe_frame, &frame)))
 		return "a thread's state cannot be read";
 	i = find_thread(r, pthread, native);
+	for (size_t k = 0; k < r->lock_count && i < r->thread_count; k++) {
+		if (r->holder[k] == at)
+			r->locks[k].owner = i;
+	}
 	if (i == r->thread_count || scripts[i].count || scripts[i].unavailable)
 		return NULL; /* one that is gone, or a second state of the same thread */
 	why = walk_frames(r, frame, &scripts[i]);
@@ -585,6 +625,7 @@ static const char *walk_threads(struct reader *r, uint64_t runtime, struct stack
 			return "there are more interpreters than are looked at";
 		if (interp % 8 || !memory_u64(r->mem, interp + r->at.interp_threads, &thread))
 			return "an interpreter cannot be read";
+		find_gil(r, runtime, interp);
 		for (; thread && !why; seen++) {
 			if (seen == THREADS_MAX)
 				return "its list of threads does not end";
@@ -600,11 +641,11 @@ static const char *walk_threads(struct reader *r, uint64_t runtime, struct stack
 	return why;
 }
 
-static void python_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-			size_t count, struct stack *ret_scripts)
+static size_t python_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
+			  size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks)
 {
 	const struct python *py = state;
-	struct reader r = { .mem = mem, .threads = threads, .thread_count = count };
+	struct reader r = { .mem = mem, .threads = threads, .thread_count = count, .locks = ret_locks };
 	const char *why = sort_threads(&r) < 0 ? "out of memory" : find_layout(mem, py, &r.at);
 
 	if (!why)
@@ -615,6 +656,7 @@ static void python_walk(const void *state, const struct memory *mem, pid_t pid, 
 				  ret_scripts[i].count ? "incomplete" : "unavailable", why);
 	}
 	free(r.places);
+	return r.lock_count;
 }
 
 const struct language lang_python = {

@@ -66,9 +66,13 @@ static const struct lock_row lock_rows[] = {
 	{ "semaphore", NULL, CMD(FUTEX_WAIT_BITSET), IS_0, OWNER_SEMAPHORE, false },
 };
 
+/* A lock of the language. */
+static const struct lock_row own_row = { .is_lock = true };
+
 /* One blocked thread, solved. */
 struct found {
 	const struct lock_row *row;
+	const char *name; /* of a language's lock; else NULL */
 	uint64_t base;
 	size_t owner;	  /* index of the thread, or NOBODY */
 	uint32_t readers; /* of a rwlock */
@@ -82,6 +86,8 @@ struct solver {
 	const struct capture_thread *threads;
 	const struct lock_words *words;
 	size_t count;
+	const struct lang_lock *own;
+	size_t own_count;
 	struct analysis *analysis;
 };
 
@@ -239,6 +245,16 @@ static bool solve_one(const struct solver *s, size_t i, struct found *ret)
 
 	if (!s->words[i].uaddr)
 		return false;
+	for (size_t k = 0; k < s->own_count; k++) {
+		const struct lang_lock *own = &s->own[k];
+
+		if (s->words[i].uaddr - own->addr >= own->len)
+			continue;
+		*ret = (struct found){ .row = &own_row,
+				       .name = own->name,
+				       .owner = own->owner < s->count ? own->owner : NOBODY };
+		return true;
+	}
 	for (size_t k = 0; k < ARRAY_LEN(lock_rows); k++) {
 		const struct lock_row *row = &lock_rows[k];
 		struct found f = { .row = row, .base = s->words[i].uaddr, .owner = NOBODY };
@@ -305,11 +321,14 @@ static int put_wait(struct solver *s, size_t i, const struct found *f)
 		t->waits_for_tid = s->analysis->thread[f->owner].tid;
 		put_owner_name(&s->analysis->thread[f->owner], &owner);
 	}
-	if (!strcmp(f->row->what, "thread")) {
+	if (!f->name && !strcmp(f->row->what, "thread")) {
 		text_setf(&t->waits_for, "thread %s to end", owner ? owner : "(gone)");
 		return 0;
 	}
-	snprintf(name, sizeof(name), "%s 0x%llx", f->row->what, (unsigned long long)f->base);
+	if (f->name)
+		snprintf(name, sizeof(name), "%s", f->name);
+	else
+		snprintf(name, sizeof(name), "%s 0x%llx", f->row->what, (unsigned long long)f->base);
 	if (owner)
 		text_setf(&t->waits_for, "%s held by %s%s", name, owner, f->owner_died ? " (which died)" : "");
 	else if (f->readers)
@@ -356,9 +375,9 @@ static int find_cycles(struct solver *s, const size_t *next)
 }
 
 int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
-		struct analysis *analysis)
+		const struct lang_lock *own, size_t own_count, struct analysis *analysis)
 {
-	struct solver s = { .threads = threads, .words = words, .count = count, .analysis = analysis };
+	struct solver s = { threads, words, count, own, own_count, analysis };
 	size_t *next = calloc(count + 1, sizeof(*next));
 	int r = next ? 0 : -ENOMEM;
 

@@ -8,6 +8,7 @@
 
 #include "capture.h"
 #include "incident.h"
+#include "lang.h"
 #include "memory.h"
 
 #define LOCK_WORDS_BEFORE 12 /* 4-byte words kept below the futex, and from it on */
@@ -22,10 +23,11 @@ struct lock_words {
 /* Reads the words for one thread, while memory stands still. */
 void locks_read(const struct memory *mem, const struct capture_thread *thread, struct lock_words *ret);
 
-/* Fills lock, deadlock, and each thread's waits_for and waits_for_tid. The arrays are
+/* 'own': the locks of the script language itself, which no pthread lock explains. Fills
+ * lock, deadlock, and each thread's waits_for and waits_for_tid. The arrays are
  * parallel: threads[i], words[i] and analysis->thread[i] are the same thread, whose
  * stack has its names already. */
 int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
-		struct analysis *analysis);
+		const struct lang_lock *own, size_t own_count, struct analysis *analysis);
 
 #endif

@@ -38,7 +38,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&php.executor_globals, data + 8, 8);
 	memcpy(&thread.reg[REG_R14], data + 16, 8);
 	memcpy(&thread.reg[REG_R15], data + 1, 8);
-	php_walk(&php, &mem, 1, &thread, 1, &script);
+	php_walk(&php, &mem, 1, &thread, 1, &script, NULL);
 	assert(script.count <= LANG_FRAMES_MAX);
 	assert(in.reads <= 1 + LANG_FRAMES_MAX * 20);
 	for (size_t i = 0; i < script.count; i++)

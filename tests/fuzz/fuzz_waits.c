@@ -38,6 +38,7 @@ static void fuzz_locks(const struct memory *mem, const uint8_t *data, size_t siz
 					     "fputs" };
 	struct capture_thread thread[THREADS] = { 0 };
 	struct lock_words words[THREADS];
+	struct lang_lock own = { .len = 64, .name = "its own" };
 	struct analysis a = { 0 };
 
 	for (size_t i = 0; i < THREADS; i++) {
@@ -52,7 +53,9 @@ static void fuzz_locks(const struct memory *mem, const uint8_t *data, size_t siz
 		thread[i].arg[0] &= (1ull << 47) - 1;
 		locks_read(mem, &thread[i], &words[i]);
 	}
-	if (locks_solve(thread, words, THREADS, &a) == 0) {
+	own.addr = thread[0].arg[0];
+	own.owner = data[0];
+	if (locks_solve(thread, words, THREADS, &own, 1, &a) == 0) {
 		for (size_t i = 0; i < THREADS; i++)
 			assert(!a.thread[i].waits_for_tid ||
 			       (a.thread[i].waits_for_tid >= 100 && a.thread[i].waits_for_tid < 100 + THREADS));

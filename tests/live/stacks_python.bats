@@ -102,3 +102,28 @@ same_as_faulthandler() { # PYTHON
 	is "$(our_frames "$child" | sed "s|$LIVE/||" | xargs)" "thread worker fork.py:4 <module> fork.py:7" "frames"
 	end_process "$STARTED"
 }
+
+@test "python: who waits for the GIL, and who has it" {
+	cat >"$LIVE/gil.py" <<-'PY'
+		import threading
+		def compute():
+		    n = 0
+		    while True:
+		        n += 1
+		for _ in range(3):
+		    threading.Thread(target=compute).start()
+	PY
+	start gil python3 "$LIVE/gil.py"
+	local json owner
+	wait_held() {
+		json=$("$REQTRAP" stacks "$STARTED" --json)
+		owner=$(jq -r '.analysis.lock[]? | select(.name == "the GIL") | .owner // empty' <<<"$json")
+		[[ -n $owner ]]
+	}
+	wait_for 20 wait_held || fail "nobody is seen to hold the GIL: $json"
+	is "$(jq -r ".analysis.thread[] | select(.tid == $owner) | .script.frame[0].function" <<<"$json")" compute "the owner's function"
+	is "$(jq -r ".analysis.thread[] | select(.waits_for == \"the GIL held by $owner \\\"python3\\\"\") | .waits_for_tid" <<<"$json" |
+		sort -u)" "$owner" "waiters"
+	is "$(jq -r ".analysis.thread[] | select(.tid == $owner) | .waits_for_tid // 0" <<<"$json")" 0 "what the owner waits for"
+	end_process "$STARTED"
+}

@@ -342,7 +342,39 @@ static void solve_two(const struct capture_thread *threads, const struct lock_wo
 		t->tid = threads[i].tid;
 		text_set(&f->function, function);
 	}
-	assert_int_equal(locks_solve(threads, words, 2, ret), 0);
+	assert_int_equal(locks_solve(threads, words, 2, NULL, 0, ret), 0);
+}
+
+static void test_locks_of_the_language(void **state UNUSED)
+{
+	struct capture_thread threads[2] = {
+		{ .tid = 100, .ns_tid = 1, .syscall_nr = SYS_futex, .arg = { 0x1010, 0x80, 0 } },
+		{ .tid = 101, .ns_tid = 2, .syscall_nr = -1 },
+	};
+	struct lock_words words[2] = { { .uaddr = 0x1010 }, { 0 } };
+	struct lang_lock own = { .addr = 0x1000, .len = 64, .name = "the GIL", .owner = 1 };
+	struct analysis a = { 0 };
+
+	for (int i = 0; i < 2; i++) {
+		struct thread *t = list_add(&a.thread, &a.thread_count, sizeof(*t));
+
+		t->tid = threads[i].tid;
+		text_set(&t->comm, "python3");
+	}
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_string_equal(a.thread[0].waits_for, "the GIL held by 101 \"python3\"");
+	assert_int_equal(a.thread[0].waits_for_tid, 101);
+	assert_int_equal(a.lock_count, 1);
+	assert_string_equal(a.lock[0].name, "the GIL");
+	own.owner = SIZE_MAX; /* free, and about to be taken */
+	a.thread[0].waits_for_tid = 0;
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_string_equal(a.thread[0].waits_for, "the GIL, owner unknown");
+	assert_int_equal(a.thread[0].waits_for_tid, 0);
+	own.addr = 0x1011; /* somewhere else */
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_int_equal(a.thread[0].waits_for_tid, 0);
+	analysis_done(&a);
 }
 
 static void test_owner_must_be_a_thread(void **state UNUSED)
@@ -429,6 +461,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_lock_list),
 	};
 	const struct CMUnitTest nonsense[] = {
+		cmocka_unit_test(test_locks_of_the_language),
 		cmocka_unit_test(test_owner_must_be_a_thread),
 		cmocka_unit_test(test_unreadable_words),
 		cmocka_unit_test(test_cycles),

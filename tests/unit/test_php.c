@@ -121,7 +121,7 @@ static void walk(struct world *w)
 
 	stack_done(&w->script);
 	w->ram.reads = 0;
-	php_walk(&w->php, &w->mem, 7, threads, 2, scripts);
+	php_walk(&w->php, &w->mem, 7, threads, 2, scripts, NULL);
 	assert_int_equal(scripts[1].count, 0); /* the script is the first thread's */
 	assert_null(scripts[1].unavailable);
 	w->script = scripts[0];

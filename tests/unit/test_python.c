@@ -37,7 +37,9 @@ struct world {
 	struct layout at;
 	struct capture_thread thread[2];
 	struct stack script[2];
-	uint64_t interp, state, top, main, name;
+	struct lang_lock lock[LANG_LOCKS_MAX];
+	size_t lock_count;
+	uint64_t interp, state, top, main, name, gil;
 };
 
 static uint64_t take(struct world *w, size_t len)
@@ -141,6 +143,7 @@ static void put_words(struct world *w, const struct python_words *row)
 		{ WORD_INTERPRETERS, 632 },
 		{ row->interp_next, 7264 },
 		{ row->interp_threads, 7344 },
+		{ row->gil, 16 },
 		{ row->next, 8 },
 		{ row->frame, 72 },
 		{ row->pthread, 152 },
@@ -168,7 +171,7 @@ static struct world *world_new(unsigned int minor)
 
 	w->mem = (struct memory){ .read = read_ram, .arg = &w->ram };
 	w->py.minor = minor;
-	w->py.runtime = take(w, 1024);
+	w->py.runtime = take(w, 2048);
 	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
 		if (python_rows[i].minor == minor)
 			w->py.at = &python_rows[i].at;
@@ -189,6 +192,11 @@ static struct world *world_new(unsigned int minor)
 	put_thread(w, w->state, PTHREAD, 7, w->top);
 	put(w, w->py.runtime + w->at.interpreters, w->interp, 8);
 	put(w, w->interp + w->at.interp_threads, w->state, 8);
+	w->gil = w->at.gil_of_interp ? take(w, 256) : w->py.runtime + w->at.gil;
+	if (w->at.gil_of_interp)
+		put(w, w->interp + w->at.gil, w->gil, 8);
+	put(w, w->gil + 8, w->state, 8);
+	put(w, w->gil + 16, 1, 4);
 	w->thread[0] = (struct capture_thread){ .tid = 100, .ns_tid = 7, .stopped = 1 };
 	w->thread[0].reg[REG_FS_BASE] = PTHREAD;
 	w->thread[1] = (struct capture_thread){ .tid = 101, .ns_tid = 8, .stopped = 1 };
@@ -203,7 +211,7 @@ static void walk(struct world *w)
 		w->script[i] = (struct stack){ 0 };
 	}
 	w->ram.reads = 0;
-	python_walk(&w->py, &w->mem, 100, w->thread, 2, w->script);
+	w->lock_count = python_walk(&w->py, &w->mem, 100, w->thread, 2, w->script, w->lock);
 	assert_true(w->ram.reads < 500000);
 }
 
@@ -234,6 +242,13 @@ static void test_every_version(void **state UNUSED)
 		check(w, 0, "Shop.checkout", "/srv/shop.py", 42);
 		check(w, 1, "<module>", "/srv/app.py", 2);
 		assert_int_equal(w->script[1].count, 0);
+		assert_int_equal(w->lock_count, 1);
+		assert_int_equal(w->lock[0].addr, w->gil);
+		assert_int_equal(w->lock[0].owner, 0);
+		put(w, w->gil + 16, 0, 4); /* free: whoever had it last */
+		walk(w);
+		assert_int_equal(w->lock_count, 1);
+		assert_int_equal(w->lock[0].owner, SIZE_MAX);
 		world_free(w);
 	}
 }
