@@ -12,13 +12,13 @@
 #define LANG_FRAMES_MAX 256
 #define LANG_NAME_MAX 256 /* bytes of a function's or class's name that are shown */
 #define LANG_PATH_MAX 4096
-#define LANG_LOCKS_MAX 16
+#define LANG_LOCKS_MAX 64
 
 /* A lock of the interpreter's own: whoever is in a futex call inside it waits for it. */
 struct lang_lock {
 	uint64_t addr, len;
-	const char *name; /* static: 'the GIL' */
-	size_t owner;	  /* which of the threads has it; SIZE_MAX: none, or not known */
+	char name[48]; /* 'the GIL' */
+	size_t owner;  /* which of the threads has it; SIZE_MAX: none, or not known */
 };
 
 struct language {

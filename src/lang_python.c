@@ -13,15 +13,18 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 
-#define INTERPRETERS_MAX 64
+#define INTERPRETERS_MAX 32
 #define THREADS_MAX 65536
 #define TEXT_SANE_MAX (1u << 20) /* a longer name means that the offsets are wrong */
 #define TABLE_MAX (256u << 10)	 /* of lines; a longer one costs the line */
 #define TABLES_MAX (16u << 20)	 /* ... of all frames together: time is short */
 #define FRAME_SIZE 128		 /* read at once: a frame, and a code object */
 #define CODE_SIZE 208
-#define REG_FS_BASE 21 /* of user_regs_struct */
+#define STACK_WORDS 512
+#define GUESSES_MAX 8192
+enum { REG_RSP = 19, REG_FS_BASE = 21 }; /* of user_regs_struct */
 
 enum lines { LINES_DELTAS, LINES_RANGES, LINES_LOCATIONS }; /* lnotab; 3.10's; 3.11's */
 
@@ -138,8 +141,9 @@ struct reader {
 	size_t place_count, thread_count;
 	uint64_t table_bytes; /* read so far */
 	struct lang_lock *locks;
-	uint64_t holder[LANG_LOCKS_MAX]; /* thread states; 0: nobody has it */
+	uint64_t holder[INTERPRETERS_MAX]; /* thread states; 0: nobody has it */
 	size_t lock_count;
+	unsigned int guesses; /* pointers that may still be tried */
 };
 
 /* --- which Python --- */
@@ -559,6 +563,15 @@ static size_t find_thread(const struct reader *r, uint64_t pthread, uint64_t nat
 	return r->thread_count;
 }
 
+static bool is_known(const struct reader *r, uint64_t addr)
+{
+	for (size_t i = 0; i < r->lock_count; i++) {
+		if (addr - r->locks[i].addr < r->locks[i].len)
+			return true;
+	}
+	return false;
+}
+
 /* A global lock; nobody has it while 'locked' is 0, whoever had it last. */
 static void add_gil(struct reader *r, uint64_t addr)
 {
@@ -566,15 +579,58 @@ static void add_gil(struct reader *r, uint64_t addr)
 	uint64_t holder;
 	uint32_t locked;
 
-	for (size_t i = 0; i < r->lock_count; i++) {
-		if (r->locks[i].addr == addr)
-			return;
-	}
-	if (r->lock_count == LANG_LOCKS_MAX || !memory_u64(r->mem, addr + LAST_HOLDER, &holder) ||
-	    !memory_u32(r->mem, addr + LOCKED, &locked))
+	if (is_known(r, addr) || r->lock_count == INTERPRETERS_MAX ||
+	    !memory_u64(r->mem, addr + LAST_HOLDER, &holder) || !memory_u32(r->mem, addr + LOCKED, &locked))
 		return;
 	r->holder[r->lock_count] = locked == 1 ? holder : 0;
 	r->locks[r->lock_count++] = (struct lang_lock){ addr, SIZE, "the GIL", SIZE_MAX };
+}
+
+/* An RLock that waits with the semaphore at 'sem'? Then its owner is written in it. */
+static bool add_rlock(struct reader *r, uint64_t object, uint64_t sem)
+{
+	enum { TYPE = 8, LOCK = 16, OWNER = 24, TYPE_NAME = 24 };
+	uint64_t lock, type, name, owner;
+	struct lang_lock *l;
+	char text[16];
+
+	if (!memory_u64(r->mem, object + LOCK, &lock) || lock != sem || !memory_u64(r->mem, object + TYPE, &type) ||
+	    !memory_u64(r->mem, type + TYPE_NAME, &name) || memory_string(r->mem, name, text, sizeof(text)) < 0 ||
+	    strcmp(text, "_thread.RLock") != 0 || !memory_u64(r->mem, object + OWNER, &owner))
+		return false;
+	l = &r->locks[r->lock_count++];
+	*l = (struct lang_lock){ .addr = sem, .len = 4, .owner = owner ? find_thread(r, owner, 0) : SIZE_MAX };
+	snprintf(l->name, sizeof(l->name), "threading.RLock 0x%llx", (unsigned long long)object);
+	return true;
+}
+
+/* Whoever waits for one has a pointer to it on its stack. */
+static void find_rlock(struct reader *r, const struct capture_thread *t)
+{
+	uint64_t word[STACK_WORDS], seen = 0;
+
+	if (memory_get(r->mem, t->reg[REG_RSP], word, sizeof(word)) < 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(word) && r->guesses; i++) {
+		if (word[i] % 8 || word[i] < 1u << 16 || word[i] >> 47 || word[i] == seen ||
+		    word[i] - t->reg[REG_RSP] < 1u << 20) /* a place on the stack itself */
+			continue;
+		seen = word[i];
+		r->guesses--;
+		if (add_rlock(r, word[i], t->arg[0]))
+			return;
+	}
+}
+
+static void find_rlocks(struct reader *r, const struct stack *scripts)
+{
+	r->guesses = GUESSES_MAX;
+	for (size_t i = 0; i < r->thread_count && r->lock_count < LANG_LOCKS_MAX; i++) {
+		const struct capture_thread *t = &r->threads[i];
+
+		if (t->stopped && t->syscall_nr == SYS_futex && scripts[i].count && !is_known(r, t->arg[0]))
+			find_rlock(r, t);
+	}
 }
 
 static void find_gil(struct reader *r, uint64_t runtime, uint64_t interp)
@@ -650,6 +706,8 @@ static size_t python_walk(const void *state, const struct memory *mem, pid_t pid
 
 	if (!why)
 		why = walk_threads(&r, py->runtime, ret_scripts);
+	if (!why)
+		find_rlocks(&r, ret_scripts);
 	for (size_t i = 0; i < count && why; i++) {
 		if (threads[i].tid == pid && !ret_scripts[i].unavailable)
 			text_setf(&ret_scripts[i].unavailable, "Python stacks %s: %s",

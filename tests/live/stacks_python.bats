@@ -127,3 +127,41 @@ same_as_faulthandler() { # PYTHON
 	is "$(jq -r ".analysis.thread[] | select(.tid == $owner) | .waits_for_tid // 0" <<<"$json")" 0 "what the owner waits for"
 	end_process "$STARTED"
 }
+
+@test "python: who waits for an RLock, who has it, and a deadlock of two" {
+	cat >"$LIVE/rlock.py" <<-'PY'
+		import sys, threading, time
+		a, b = threading.RLock(), threading.RLock()
+		def owner():
+		    with a:
+		        time.sleep(100000)
+		def waiter():
+		    with a:
+		        pass
+		ready = threading.Barrier(2)
+		def one(first, second):
+		    with first:
+		        ready.wait()
+		        with second:
+		            pass
+		c, d = threading.RLock(), threading.RLock()
+		for target, args in (owner, ()), (waiter, ()), (one, (c, d)), (one, (d, c)):
+		    threading.Thread(target=target, args=args, daemon=True).start()
+		    time.sleep(0.1)
+		time.sleep(100000)
+	PY
+	local python json owner
+	for python in python3 ${REQTRAP_PYTHONS:-}; do
+		start rlock "$python" "$LIVE/rlock.py"
+		all_wait() {
+			json=$("$REQTRAP" stacks "$STARTED" --json)
+			[[ $(jq '[.analysis.lock[]? | select(.name | startswith("threading.RLock"))] | length' <<<"$json") == 3 ]]
+		}
+		wait_for 20 all_wait || fail "$python: not three locks: $(jq -c .analysis.lock <<<"$json")"
+		owner=$(jq -r '.analysis.thread[] | select(.script.frame[0].function == "owner") | .tid' <<<"$json")
+		is "$(jq -r '.analysis.thread[] | select(.script.frame[0].function == "waiter") | .waits_for_tid' <<<"$json")" "$owner" \
+			"$python: who has the lock"
+		is "$(jq '.analysis.deadlock | length' <<<"$json")" 1 "$python: deadlocks"
+		end_process "$STARTED"
+	done
+}
