@@ -33,6 +33,7 @@
 #define ANSWER_MAX (64u << 20)
 #define STUCK_SECONDS 60 /* from PREPARE to the answer */
 #define MAPS_MAX (64u << 20)
+#define PAGES_KEPT 256u
 #define THREADS_MAX 100000u
 #define FRAMES_MAX 100000u  /* of all threads together */
 #define FRAMES_AT_LEAST 16u /* of each thread all the same */
@@ -172,6 +173,8 @@ struct job {
 		const char *data;
 	} * copy; /* by address */
 	bool live, memory_open, worker_gone;
+	struct analyst_page *page; /* PAGES_KEPT that were asked for; NULL: memory is read */
+	int sock;		   /* where they are asked for */
 	uint64_t go_ns;
 	struct lang_lock lock[LANG_LOCKS_MAX];
 	size_t lock_count;
@@ -366,8 +369,30 @@ static int take_capture(struct job *job, int fd)
 	return take_threads(job);
 }
 
+/* A core's memory is at the other end of the socket. */
+static ssize_t read_page(struct job *job, uint64_t addr, void *buf, size_t len)
+{
+	uint64_t start = addr & ~(uint64_t)(ANALYST_PAGE_BYTES - 1);
+	struct analyst_page *page = &job->page[start / ANALYST_PAGE_BYTES % PAGES_KEPT];
+	struct analyst_message ask = { .type = ANALYST_READ, .addr = start };
+	size_t at = (size_t)(addr - start), n;
+
+	if (page->addr != start || !page->len) {
+		page->len = 0;
+		if (parcel_send(job->sock, &ask, sizeof(ask), NULL, 0, 0) < 0 ||
+		    parcel_receive(job->sock, page, sizeof(*page), NULL, 0, &n) != (ssize_t)sizeof(*page) ||
+		    page->addr != start || page->len > sizeof(page->data)) {
+			page->len = 0;
+			return 0;
+		}
+	}
+	n = page->len > at ? MIN(len, (size_t)page->len - at) : 0;
+	memcpy(buf, page->data + at, n);
+	return (ssize_t)n;
+}
+
 /* Stack copies first: they are of the moment of the stop; then the frozen copy, or
- * the target while it stands still. */
+ * the target while it stands still, or the core. */
 static ssize_t read_target(void *arg, uint64_t addr, void *buf, size_t len)
 {
 	struct job *job = arg;
@@ -389,6 +414,8 @@ static ssize_t read_target(void *arg, uint64_t addr, void *buf, size_t len)
 		memcpy(buf, c->data + (addr - c->addr), n);
 		return (ssize_t)n;
 	}
+	if (job->memory_open && job->page)
+		return read_page(job, addr, buf, len);
 	return job->memory_open ? rest.read(rest.arg, addr, buf, len) : 0;
 }
 
@@ -425,7 +452,9 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 		job->live = msg.live && !job->worker_gone;
 		job->copy_fd = msg.has_copy ? fds[1] : -1;
 		job->memory_open = true;
-		r = take_capture(job, fds[0]);
+		job->sock = sock;
+		job->page = msg.served ? calloc(PAGES_KEPT, sizeof(*job->page)) : NULL;
+		r = msg.served && !job->page ? -ENOMEM : take_capture(job, fds[0]);
 	}
 	return r < 0 ? err_sys(err, r, "cannot take the capture") : 0;
 }
@@ -456,7 +485,8 @@ static int make_threads(struct job *job)
 		t->tid = c->tid;
 		t->state = c->state ? c->state : '?';
 		t->holder = c->tid == job->cap.head.holder_tid;
-		text_set(&t->comm, c->comm);
+		if (c->comm[0])
+			text_set(&t->comm, c->comm);
 		if (call)
 			text_set(&t->call, call);
 		else if (c->syscall_nr >= 0)
@@ -556,7 +586,7 @@ static void add_notes(struct job *job)
 		     job->cap.head.stack_bytes_cut, CAPTURE_STACK_MAX >> 10);
 	if (images_bad(job->images))
 		note(job, "%zu mapped files are no ELF that can be read", images_bad(job->images));
-	if (!job->live && job->copy_fd < 0)
+	if (!job->live && job->copy_fd < 0 && !job->page)
 		note(job, "memory outside the stacks was read while the process ran");
 }
 

@@ -19,6 +19,8 @@
  *   MEMORY_DONE analyst to worker: no more reads of memory that may change or go.
  *            With 'live' the worker waits for it at most ANALYST_LIVE_NS, with a
  *            frozen copy until the core is written or ANALYST_COPY_NS is over.
+ *   READ     analyst to whoever plays the worker over a core file ('served' in GO): one
+ *            page of memory, answered by an analyst_page. Until MEMORY_DONE.
  *   FAILED   worker to analyst: there will be no GO; text says why.
  * The answer, an 'analysis' as JSON (facts.h), goes to the parent's pipe. */
 #ifndef REQTRAP_ANALYST_H
@@ -38,6 +40,7 @@ enum analyst_message_type {
 	ANALYST_GO,
 	ANALYST_MEMORY_DONE,
 	ANALYST_FAILED,
+	ANALYST_READ,
 };
 
 /* The fixed part of each message; fds come by SCM_RIGHTS in the order given above:
@@ -49,11 +52,22 @@ struct analyst_message {
 	uint32_t more;
 	uint32_t live;
 	uint32_t has_copy;
+	uint32_t served; /* GO: memory is asked for, page by page */
 	uint32_t file_count;
+	uint64_t addr; /* READ: of a page; the answer is an analyst_page */
 	struct analyst_file {
 		uint64_t dev_major, dev_minor, inode; /* as in maps: which mappings this file is */
 	} file[ANALYST_FILES_MAX];
 	char text[256];
+};
+
+#define ANALYST_PAGE_BYTES 4096
+
+/* The answer to READ: as much of the page as there is. */
+struct analyst_page {
+	uint64_t addr;
+	uint64_t len;
+	uint8_t data[ANALYST_PAGE_BYTES];
 };
 
 struct analyst; /* a running one */

@@ -5,8 +5,10 @@
  * owners of locks wrong). Trap: CPU times are read on the same side of each stop, so
  * that what a stop costs a thread is in all differences alike. */
 #include "analyst.h"
+#include "autopsy.h"
 #include "cmd.h"
 #include "compare.h"
+#include "corefile.h"
 #include "dump.h"
 #include "facts.h"
 #include "growth.h"
@@ -20,21 +22,26 @@
 #include "verdict.h"
 #include "waits.h"
 
+#include <fcntl.h>
 #include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
 #define PAGE_MAX (64u << 20)
 #define TIDS_SHOWN 20
 #define COUNT_MAX 10000
 #define EVERY_NS NSEC_PER_SEC
 
-/* A process, and what its samples have in common. */
+/* A process, and what its samples have in common; or several cores, as if they were that. */
 struct subject {
 	struct proc proc;
-	char name[64];
+	char name[80];
+	const char *core; /* that was read last; NULL: a process */
+	int signal;	  /* it died of */
+	pid_t signal_tid;
 	struct compare *compare; /* NULL: one sample is all */
 	struct growth *growth;
 	unsigned int turn, taken; /* samples begun, and those that came to something */
@@ -168,7 +175,7 @@ static pid_t thread_to_judge(const struct analysis *a)
 	return 0;
 }
 
-static int print_text(const struct incident *i, const struct dump_result *result)
+static int print_text(const struct subject *subject, const struct incident *i, const struct dump_result *result)
 {
 	const struct analysis *a = &i->analysis;
 	struct thread_group *group = NULL;
@@ -185,8 +192,17 @@ static int print_text(const struct incident *i, const struct dump_result *result
 		buf_adds(&out, ", ");
 		add_text(&out, a->language);
 	}
-	buf_addf(&out, ", %zu thread%s, stood still for %.1f ms\n", a->thread_count, word_plural(a->thread_count),
-		 ns_to_ms(result->pause_ns));
+	buf_addf(&out, ", %zu thread%s", a->thread_count, word_plural(a->thread_count));
+	if (result) {
+		buf_addf(&out, ", stood still for %.1f ms\n", ns_to_ms(result->pause_ns));
+	} else {
+		buf_adds(&out, ", out of ");
+		add_text(&out, subject->core);
+		buf_adds(&out, "\n");
+	}
+	if (subject->signal)
+		buf_addf(&out, "ended by signal %d (%s), which thread %d got\n", subject->signal,
+			 sigabbrev_np(subject->signal) ? sigabbrev_np(subject->signal) : "?", subject->signal_tid);
 	if (i->verdict) {
 		add_text(&out, i->verdict);
 		buf_addf(&out, " (confidence %s: one sample)\n", i->confidence);
@@ -207,10 +223,12 @@ static int print_text(const struct incident *i, const struct dump_result *result
 	return 0;
 }
 
-static int print_json(const struct incident *i, const struct dump_result *result, unsigned int sample)
+static int print_json(const struct subject *subject, const struct incident *i, const struct dump_result *result,
+		      unsigned int sample)
 {
 	CLEAN(free) char *name = facts_utf8(i->process.comm);
 	CLEAN(free) char *verdict = i->verdict ? facts_utf8(i->verdict) : NULL;
+	CLEAN(free) char *path = subject->core ? facts_utf8(subject->core) : NULL;
 	json_t *json, *analysis;
 	struct buf text;
 	struct err err;
@@ -220,13 +238,20 @@ static int print_json(const struct incident *i, const struct dump_result *result
 	r = analysis_write(&i->analysis, &text, &err);
 	analysis = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
 	buf_done(&text);
-	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:I, s:I, s:f, s:o}", "event", "stacks", "pid",
-			 (int)i->holder_pid, "process", name ? name : "", "verdict", verdict, "confidence",
-			 verdict ? i->confidence : NULL, "threads", (json_int_t)result->threads, "threads_not_stopped",
-			 (json_int_t)result->threads_not_stopped, "pause_ms", ns_to_ms(result->pause_ns), "analysis",
-			 analysis);
+	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:I, s:o}", "event", "stacks", "pid", (int)i->holder_pid,
+			 "process", name ? name : "", "verdict", verdict, "confidence", verdict ? i->confidence : NULL,
+			 "threads", (json_int_t)i->analysis.thread_count, "analysis", analysis);
 	if (!json)
 		return r < 0 ? r : -ENOMEM;
+	if (result) {
+		json_object_set_new(json, "threads", json_integer(result->threads));
+		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
+		json_object_set_new(json, "pause_ms", json_real(ns_to_ms(result->pause_ns)));
+	} else {
+		json_object_set_new(json, "core", json_string_nocheck(path ? path : ""));
+	}
+	if (subject->signal)
+		json_object_set_new(json, "signal", json_integer(subject->signal));
 	if (sample)
 		json_object_set_new(json, "sample", json_integer(sample));
 	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
@@ -301,24 +326,33 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 	return 0;
 }
 
-/* Makes of the analysis what is printed. */
+/* Makes of the analysis what is printed. result NULL: of a core. */
 static int tell(const struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
 {
 	text_set(&i->process.comm, subject->name);
 	i->holder_pid = subject->proc.pid;
-	waits_name_fds(&i->analysis, subject->proc.dir_fd);
+	if (result)
+		waits_name_fds(&i->analysis, subject->proc.dir_fd);
 	i->holder_tid = thread_to_judge(&i->analysis);
 	i->capture.running_at_snapshot = true;
 	if (i->holder_tid)
 		verdict_make(i);
 	i->holder_tid = 0; /* so that it is grouped like the others */
 	if (s->json)
-		return print_json(i, result, s->count > 1 ? subject->turn : 0);
+		return print_json(subject, i, result, s->count > 1 ? subject->turn : 0);
 	if (subject->taken || subject != s->subject)
 		putchar('\n');
 	if (s->count > 1)
 		printf("--- sample %u of %u\n", subject->turn, s->count);
-	return print_text(i, result);
+	return print_text(subject, i, result);
+}
+
+/* For the comparison, whatever came of it. */
+static int remember(struct subject *subject, const struct moment *moment, const struct analysis *analysis)
+{
+	int r = subject->compare ? compare_add(subject->compare, moment, analysis) : 0;
+
+	return r == 0 && subject->compare ? growth_add(subject->growth, moment) : r;
 }
 
 static int sample(const struct samples *s, struct subject *subject, struct err *err)
@@ -326,7 +360,7 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 	struct incident *i = incident_new();
 	struct moment moment = { 0 };
 	struct dump_result result;
-	int r;
+	int r, added;
 
 	subject->turn++;
 	if (!i)
@@ -339,14 +373,9 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 	}
 	if (r < 0)
 		text_set(&i->analysis.failed, err->text);
-	if (subject->compare) {
-		int added = compare_add(subject->compare, &moment, &i->analysis);
-
-		if (added == 0)
-			added = growth_add(subject->growth, &moment);
-		if (r == 0 && added < 0)
-			r = err_sys(err, added, "cannot compare the stacks of process %d", subject->proc.pid);
-	}
+	added = remember(subject, &moment, &i->analysis);
+	if (r == 0 && added < 0)
+		r = err_sys(err, added, "cannot compare the stacks of process %d", subject->proc.pid);
 	moment_done(&moment);
 	incident_free(i);
 	subject->taken += r == 0;
@@ -477,7 +506,7 @@ static int read_options(const struct command_line *line, struct samples *s, stru
 	if (r == 0 && (value = option_value(line, "every")))
 		r = parse_duration(value, &s->every_ns, err);
 	if (r == 0 && line->rest_count == 0)
-		r = err_say(err, -EINVAL, "no process is named: reqtrap stacks [--json] PID|NAME");
+		r = err_say(err, -EINVAL, "no process is named: reqtrap stacks [--json] PID|NAME|CORE");
 	return r;
 }
 
@@ -520,6 +549,103 @@ static void done(struct samples *s)
 		die_of(s->signal);
 }
 
+/* ---- cores ---- */
+
+/* A word with a slash is a path; else a file of that name is meant only if it is a core. */
+static bool is_core(const char *word)
+{
+	CLEAN(fd) int fd = -1;
+	struct corefile *core;
+	struct stat st;
+	bool is;
+
+	if (strchr(word, '/'))
+		return true;
+	if (stat(word, &st) < 0 || !S_ISREG(st.st_mode))
+		return false;
+	fd = open(word, O_RDONLY | O_CLOEXEC);
+	is = fd >= 0 && corefile_open(fd, &core, NULL) == 0;
+	if (is)
+		corefile_close(core);
+	return is;
+}
+
+static int read_core(const struct samples *s, struct subject *subject, const struct autopsy_spec *spec,
+		     struct incident *i, struct err *err)
+{
+	/* O_NONBLOCK: a pipe must not hold us up */
+	CLEAN(fd) int fd = open(subject->core, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct autopsy_facts facts;
+	struct moment moment = { 0 };
+	int r = fd < 0 ? err_sys(err, -errno, "cannot open the file") : 0;
+
+	if (r == 0)
+		r = autopsy(fd, spec, &facts, &i->analysis, &moment, err);
+	if (r < 0)
+		return r;
+	subject->proc.pid = facts.pid;
+	subject->signal = facts.signal;
+	subject->signal_tid = facts.tid;
+	snprintf(subject->name, sizeof(subject->name), "%s", facts.process);
+	r = tell(s, subject, i, NULL);
+	if (r == 0)
+		r = remember(subject, &moment, &i->analysis);
+	moment_done(&moment);
+	return r < 0 ? err_sys(err, r, "cannot print what is in it") : 0;
+}
+
+/* One after the other; of several, what they have in common. */
+static void take_cores(struct samples *s, const struct command_line *line)
+{
+	struct autopsy_spec spec = { .exe = option_value(line, "exe"),
+				     .sysroot = option_value(line, "sysroot"),
+				     .memory = line->rest_count > 1 };
+	struct subject *subject = s->subject = calloc(1, sizeof(*subject));
+
+	if (!subject)
+		return;
+	s->subject_count = 1;
+	s->count = (unsigned int)line->rest_count;
+	subject->proc = (struct proc){ .pidfd = -1, .dir_fd = -1 };
+	subject->compare = s->count > 1 ? compare_new() : NULL;
+	subject->growth = s->count > 1 ? growth_new() : NULL;
+	for (int n = 0; n < line->rest_count; n++) {
+		struct incident *i = incident_new();
+		struct err err = { "" };
+		int r = -ENOMEM;
+
+		subject->core = line->rest[n];
+		subject->turn++;
+		if (i)
+			r = read_core(s, subject, &spec, i, &err);
+		if (r < 0) {
+			log_error("'%s': %s", subject->core, err.text);
+			s->worst = MAX(s->worst, r == -ESPIPE ? EXIT_MISTAKE : exit_code_of(r));
+		}
+		subject->taken += r == 0;
+		incident_free(i);
+	}
+	if (subject->compare && subject->growth && subject->taken > 1)
+		print_comparison(subject, s->json);
+	fflush(stdout);
+}
+
+static int check_words(const struct command_line *line, struct err *err)
+{
+	bool given = option_given(line, "exe") || option_given(line, "sysroot");
+	int cores = 0;
+
+	for (int n = 0; n < line->rest_count; n++)
+		cores += is_core(line->rest[n]);
+	if (cores && cores < line->rest_count)
+		return err_say(err, -EINVAL, "cores and processes together: which of the two?");
+	if (cores && (option_given(line, "count") || option_given(line, "every")))
+		return err_say(err, -EINVAL, "--count and --every are of processes, not of cores");
+	if (!cores && given)
+		return err_say(err, -EINVAL, "--exe and --sysroot are of cores, not of processes");
+	return cores;
+}
+
 int cmd_stacks(int argc, char **argv)
 {
 	struct samples s = { .worst = EXIT_DONE, .signal_fd = -1 };
@@ -531,6 +657,13 @@ int cmd_stacks(int argc, char **argv)
 	if (r != VERB_GO_ON)
 		return r;
 	r = read_options(&line, &s, &err);
+	if (r == 0)
+		r = check_words(&line, &err);
+	if (r > 0) {
+		take_cores(&s, &line);
+		done(&s);
+		return s.worst;
+	}
 	for (int n = 0; n < line.rest_count && r == 0; n++)
 		r = target_find(&targets, line.rest[n], &err);
 	if (r == 0) {

@@ -103,8 +103,8 @@ static int put(int fd, const void *data, size_t len, uint64_t off)
 	return 0;
 }
 
-static int put_stack(int fd, const struct proc_maps *maps, const struct memory *mem,
-		     const struct user_regs_struct *regs, uint64_t off, struct capture_thread *row, uint32_t *cut)
+int triage_stack(int fd, const struct proc_maps *maps, const struct memory *mem, const struct user_regs_struct *regs,
+		 uint64_t off, struct capture_thread *row, uint32_t *cut)
 {
 	static uint8_t chunk[64 << 10];
 	uint64_t sp = arch_sp(regs), block = arch_thread_block(regs), at, end;
@@ -217,7 +217,7 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 		if (!thread->taken)
 			fill_running(&row, freeze->proc);
 		memcpy(&regs, row.reg, sizeof(regs));
-		r = put_stack(fd, maps, mem, &regs, off, &row, &head.stack_bytes_cut);
+		r = triage_stack(fd, maps, mem, &regs, off, &row, &head.stack_bytes_cut);
 		off += row.stack_len;
 		if (r == 0)
 			r = put(fd, &row, sizeof(row), row_off);

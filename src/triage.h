@@ -29,4 +29,10 @@ int triage_write(const struct triage *triage, struct freeze *freeze, const struc
 		 const struct proc_maps *maps, const struct spool *maps_text, pid_t holder_tid, int *ret_fd,
 		 struct err *err);
 
+/* A piece of the capture: copies the stack that the registers point to to 'off' of the
+ * file, and says in the row where it lies. mem, maps: of the same process. cut: counts
+ * those that are longer than CAPTURE_STACK_MAX. */
+int triage_stack(int fd, const struct proc_maps *maps, const struct memory *mem, const struct user_regs_struct *regs,
+		 uint64_t off, struct capture_thread *row, uint32_t *cut);
+
 #endif

@@ -78,17 +78,22 @@ const struct verb verbs[] = {
 	  "  reqtrap procdump -accepteula -64 -ma -s 4 -n 3 4711 /var/tmp\n"
 	  "  reqtrap procdump -ma -u -c 80 -s 5 -n 3 nginx /var/tmp\n"
 	  "  reqtrap procdump -ma -e -w shop.exe\n" },
-	{ "stacks", "PID|NAME", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
+	{ "stacks", "PID|NAME|CORE", "Print every thread's stack, who holds which lock, and a verdict.", VERB_STACKS,
 	  cmd_stacks,
 	  "With -n the samples are compared: which threads are the same in 3/3, what they\n"
 	  "wait for, and who holds it; which compute, and where; what CPU each used, and\n"
 	  "where memory grew. Threads that do the same are one line. A worker that waits\n"
 	  "for work looks like a stuck one: both are 'idle or stuck'. Ctrl-C ends the\n"
 	  "series.\n"
+	  "CORE is the path of a core file of anybody's, plain or zstd. Programs and\n"
+	  "libraries come from this machine, if they are those very builds; what is not\n"
+	  "here is named. Several cores are compared as samples are, in their order.\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap stacks 4711\n"
 	  "  reqtrap stacks 4711 -n 3 --every 4s\n"
-	  "  reqtrap stacks php-fpm --json\n" },
+	  "  reqtrap stacks php-fpm --json\n"
+	  "  reqtrap stacks /var/crash/shop.core.zst --sysroot /srv/shop-image\n"
+	  "  reqtrap stacks ./leak-1.core ./leak-2.core\n" },
 	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
 	  "  reqtrap list\n  reqtrap list --json\n" },
 	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
