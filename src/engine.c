@@ -36,7 +36,7 @@ struct engine {
 	struct tracer *tracer;
 	struct store *store;
 	struct scribe *scribe;
-	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source;
+	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source, *tick_source;
 	struct trap_world world;
 	struct pair warm;
 	struct trap *traps;
@@ -417,6 +417,13 @@ static void on_record(void *arg, const struct record *record)
 	}
 }
 
+static void on_tick(void *arg, uint32_t events UNUSED)
+{
+	struct engine *engine = arg;
+
+	tracer_tick(engine->tracer);
+}
+
 static void on_sweep(void *arg, uint32_t events UNUSED)
 {
 	struct engine *engine = arg;
@@ -518,6 +525,9 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return err_sys(err, r, "cannot watch the ring buffer");
 	r = loop_add_timer(engine->loop, now_ns() + SWEEP_NS, SWEEP_NS, on_sweep, engine, &engine->sweep_source);
+	if (r == 0)
+		r = loop_add_timer(engine->loop, now_ns() + NSEC_PER_SEC, NSEC_PER_SEC, on_tick, engine,
+				   &engine->tick_source);
 	if (r < 0)
 		return err_sys(err, r, "cannot set a timer");
 	engine->world = (struct trap_world){ .loop = engine->loop,
@@ -593,7 +603,6 @@ void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(voi
 void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 {
 	struct tracer_totals t;
-	uint64_t seen;
 
 	tracer_totals(engine->tracer, &t);
 	*ret_totals = engine->totals;
@@ -605,8 +614,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->blind = t.counters.blind + t.counters.bad_read;
 	ret_totals->head_cut = t.counters.head_cut;
 	ret_totals->in_flight = t.in_flight;
-	seen = t.counters.requests + t.counters.inner;
-	ret_totals->cpu_ns_per_request = seen ? t.request_ns / seen : 0;
+	ret_totals->cpu_ns_per_request = t.metered_requests ? t.request_ns / t.metered_requests : 0;
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;
 }
@@ -633,6 +641,7 @@ void engine_free(struct engine *engine)
 	loop_remove(engine->loop, engine->settle_source);
 	loop_remove(engine->loop, engine->deadline_source);
 	loop_remove(engine->loop, engine->sweep_source);
+	loop_remove(engine->loop, engine->tick_source);
 	tracer_close(engine->tracer);
 	scribe_end(engine->scribe);
 	store_free(engine->store);

@@ -23,6 +23,8 @@
 #define CLOCK_TRIES 4000
 #define LOOK_TRIES 4
 #define BRING 24
+#define METER_TICKS 32			 /* one in so many is measured */
+#define METER_REQUESTS 1000		 /* but the first until it has seen so many */
 #define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
 #define CONN_DOUBT_NS (5 * NSEC_PER_SEC) /* one with a request in flight is looked at */
 
@@ -32,8 +34,11 @@ struct tracer {
 	union slot_value *slots;
 	unsigned int slot_count;
 	bool sock_hooks;
-	int stats_fd;
 	struct tracer_config config;
+	int stats_fd; /* the kernel measures run times, of every BPF program, while somebody has such a descriptor */
+	unsigned int tick;
+	uint64_t attached_ns, metered_ns, metered_requests; /* closed windows of measuring */
+	uint64_t meter_ns, meter_requests;		    /* the begin of the open one */
 };
 
 static __thread char first_words[256]; /* what libbpf said first, for the error's text */
@@ -187,6 +192,74 @@ static int on_record(void *arg, void *data, size_t size)
 	return 0;
 }
 
+static void add_counters(struct counters *sum, const struct counters *one)
+{
+	uint64_t *to = (uint64_t *)sum;
+	const uint64_t *from = (const uint64_t *)one;
+
+	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+		to[i] += from[i];
+}
+
+static struct counters count(const struct tracer *t)
+{
+	int cpus = libbpf_num_possible_cpus();
+	CLEAN(free) struct per_cpu *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
+	struct counters sum = { 0 };
+	uint32_t zero = 0;
+
+	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.per_cpu), &zero, per_cpu) == 0) {
+		for (int i = 0; i < cpus; i++)
+			add_counters(&sum, &per_cpu[i].counters);
+	}
+	return sum;
+}
+
+/* Measuring run times costs more than much of what is measured, and every program on
+ * the host pays: so it is done in windows. */
+static void meter_open(struct tracer *t)
+{
+	struct counters now = count(t);
+
+	t->meter_ns = now_ns();
+	t->meter_requests = now.requests + now.inner;
+	if (!t->attached_ns)
+		t->attached_ns = t->meter_ns;
+	t->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+}
+
+/* What the windows have seen, with the one that is open. */
+static void metered(const struct tracer *t, uint64_t *ret_ns, uint64_t *ret_requests)
+{
+	struct counters now = { 0 };
+
+	*ret_ns = t->metered_ns;
+	*ret_requests = t->metered_requests;
+	if (t->stats_fd < 0)
+		return;
+	now = count(t);
+	*ret_ns += now_ns() - t->meter_ns;
+	*ret_requests += now.requests + now.inner - t->meter_requests;
+}
+
+void tracer_tick(struct tracer *t)
+{
+	uint64_t ns, requests;
+
+	t->tick++;
+	if (t->stats_fd < 0 && t->tick % METER_TICKS == 0) {
+		meter_open(t);
+		return;
+	}
+	metered(t, &ns, &requests);
+	if (t->stats_fd < 0 || (t->tick < METER_TICKS && requests < METER_REQUESTS))
+		return;
+	t->metered_ns = ns;
+	t->metered_requests = requests;
+	close(t->stats_fd);
+	t->stats_fd = -1;
+}
+
 static int load(struct tracer *t, struct err *err)
 {
 	struct requests_bpf *skel = t->skel;
@@ -219,8 +292,7 @@ static int load(struct tracer *t, struct err *err)
 	t->ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), on_record, t, NULL);
 	if (!t->ring)
 		return err_sys(err, -errno, "cannot open the ring buffer");
-	/* The kernel adds up run times for as long as somebody holds this fd. */
-	t->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	meter_open(t);
 	r = requests_bpf__attach(skel);
 	if (r < 0)
 		return explain(r, err);
@@ -536,27 +608,13 @@ bool tracer_hold(struct tracer *t, uint32_t index, uint64_t gen)
 	return false;
 }
 
-static void add_counters(struct counters *sum, const struct counters *one)
-{
-	uint64_t *to = (uint64_t *)sum;
-	const uint64_t *from = (const uint64_t *)one;
-
-	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
-		to[i] += from[i];
-}
-
 void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 {
-	int cpus = libbpf_num_possible_cpus();
-	CLEAN(free) struct per_cpu *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
-	struct tracer_totals sum = { 0 };
+	struct tracer_totals sum = { .counters = count(t) };
 	struct bpf_program *prog;
-	uint32_t zero = 0;
+	uint64_t ns;
 
-	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.per_cpu), &zero, per_cpu) == 0) {
-		for (int i = 0; i < cpus; i++)
-			add_counters(&sum.counters, &per_cpu[i].counters);
-	}
+	metered(t, &ns, &sum.metered_requests);
 	bpf_object__for_each_program(prog, t->skel->obj)
 	{
 		struct bpf_prog_info info = { 0 };
@@ -571,6 +629,12 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 			sum.request_ns += info.run_time_ns;
 		}
 		sum.missed += info.recursion_misses;
+	}
+	if (ns) { /* of the whole time, as far as the windows tell */
+		double whole = (double)(now_ns() - t->attached_ns) / (double)ns;
+
+		sum.sched_ns = (uint64_t)((double)sum.sched_ns * whole);
+		sum.sched_runs = (uint64_t)((double)sum.sched_runs * whole);
 	}
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		if (t->slots[i].slot.state == SLOT_OPEN || t->slots[i].slot.state == SLOT_HELD)

@@ -76,11 +76,18 @@ void tracer_release(struct tracer *tracer, uint32_t index, uint64_t gen);
  * To be called now and then; reads /proc for the doubtful ones only. */
 void tracer_sweep(struct tracer *tracer, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg);
 
+/* To be called each second. Now and then it has the kernel measure for a second what the
+ * programs take, at first for as long as it takes to know: for every BPF program of the
+ * host, which is why it does not for longer. */
+void tracer_tick(struct tracer *tracer);
+
 struct tracer_totals {
-	struct counters counters;      /* summed over the CPUs */
-	uint64_t request_ns;	       /* run time of the socket programs since they were attached */
-	uint64_t sched_ns, sched_runs; /* of the scheduler's: every switch and wake-up of the host */
-	uint64_t missed;	       /* runs the kernel left out (recursion) */
+	struct counters counters;  /* summed over the CPUs */
+	uint64_t request_ns;	   /* run time of the socket programs while it was measured */
+	uint64_t metered_requests; /* what came in that time, inner ones too */
+	uint64_t sched_ns,
+		sched_runs; /* of the scheduler's, every switch and wake-up of the host: for the whole time */
+	uint64_t missed;    /* runs the kernel left out (recursion) */
 	unsigned int in_flight;
 };
 
