@@ -22,6 +22,7 @@
 #define TABLES_MAX (16u << 20)	 /* ... of all frames together: time is short */
 #define FRAME_SIZE 128		 /* read at once: a frame, and a code object */
 #define CODE_SIZE 208
+#define FUNCTIONS 512 /* kept of those that were read */
 #define STACK_WORDS 512
 #define GUESSES_MAX 8192
 enum { REG_RSP = 19, REG_FS_BASE = 21 }; /* of user_regs_struct */
@@ -129,6 +130,14 @@ struct python {
 	uint64_t runtime, version; /* addresses; version 0: not exported */
 };
 
+struct function {
+	uint64_t code; /* 0: none */
+	char *name, *file;
+	uint8_t *table; /* NULL: it could not be read */
+	size_t table_len;
+	int32_t first;
+};
+
 /* What a walk carries along. */
 struct reader {
 	const struct memory *mem;
@@ -144,6 +153,7 @@ struct reader {
 	uint64_t holder[INTERPRETERS_MAX]; /* thread states; 0: nobody has it */
 	size_t lock_count;
 	unsigned int guesses; /* pointers that may still be tried */
+	struct function functions[FUNCTIONS];
 };
 
 /* --- which Python --- */
@@ -313,20 +323,23 @@ static size_t put_utf8(char *to, uint32_t c)
 /* A str as a heap string of at most max characters. NULL: it is none. */
 static char *read_text(const struct reader *r, uint64_t addr, size_t max)
 {
-	enum { LENGTH = 16, STATE = 32 };
+	enum { LENGTH = 16, STATE = 32, HEAD_MAX = 48 };
 	CLEAN(free) uint8_t *units = NULL;
-	uint32_t state, kind;
+	uint8_t head[HEAD_MAX];
 	uint64_t length;
+	uint32_t state, kind;
 	size_t len = 0;
 	bool ascii;
 	char *text;
 
-	if (addr % 8 || !memory_u64(r->mem, addr + LENGTH, &length) || !memory_u32(r->mem, addr + STATE, &state) ||
-	    length > TEXT_SANE_MAX)
+	if (addr % 8 || memory_get(r->mem, addr, head, r->at.ascii_size) < 0)
 		return NULL;
+	memcpy(&length, head + LENGTH, 8);
+	memcpy(&state, head + STATE, 4);
 	kind = state >> 2 & 7;
 	ascii = state >> 6 & 1;
-	if (!(state >> 5 & 1) || (kind != 1 && kind != 2 && kind != 4) || (ascii && kind != 1))
+	if (length > TEXT_SANE_MAX || !(state >> 5 & 1) || (kind != 1 && kind != 2 && kind != 4) ||
+	    (ascii && kind != 1))
 		return NULL;
 	length = MIN(length, (uint64_t)max);
 	units = malloc(length * kind + 1);
@@ -440,69 +453,85 @@ static int64_t line_by_locations(const uint8_t *t, size_t len, int64_t at, int64
 	return 0;
 }
 
-static uint32_t read_line(struct reader *r, const uint8_t *code, uint64_t code_at, uint64_t instr)
+static uint32_t line_of(const struct reader *r, const struct function *f, uint64_t instr)
 {
 	static int64_t (*const line_by[])(const uint8_t *, size_t, int64_t, int64_t) = {
 		[LINES_DELTAS] = line_by_deltas,
 		[LINES_RANGES] = line_by_ranges,
 		[LINES_LOCATIONS] = line_by_locations,
 	};
-	CLEAN(free) uint8_t *table = NULL;
-	uint64_t table_at;
 	int64_t at, line;
-	int32_t first;
-	size_t len = 0;
 
-	memcpy(&table_at, code + r->at.table, 8);
-	memcpy(&first, code + r->at.first, 4);
 	if (r->at.lasti)
 		at = (int64_t)(int32_t)instr * r->at.lasti_unit;
 	else
-		at = (int64_t)(instr - (code_at + r->at.bytecode));
-	if (at < 0) /* it has not begun */
-		at = 0;
-	table = at > (1 << 28) ? NULL : read_table(r, table_at, &len);
-	line = table ? line_by[r->at.lines](table, len, at, first) : 0;
+		at = (int64_t)(instr - (f->code + r->at.bytecode));
+	at = MAX(at, 0); /* it has not begun */
+	line = f->table && at < 1 << 28 ? line_by[r->at.lines](f->table, f->table_len, at, f->first) : 0;
 	return line > 0 && line < INT32_MAX ? (uint32_t)line : 0;
 }
 
 /* --- frames --- */
 
-static const char *read_function(struct reader *r, uint64_t code_at, uint64_t instr, struct stack *script)
+static void function_done(struct function *f)
 {
-	uint8_t code[CODE_SIZE];
-	CLEAN(free) char *name = NULL;
-	uint64_t name_at, file_at;
-	struct frame *f;
-	char *file;
+	free(f->name);
+	free(f->file);
+	free(f->table);
+	*f = (struct function){ 0 };
+}
 
-	if (!code_at || code_at % 8 || memory_get(r->mem, code_at, code, sizeof(code)) < 0)
+static const char *read_function(struct reader *r, uint64_t at, struct function *f)
+{
+	uint64_t name, file, table;
+	uint8_t code[CODE_SIZE];
+
+	if (!at || at % 8 || memory_get(r->mem, at, code, sizeof(code)) < 0)
 		return "a function's code cannot be read";
-	memcpy(&name_at, code + r->at.name, 8);
-	memcpy(&file_at, code + r->at.file, 8);
-	name = read_text(r, name_at, LANG_NAME_MAX);
-	if (!name)
+	memcpy(&name, code + r->at.name, 8);
+	memcpy(&file, code + r->at.file, 8);
+	memcpy(&table, code + r->at.table, 8);
+	memcpy(&f->first, code + r->at.first, 4);
+	f->name = read_text(r, name, LANG_NAME_MAX);
+	if (!f->name)
 		return "a function's name cannot be read";
-	file = read_text(r, file_at, LANG_PATH_MAX);
-	if (!file)
+	f->file = read_text(r, file, LANG_PATH_MAX);
+	if (!f->file)
 		return "a file name cannot be read";
-	f = list_add(&script->frame, &script->count, sizeof(*f));
-	if (!f) {
-		free(file);
-		return "out of memory";
+	f->table = read_table(r, table, &f->table_len);
+	f->code = at;
+	return NULL;
+}
+
+/* Threads of a pool run the same functions: each is read once, as memory stands still. */
+static const char *add_frame(struct reader *r, uint64_t code, uint64_t instr, struct stack *script)
+{
+	struct function *f = &r->functions[(code >> 4 ^ code >> 13) % FUNCTIONS];
+	const char *why = NULL;
+	struct frame *frame;
+
+	if (!code || f->code != code) {
+		function_done(f);
+		why = read_function(r, code, f);
 	}
-	f->function = name;
-	name = NULL;
-	f->script = true;
-	f->file = file;
-	f->line = read_line(r, code, code_at, instr);
-	text_set(&f->module, "python");
+	if (why) {
+		function_done(f);
+		return why;
+	}
+	frame = list_add(&script->frame, &script->count, sizeof(*frame));
+	if (!frame)
+		return "out of memory";
+	text_set(&frame->function, f->name);
+	text_set(&frame->file, f->file);
+	text_set(&frame->module, "python");
+	frame->script = true;
+	frame->line = line_of(r, f, instr);
 	return NULL;
 }
 
 static const char *walk_frames(struct reader *r, uint64_t at, struct stack *script)
 {
-	uint64_t slow = at; /* half as fast: where they meet is a loop */
+	uint64_t mark = 0; /* one met before; a later one each time the depth doubles */
 	const char *why = NULL;
 
 	for (size_t depth = 0; at && !why; depth++) {
@@ -511,16 +540,16 @@ static const char *walk_frames(struct reader *r, uint64_t at, struct stack *scri
 
 		if (script->count == LANG_FRAMES_MAX)
 			return "there are more frames than are shown";
+		if (!(depth & (depth + 1)))
+			mark = at;
 		if (at % 8 || memory_get(r->mem, at, frame, sizeof(frame)) < 0)
 			return "a frame cannot be read";
 		memcpy(&code_at, frame + r->at.code, 8);
 		memcpy(&instr, frame + r->at.instr, r->at.lasti ? 4 : 8);
 		if (!r->at.owner || frame[r->at.owner] < r->at.owner_shim)
-			why = read_function(r, code_at & ~7ull, instr, script);
+			why = add_frame(r, code_at & ~7ull, instr, script);
 		memcpy(&at, frame + r->at.back, 8);
-		if (depth % 2 && !memory_u64(r->mem, slow + r->at.back, &slow))
-			return "a frame cannot be read";
-		if (at && at == slow)
+		if (at && at == mark)
 			return "the frames form a loop";
 	}
 	return why;
@@ -713,6 +742,8 @@ static size_t python_walk(const void *state, const struct memory *mem, pid_t pid
 			text_setf(&ret_scripts[i].unavailable, "Python stacks %s: %s",
 				  ret_scripts[i].count ? "incomplete" : "unavailable", why);
 	}
+	for (size_t i = 0; i < FUNCTIONS; i++)
+		function_done(&r.functions[i]);
 	free(r.places);
 	return r.lock_count;
 }
