@@ -9,7 +9,15 @@
 #define PHDRS_MAX 128
 #define NOTES_MAX (64u << 10)
 
-static bool find_note(const struct memory *mem, uint64_t at, uint64_t size, struct buildid *ret)
+/* Of a name of three letters at most, as those that we look for have. */
+struct note {
+	uint32_t type;
+	char name[4];
+	bool cut; /* only what fits of a longer one is of interest */
+};
+
+static bool find_note(const struct memory *mem, uint64_t at, uint64_t size, const struct note *note,
+		      struct buildid *ret)
 {
 	uint64_t end = at + MIN(size, (uint64_t)NOTES_MAX);
 	char name[4];
@@ -23,10 +31,11 @@ static bool find_note(const struct memory *mem, uint64_t at, uint64_t size, stru
 		if (name_size > left || desc_size > left - name_size)
 			break;
 		at += sizeof(head);
-		if (head.n_type == NT_GNU_BUILD_ID && head.n_namesz == sizeof(name) && head.n_descsz &&
-		    head.n_descsz <= sizeof(ret->byte) && memory_get(mem, at, name, sizeof(name)) == 0 &&
-		    !memcmp(name, "GNU", 4) && memory_get(mem, at + name_size, ret->byte, head.n_descsz) == 0) {
-			ret->len = head.n_descsz;
+		if (head.n_type == note->type && head.n_namesz == sizeof(name) && head.n_descsz &&
+		    (head.n_descsz <= sizeof(ret->byte) || note->cut) && memory_get(mem, at, name, sizeof(name)) == 0 &&
+		    !memcmp(name, note->name, sizeof(name)) &&
+		    memory_get(mem, at + name_size, ret->byte, MIN(head.n_descsz, sizeof(ret->byte))) == 0) {
+			ret->len = MIN(head.n_descsz, sizeof(ret->byte));
 			return true;
 		}
 		at += name_size + desc_size;
@@ -34,7 +43,9 @@ static bool find_note(const struct memory *mem, uint64_t at, uint64_t size, stru
 	return false;
 }
 
-static struct buildid look(const struct memory *mem, uint64_t base, bool mapped)
+static const struct note gnu = { NT_GNU_BUILD_ID, "GNU", false }, go = { 4, "Go", true };
+
+static struct buildid look(const struct memory *mem, uint64_t base, bool mapped, const struct note *note)
 {
 	struct buildid found = { .len = 0 };
 	uint64_t first = UINT64_MAX;
@@ -57,19 +68,25 @@ static struct buildid look(const struct memory *mem, uint64_t base, bool mapped)
 		if (memory_get(mem, base + ehdr.e_phoff + (uint64_t)i * sizeof(phdr), &phdr, sizeof(phdr)) < 0)
 			break;
 		if (phdr.p_type == PT_NOTE)
-			find_note(mem, mapped ? base + phdr.p_vaddr - first : phdr.p_offset, phdr.p_filesz, &found);
+			find_note(mem, mapped ? base + phdr.p_vaddr - first : phdr.p_offset, phdr.p_filesz, note,
+				  &found);
 	}
 	return found;
 }
 
 struct buildid buildid_of_file(const struct memory *mem)
 {
-	return look(mem, 0, false);
+	return look(mem, 0, false, &gnu);
 }
 
 struct buildid buildid_of_image(const struct memory *mem, uint64_t base)
 {
-	return look(mem, base, true);
+	return look(mem, base, true, &gnu);
+}
+
+bool buildid_is_go(const struct memory *mem)
+{
+	return look(mem, 0, false, &go).len;
 }
 
 bool buildid_same(const struct buildid *one, const struct buildid *two)

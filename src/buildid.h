@@ -17,6 +17,9 @@ struct buildid buildid_of_file(const struct memory *mem);
 /* Of one that is mapped from its first byte on at 'base'. */
 struct buildid buildid_of_image(const struct memory *mem, uint64_t base);
 
+/* Made by Go's own compiler: it leaves a note of its own. */
+bool buildid_is_go(const struct memory *mem);
+
 bool buildid_same(const struct buildid *one, const struct buildid *two);
 
 #endif

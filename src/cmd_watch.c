@@ -92,9 +92,33 @@ static json_t *chain_json(const struct incident *in)
 		json_object_set_new(hop, "pid", json_integer(in->chain[i].pid));
 		json_object_set_new(hop, "process", text_json(in->chain[i].process));
 		json_object_set_new(hop, "via", text_json(in->chain[i].via));
+		json_object_set_new(hop, "doubt", text_json(in->chain[i].doubt));
 		json_array_append_new(chain, hop);
 	}
 	return chain;
+}
+
+static json_t *holder_json(const struct holder_facts *h)
+{
+	json_t *json = json_object(), *candidates = json_array();
+
+	for (size_t i = 0; i < h->candidate_count; i++) {
+		json_t *one = json_object();
+
+		json_object_set_new(one, "pid", json_integer(h->candidate[i].pid));
+		json_object_set_new(one, "tid", json_integer(h->candidate[i].tid));
+		json_object_set_new(one, "why", text_json(h->candidate[i].why));
+		json_array_append_new(candidates, one);
+	}
+	json_object_set_new(json, "certain", json_boolean(h->certain));
+	json_object_set_new(json, "why", text_json(h->why));
+	json_object_set_new(json, "candidates", candidates);
+	if (h->call) {
+		json_object_set_new(json, "waits_for", text_json(h->call));
+		json_object_set_new(json, "answered_by", h->call_pid ? json_integer(h->call_pid) : json_null());
+		json_object_set_new(json, "outside", json_boolean(h->call_outside));
+	}
+	return json;
 }
 
 static void trapped_json(const struct incident *in, const char *path)
@@ -114,6 +138,7 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "process",
 			    text_json(in->chain_count ? in->chain[in->chain_count - 1].process : NULL));
 	json_object_set_new(json, "chain", chain_json(in));
+	json_object_set_new(json, "holder", holder_json(&in->holder));
 	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(in->limit_ns / NSEC_PER_MSEC)));
 	json_object_set_new(json, "elapsed_ms", ms_json(in->elapsed_ns));
 	json_object_set_new(json, "fired_after_ms", ms_json(in->fired_after_ns));
@@ -147,7 +172,12 @@ static void trapped_text(const struct incident *in, const char *path)
 	buf_addf(&out, "  held by %s %d", process ? process : "?", in->holder_pid);
 	if (in->holder_tid != in->holder_pid)
 		buf_addf(&out, " thread %d", in->holder_tid);
+	if (!in->holder.certain)
+		buf_addf(&out, " or %zu other%s", in->holder.candidate_count - 1,
+			 in->holder.candidate_count == 2 ? "" : "s");
 	buf_addf(&out, "  (rule '%s')\n", in->rule ? in->rule : "?");
+	if (in->holder.why)
+		buf_addf(&out, "          %s\n", in->holder.why);
 	if (in->verdict) {
 		buf_adds(&out, "          ");
 		buf_add_escaped(&out, in->verdict, strlen(in->verdict));

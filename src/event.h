@@ -33,6 +33,7 @@
 #define CLOCKS 256   /* timers; slot i hangs on timer i % CLOCKS */
 #define QUEUE_MAX 8  /* pipelined requests of one connection */
 #define WATCHED 8192 /* entries of the filter in front of the targets */
+#define HANDS 8	     /* threads that a request may have been handed to: the latest ones */
 
 enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
 
@@ -44,6 +45,10 @@ enum slot_flag {
 	SLOT_END_INFERRED = 32, /* ended by the next request or by closing */
 	SLOT_ABORTED = 64,	/* the connection ended before the reply did */
 	SLOT_INNER = 128,	/* made by another request that is watched */
+	SLOT_GUESSED = 256,	/* 'tid' was handed the request as far as one can tell */
+	/* How sure it is whose call it was (also in 'how' of struct ref). */
+	SLOT_LINK_GUESSED = 512, /* made by a thread that was handed the request, it seems */
+	SLOT_LINK_LATE = 1024,	 /* that thread has waited for events since it moved bytes for it */
 };
 
 /* What the holder is doing now; 'acc' adds up what it did. */
@@ -105,7 +110,7 @@ struct slot {
 	u8 out_phase;
 	u8 method; /* index into the tracer's table; 'HEAD' and 'CONNECT' matter */
 	u8 seg_kind;
-	u8 pad;
+	u8 turn_over;	 /* 'tid' waited for events of any kind since it moved bytes for it */
 	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
 	u64 seg_since_ns;
 	u64 acc[SEGMENTS]; /* ns by enum segment */
@@ -143,14 +148,16 @@ _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 struct ref {	 /* a slot, and which of its lives */
 	u64 gen; /* 0: none */
 	u32 slot;
-	u32 pad;
+	u32 how; /* SLOT_LINK_* */
 };
 
 enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 
-struct tuple { /* a TCP connection between two sockets of this host, as its caller sees it */
+struct tuple {	 /* a TCP connection between two sockets of this host, as its caller sees it */
+	u64 net; /* their network name space: the same addresses are elsewhere in each */
 	u32 src[4], dst[4];
 	u16 sport, dport; /* host order */
+	u32 pad;
 };
 
 /* A connection of a watched process, keyed by its socket's address in the kernel.
@@ -242,5 +249,7 @@ struct per_cpu {
 	u32 spare; /* 1 + a free slot that this CPU gave back last, 0: none */
 	u32 pad;
 };
+
+#include "event_hands.h"
 
 #endif

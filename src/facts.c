@@ -50,12 +50,27 @@ static const struct field request_fields[] = {
 static const struct shape request_shape = SHAPE(request_fields, struct request_info, false);
 
 static const struct field hop_fields[] = {
-	PID(struct hop, pid),
-	PID(struct hop, tid),
-	TEXT(struct hop, process),
-	TEXT(struct hop, via),
+	PID(struct hop, pid),  PID(struct hop, tid),	TEXT(struct hop, process),
+	TEXT(struct hop, via), TEXT(struct hop, doubt),
 };
 static const struct shape hop_shape = SHAPE(hop_fields, struct hop, true);
+
+static const struct field candidate_fields[] = {
+	PID(struct candidate, pid),
+	PID(struct candidate, tid),
+	TEXT(struct candidate, why),
+};
+static const struct shape candidate_shape = SHAPE(candidate_fields, struct candidate, true);
+
+static const struct field holder_fields[] = {
+	FLAG(struct holder_facts, certain),
+	TEXT(struct holder_facts, why),
+	LIST(struct holder_facts, candidate, candidate_count, candidate_shape, 1024),
+	TEXT(struct holder_facts, call),
+	PID(struct holder_facts, call_pid),
+	FLAG(struct holder_facts, call_outside),
+};
+static const struct shape holder_shape = SHAPE(holder_fields, struct holder_facts, false);
 
 static const struct field spending_fields[] = {
 	CHOICE(struct spending, kind, spend_at, SPEND_LOOP + 1),
@@ -205,6 +220,7 @@ static const struct field incident_fields[] = {
 	LIST(struct incident, chain, chain_count, hop_shape, 256),
 	PID(struct incident, holder_pid),
 	PID(struct incident, holder_tid),
+	OBJECT(struct incident, holder, holder_shape),
 	OBJECT(struct incident, process, process_shape),
 	FLAG(struct incident, ended),
 	SIGNED(struct incident, status),

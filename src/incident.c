@@ -200,8 +200,18 @@ static void trace_done(struct incident *i)
 	for (size_t n = 0; n < i->chain_count; n++) {
 		free(i->chain[n].process);
 		free(i->chain[n].via);
+		free(i->chain[n].doubt);
 	}
 	free(i->chain);
+}
+
+static void holder_done(struct holder_facts *h)
+{
+	free(h->why);
+	free(h->call);
+	for (size_t n = 0; n < h->candidate_count; n++)
+		free(h->candidate[n].why);
+	free(h->candidate);
 }
 
 void incident_free(struct incident *i)
@@ -226,6 +236,7 @@ void incident_free(struct incident *i)
 	free(i->process.language);
 	free(i->end_note);
 	trace_done(i);
+	holder_done(&i->holder);
 	capture_done(&i->capture);
 	analysis_done(&i->analysis);
 	free(i->verdict);

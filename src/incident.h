@@ -10,6 +10,7 @@
 #ifndef REQTRAP_INCIDENT_H
 #define REQTRAP_INCIDENT_H
 
+#include "incident_holder.h"
 #include "util.h"
 
 #include <sys/types.h>
@@ -38,7 +39,8 @@ struct hop {
 	pid_t pid, tid;
 	char *process; /* comm */
 	char *via;     /* how it reached this process's successor: 'unix:/run/php.sock',
-			* 'tcp:127.0.0.1:9000'; NULL for the last hop, the holder */
+			* 'tcp:127.0.0.1:9000', 'fork'; NULL for the last hop, the holder */
+	char *doubt;   /* why the call to its successor may be another request's; NULL: it is not */
 };
 
 /* Where the holder's time went. The parts add up to 'elapsed_ns' of the request:
@@ -205,6 +207,7 @@ struct incident {
 	struct hop *chain; /* the last one is the holder */
 	size_t chain_count;
 	pid_t holder_pid, holder_tid;
+	struct holder_facts holder;
 	struct process_facts process; /* of the holder */
 
 	bool ended;

@@ -118,6 +118,30 @@ static void draw_chain(const struct incident *i, struct pen *pen)
 	buf_done(&way);
 }
 
+/* Said only where there is more to say than who it is. */
+static void draw_doubt(const struct incident *i, struct pen *pen)
+{
+	const struct holder_facts *h = &i->holder;
+
+	if (h->why)
+		fieldf(pen, "holder", "%s%s", h->certain ? "" : "not certain: ", h->why);
+	for (size_t n = 0; n < h->candidate_count; n++) {
+		const struct candidate *c = &h->candidate[n];
+
+		fieldf(pen,
+		       n	    ? "or"
+		       : h->certain ? "besides"
+				    : "perhaps",
+		       "process %d thread %d, %s", c->pid, c->tid, known(c->why));
+	}
+	if (h->call && h->call_outside)
+		fieldf(pen, "waits for", "%s, outside: not on this host, or in another network name space", h->call);
+	else if (h->call && h->call_pid)
+		fieldf(pen, "waits for", "%s, process %d", h->call, h->call_pid);
+	else if (h->call)
+		fieldf(pen, "waits for", "%s, on this host: who reads it is not known", h->call);
+}
+
 static void draw_process(const struct incident *i, struct pen *pen)
 {
 	const struct process_facts *p = &i->process;
@@ -166,6 +190,7 @@ static void draw_request(const struct incident *i, struct pen *pen)
 	       others.len ? others.data : "");
 	buf_done(&others);
 	draw_chain(i, pen);
+	draw_doubt(i, pen);
 	draw_process(i, pen);
 }
 

@@ -272,6 +272,7 @@ static int load(struct tracer *t, struct err *err)
 		return r;
 	bpf_map__set_max_entries(skel->maps.slots, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.free_slots, t->slot_count);
+	bpf_map__set_max_entries(skel->maps.hands, t->slot_count);
 	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
 		skel->bss->limits[i] = t->config.limits[i];
 	skel->rodata->slot_count = t->slot_count;
@@ -396,7 +397,10 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
  * end. TCP connections have been ended by the kernel already. */
 void tracer_forget(struct tracer *t, pid_t pid)
 {
-	target_remove(t, (uint32_t)pid);
+	uint32_t key = (uint32_t)pid;
+
+	target_remove(t, key);
+	bpf_map_delete_elem(bpf_map__fd(t->skel->maps.handing), &key);
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
@@ -406,19 +410,34 @@ void tracer_forget(struct tracer *t, pid_t pid)
 	}
 }
 
-/* Does the process still have this very socket open? */
-static bool socket_open(const struct slot *s, uint64_t ino)
+bool tracer_socket_open(pid_t pid, int fd, uint64_t ino)
 {
 	char path[64], link[64], want[64];
 	ssize_t n;
 
-	snprintf(path, sizeof(path), "/proc/%u/fd/%d", s->pid, s->fd);
+	snprintf(path, sizeof(path), "/proc/%d/fd/%d", pid, fd);
 	snprintf(want, sizeof(want), "socket:[%llu]", (unsigned long long)ino);
 	n = readlink(path, link, sizeof(link) - 1);
 	if (n <= 0)
 		return errno != ENOENT;
 	link[n] = '\0';
 	return !strcmp(link, want);
+}
+
+/* Does the process still have this very socket open, or one that it forked meanwhile? */
+static bool socket_open(struct tracer *t, uint32_t index, const struct slot *s, uint64_t ino)
+{
+	struct hands hands;
+
+	if (tracer_socket_open((pid_t)s->pid, s->fd, ino))
+		return true;
+	if (!tracer_hands(t, index, s->gen, &hands))
+		return false;
+	for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+		if (hands.hand[i].how == HAND_FORKED && tracer_socket_open((pid_t)hands.hand[i].pid, s->fd, ino))
+			return true;
+	}
+	return false;
 }
 
 static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
@@ -436,7 +455,7 @@ static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
 	s = &t->slots[oldest->slot].slot;
 	if (s->gen != oldest->gen || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 		return idle > CONN_IDLE_NS;
-	if (s->fd < 0 || socket_open(s, conn->ino))
+	if (s->fd < 0 || socket_open(t, oldest->slot, s, conn->ino))
 		return false;
 	slot_abort(t, oldest->slot, oldest->gen);
 	return true;
@@ -449,27 +468,36 @@ bool tracer_alive(struct tracer *t, uint32_t index, uint64_t gen)
 	if (index >= t->slot_count)
 		return false;
 	s = &t->slots[index].slot;
-	if (s->gen != gen || s->client.family != AF_UNIX || s->fd < 0 || socket_open(s, s->ino))
+	if (s->gen != gen || s->client.family != AF_UNIX || s->fd < 0 || socket_open(t, index, s, s->ino))
 		return true;
 	slot_abort(t, index, gen);
 	return false;
 }
 
-bool tracer_child(struct tracer *t, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen)
+const struct slot *tracer_next(struct tracer *t, uint32_t *index)
 {
-	uint64_t oldest = UINT64_MAX;
-
-	for (uint32_t i = 0; i < t->slot_count; i++) {
+	for (uint32_t i = *index; i < t->slot_count; i++) {
 		const struct slot *s = &t->slots[i].slot;
 
-		if (s->parent_slot != index || s->parent_gen != gen || s->begin_ns >= oldest ||
-		    (s->state != SLOT_OPEN && s->state != SLOT_HELD))
-			continue;
-		oldest = s->begin_ns;
-		*ret_index = i;
-		*ret_gen = s->gen;
+		if (s->state == SLOT_OPEN || s->state == SLOT_HELD) {
+			*index = i;
+			return s;
+		}
 	}
-	return oldest != UINT64_MAX;
+	return NULL;
+}
+
+bool tracer_hands(struct tracer *t, uint32_t index, uint64_t gen, struct hands *ret_hands)
+{
+	return bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.hands), &index, ret_hands) == 0 && ret_hands->gen == gen &&
+	       ret_hands->count > 0;
+}
+
+bool tracer_handing(struct tracer *t, pid_t pid)
+{
+	uint32_t key = (uint32_t)pid, yes;
+
+	return bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.handing), &key, &yes) == 0;
 }
 
 void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg)

@@ -59,8 +59,14 @@ unsigned int tracer_slots(const struct tracer *tracer);
 /* Has the slot say how much CPU its holder has used until now: before it is copied. */
 void tracer_usage(struct tracer *tracer, uint32_t index, uint64_t gen);
 
-/* The oldest open request that was made for this one. False: none. */
-bool tracer_child(struct tracer *tracer, uint32_t index, uint64_t gen, uint32_t *ret_index, uint64_t *ret_gen);
+/* The next request in flight from slot '*index' on; moves '*index' to it. NULL: no more.
+ * What it points to is written meanwhile. */
+const struct slot *tracer_next(struct tracer *tracer, uint32_t *index);
+
+/* Threads that the one at work on this request has woken or made. False: none. */
+bool tracer_hands(struct tracer *tracer, uint32_t index, uint64_t gen, struct hands *ret_hands);
+bool tracer_handing(struct tracer *tracer, pid_t pid);	  /* requests go from thread to thread there */
+bool tracer_socket_open(pid_t pid, int fd, uint64_t ino); /* looks into /proc */
 
 /* False when the request came on a unix socket that its process has closed meanwhile,
  * which nothing tells: it is ended then. Looks into /proc. */

@@ -5,6 +5,7 @@
 #include "trap.h"
 
 #include "action.h"
+#include "holder.h"
 #include "journal.h"
 #include "ktime.h"
 #include "naming.h"
@@ -31,97 +32,6 @@ static int process_dir(pid_t pid)
 }
 
 /* ---- making ---- */
-
-/* The slot is held: from now on it is the trap's to release. */
-static bool hop_add(struct trap *trap, uint32_t slot, uint64_t gen)
-{
-	struct hop_ref *hop = &trap->hop[trap->hop_count];
-
-	if (trap->hop_count == TRAP_HOPS)
-		return false;
-	tracer_usage(trap->world->tracer, slot, gen);
-	if (!tracer_slot(trap->world->tracer, slot, gen, &hop->copy))
-		return false;
-	hop->copied_ns = now_ns();
-	hop->slot = slot;
-	hop->gen = gen;
-	hop->held = true;
-	hop->ended = hop->copy.state == SLOT_ENDED;
-	trap->hop_count++;
-	return true;
-}
-
-/* From the outer request down to who holds it now: the oldest call that is still being
- * answered on this host, and so on. A status that just fired names its sender. */
-static void follow_chain(struct trap *trap, const struct record *record)
-{
-	struct tracer *tracer = trap->world->tracer;
-
-	while (trap->hop_count < TRAP_HOPS) {
-		const struct hop_ref *last = &trap->hop[trap->hop_count - 1];
-		bool fired = record->inner_gen && trap->hop_count == 1;
-		uint32_t slot = record->inner_slot;
-		uint64_t gen = record->inner_gen;
-
-		if (!fired &&
-		    (!tracer_child(tracer, last->slot, last->gen, &slot, &gen) || !tracer_hold(tracer, slot, gen)))
-			return;
-		if (!hop_add(trap, slot, gen)) {
-			tracer_release(tracer, slot, gen);
-			return;
-		}
-		/* It has read the call: that is who the answer is waited for. */
-		trap->hop[trap->hop_count - 2].copy.up_pid = trap->hop[trap->hop_count - 1].copy.pid;
-	}
-}
-
-static void chain_add(struct incident *in, uint32_t pid, uint32_t tid)
-{
-	struct hop *hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
-	char text[256];
-
-	if (!hop)
-		return;
-	hop->pid = (pid_t)pid;
-	hop->tid = (pid_t)tid;
-	proc_name(hop->pid, text, sizeof(text));
-	text_set(&hop->process, text);
-}
-
-static void chain_via(struct incident *in, const struct slot *s)
-{
-	char text[256];
-
-	request_endpoint(&s->up, s->up_path, text, sizeof(text));
-	text_set(&in->chain[in->chain_count - 1].via, text);
-}
-
-/* A failing status that a proxy only passes on: the process that made it has just
- * handed it over and is the one to look at. */
-static void answered_by(struct trap *trap)
-{
-	const struct slot *last = &trap->hop[trap->hop_count - 1].copy;
-	struct incident *in = trap->incident;
-
-	if (in->reason != REASON_STATUS_CODE || !last->child_pid || last->child_status != in->status)
-		return;
-	chain_via(in, last);
-	chain_add(in, last->child_pid, last->child_tid);
-}
-
-static void chain_words(struct trap *trap)
-{
-	struct incident *in = trap->incident;
-
-	for (size_t i = 0; i < trap->hop_count; i++) {
-		if (i)
-			chain_via(in, &trap->hop[i - 1].copy);
-		chain_add(in, trap->hop[i].copy.pid, trap->hop[i].copy.tid);
-	}
-	answered_by(trap);
-	in->holder_pid = in->chain[in->chain_count - 1].pid;
-	in->holder_tid = in->chain[in->chain_count - 1].tid;
-}
 
 static void client_words(struct trap *trap)
 {
@@ -212,16 +122,15 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	trap->trigger_ns = record->at_ns;
 	trap->incident = incident_new();
 	trap->naming = naming_new();
-	if (!trap->incident || !trap->naming || !hop_add(trap, record->slot, record->gen)) {
+	if (!trap->incident || !trap->naming || !holder_hop(trap, record->slot, record->gen)) {
 		trap_free(trap);
 		return NULL;
 	}
-	follow_chain(trap, record);
-	holder = &trap->hop[trap->hop_count - 1];
-	wording = naming_words(trap->naming);
 	trigger_words(trap, why, record);
 	request_describe(&trap->hop[0].copy, &trap->incident->request);
-	chain_words(trap);
+	holder_find(trap, record);
+	holder = &trap->hop[trap->hop_count - 1];
+	wording = naming_words(trap->naming);
 	client_words(trap);
 	request_spending(&trap->hop[0].copy, &holder->copy, record->at_ns, holder->copied_ns, &wording, trap->incident);
 	trace_words(trap);

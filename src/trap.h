@@ -11,7 +11,7 @@
 #include "store.h"
 #include "tracer.h"
 
-#define TRAP_HOPS 8
+#define TRAP_HOPS 16
 
 /* A worker and an analyst, started ahead of time, waiting for their order. */
 struct pair {

@@ -6,12 +6,21 @@
 
 #include "bytes.h"
 #include "conns.h"
+#include "hands.h"
+
+/* A kernel without network name spaces has but one. */
+static __always_inline u64 net_of(struct sock *sk)
+{
+	if (!bpf_core_field_exists(sk->__sk_common.skc_net))
+		return 0;
+	return (u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
+}
 
 /* Who made the call that this socket receives? The request of the caller's process. */
 __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 {
 	struct conn *caller;
-	struct tuple t = {};
+	struct tuple t;
 	u64 peer = 0, *found;
 	struct sock *sk;
 	u16 family;
@@ -20,6 +29,7 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 		return 0;
 	sk = (struct sock *)src->sk;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
+	__builtin_memset(&t, 0, sizeof(t));
 
 	if (family == AF_UNIX) {
 		peer = (u64)BPF_CORE_READ((struct unix_sock *)sk, peer);
@@ -42,6 +52,7 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 	if (family != AF_UNIX) {
 		t.sport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 		t.dport = BPF_CORE_READ(sk, __sk_common.skc_num);
+		t.net = net_of(sk);
 		found = bpf_map_lookup_elem(&tuples, &t);
 		if (!found)
 			return 0;
@@ -73,7 +84,7 @@ static __always_inline void caller_received(struct conn *conn, u64 now)
 	if (!s)
 		return;
 	s->up_waiting = 0;
-	bind_thread(s, conn->owner.slot, now);
+	bind_thread_as(s, conn->owner.slot, now, conn->owner.how & SLOT_LINK_GUESSED);
 }
 
 static __always_inline void tuple_remember(struct conn *conn, u64 key)
@@ -93,6 +104,7 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 	}
 	t.sport = BPF_CORE_READ(sk, __sk_common.skc_num);
 	t.dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+	t.net = net_of(sk);
 	conn->tuple = t;
 	/* A key in the memory of an argument is refused by older verifiers (6.1). */
 	if (bpf_map_update_elem(&tuples, &t, &key, BPF_ANY))
@@ -103,10 +115,10 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 
 /* A watched process wrote to a socket on which it reads no requests: a call to
  * somebody else. It belongs to the request of the thread that connected or, on a
- * connection that is used again, to that of the thread that writes. */
+ * connection that is used again, to that of the thread that writes; to none if that
+ * thread works on none. */
 __noinline int caller_sent(struct conn *conn, const struct source *src)
 {
-	struct ref *mine;
 	struct slot *s;
 	u64 now;
 
@@ -116,11 +128,8 @@ __noinline int caller_sent(struct conn *conn, const struct source *src)
 	if (!conn->linked && conn->family != AF_UNIX)
 		tuple_remember(conn, src->sk);
 	client_conns = 1;
-	if (conn->answered && !conn->owner_pending) {
-		mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
-		if (mine)
-			conn->owner = *mine;
-	}
+	if (conn->answered && !conn->owner_pending)
+		current_request(&conn->owner);
 	s = slot_of(&conn->owner);
 	if (s) {
 		if (conn->answered) {
@@ -132,7 +141,7 @@ __noinline int caller_sent(struct conn *conn, const struct source *src)
 				unix_path_of(src->sk, s->up_path);
 			event(s, EVENT_UPSTREAM, src->nr, (u32)src->fd, now, 0);
 		}
-		bind_thread(s, conn->owner.slot, now);
+		bind_thread_as(s, conn->owner.slot, now, conn->owner.how & SLOT_LINK_GUESSED);
 	}
 	conn->answered = 0;
 	conn->owner_pending = 0;

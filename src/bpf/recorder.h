@@ -154,8 +154,28 @@ static __always_inline void usage_until(struct slot *s)
 	s->task = 0;
 }
 
-/* The current thread works on this request from now on. */
-static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
+/* The requests of this process go from thread to thread. */
+static __always_inline void handing_learn(u32 tgid)
+{
+	u32 yes = 1;
+
+	if (!bpf_map_lookup_elem(&handing, &tgid))
+		bpf_map_update_elem(&handing, &tgid, &yes, BPF_ANY);
+}
+
+/* Another thread than so far moves bytes: whom the last one woke is of no interest now. */
+static __always_inline void handed_over(struct slot *s, u32 index)
+{
+	struct hands *h = bpf_map_lookup_elem(&hands, &index);
+
+	if (h)
+		h->gen = 0;
+	if (s->head_ns && !s->reply_ns)
+		handing_learn(s->pid);
+}
+
+/* The current thread works on this request from now on; 'how': SLOT_LINK_GUESSED or 0. */
+static __always_inline void bind_thread_as(struct slot *s, u32 index, u64 now, u32 how)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct ref *mine = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
@@ -170,8 +190,9 @@ static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 		}
 		mine->slot = index;
 		mine->gen = s->gen;
+		mine->how = how;
 	}
-	s->pid = task->tgid;
+	s->turn_over = 0;
 	if (s->task != (u64)task) {
 		if (s->task)
 			usage_until(s);
@@ -180,12 +201,24 @@ static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 	if (s->tid != tid) {
 		bool first = s->tid == 0;
 
+		if (!first && !how)
+			handed_over(s, index);
 		s->tid = tid;
 		if (!first)
 			event(s, EVENT_HOLDER, -1, 0, now, 0);
 	}
+	s->pid = task->tgid;
+	if (how)
+		s->flags |= SLOT_GUESSED;
+	else if (s->flags & SLOT_GUESSED)
+		s->flags &= ~SLOT_GUESSED;
 	if (s->seg_kind != SEGMENT_CPU)
 		segment_to(s, SEGMENT_CPU, now);
+}
+
+static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
+{
+	bind_thread_as(s, index, now, 0);
 }
 
 /* ---- begin and end ---- */
@@ -389,7 +422,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->up_pid = 0;
 	s->status = 0;
 	s->next_limit = 0;
-	s->up_waiting = 0;
+	s->up_waiting = s->turn_over = 0;
 	s->reply_len = s->head_scan = s->reply_scan = 0;
 	s->out_left = s->tail = 0;
 	s->out_phase = OUT_NONE;
@@ -405,7 +438,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->client = conn->peer;
 	s->up.family = 0;
 	if (slot_of(parent))
-		s->flags |= SLOT_INNER;
+		s->flags |= SLOT_INNER | parent->how;
 	conn->in.slot = index;
 	conn->in.gen = s->gen;
 	if (!conn->queue_len)

@@ -126,14 +126,14 @@ static __always_inline int on_recv(struct source *src)
  * this is a call that a request makes. */
 static __noinline struct conn *on_first_words(const struct source *src)
 {
-	struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
 	struct sock *sk = (struct sock *)src->sk;
 	struct conn *conn;
+	struct ref mine;
 	u32 n;
 	u64 w;
 
 	/* A thread without a request (a log socket at start-up) is of no interest. */
-	if (!mine || !slot_of(mine))
+	if (!current_request(&mine))
 		return NULL;
 	/* A unix socket without an address of its own is one that connected. TCP calls
 	 * were seen when they connected, but for those made before we looked: there a
@@ -293,7 +293,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 
 	if (newstate == TCP_SYN_SENT_) {
 		struct task_struct *task = bpf_get_current_task_btf();
-		struct ref *mine;
+		struct ref mine;
 
 		if (!follow || !target_kind(task->tgid))
 			return 0;
@@ -302,9 +302,9 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 			return 0;
 		conn->role = ROLE_CLIENT;
 		conn->answered = 1;
-		mine = bpf_task_storage_get(&threads, task, NULL, 0);
-		if (mine && slot_of(mine)) {
-			conn->owner = *mine;
+		current_request(&mine);
+		if (mine.gen) {
+			conn->owner = mine;
 			conn->owner_pending = 1;
 		}
 		return 0;

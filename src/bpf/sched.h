@@ -5,6 +5,7 @@
 #define REQTRAP_BPF_SCHED_H
 
 #include "conns.h"
+#include "hands.h"
 #include "objects.h"
 
 #define TASK_DEEP 2
@@ -155,6 +156,8 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 			segment_to(s, SEGMENT_RUNNABLE, now);
 		} else {
 			wait_begins(s, prev, state);
+			if (waits_for_any(s->wait_nr))
+				s->turn_over = 1;
 			segment_to(s, SEGMENT_WAIT, now);
 		}
 	}
@@ -175,6 +178,7 @@ int BPF_PROG(waking, struct task_struct *p)
 	struct slot *s = held_by(p);
 	u64 now;
 
+	hand_woken(p);
 	if (!s || s->seg_kind != SEGMENT_WAIT)
 		return 0;
 	now = bpf_ktime_get_ns();
@@ -189,6 +193,7 @@ int BPF_PROG(forked, struct task_struct *parent, struct task_struct *child)
 {
 	u32 from = parent->tgid, to = child->tgid, kind;
 
+	hand_made(child, from == to ? HAND_MADE : HAND_FORKED);
 	if (from == to)
 		return 0;
 	kind = target_kind(from);

@@ -17,6 +17,7 @@ usage: client.py PORT COMMAND [ARGS]
   mixed TOTAL SLOW CONNECTIONS MS  /fast and /slow?ms= in random order over keep-alive
                                  connections; prints the slow URLs, each unique
   concurrent PATH N              N connections, one request each, all at once
+  bodies PATH N                  the same; prints 'URL BODY' for each
   idle CONNECTIONS PATH          a request on each, 'ready', then keeps them open until stdin ends
   abort PATH                     sends the request, 'sent', closes when stdin ends
 """
@@ -221,6 +222,17 @@ def concurrent(port, path, count):
         check(code == 200, f"{path}: {code}")
 
 
+def bodies(port, path, count):
+    paths = [f"{path}{'&' if '?' in path else '?'}id={i}" for i in range(int(count))]
+    connections = [Connection(port) for _ in paths]
+    for c, one in zip(connections, paths):
+        c.send("GET", one)
+    for c, one in zip(connections, paths):
+        code, body = c.answer()
+        check(code == 200, f"{one}: {code}")
+        print(one, body.decode().strip())
+
+
 def idle(port, connections, path):
     kept = [Connection(port) for _ in range(int(connections))]
     for c in kept:
@@ -243,7 +255,7 @@ def abort(port, path):
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
             (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
-             pipeline, split, mixed, concurrent, idle, abort)}
+             pipeline, split, mixed, concurrent, bodies, idle, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)
