@@ -33,7 +33,6 @@
 #define CLOCKS 256   /* timers; slot i hangs on timer i % CLOCKS */
 #define QUEUE_MAX 8  /* pipelined requests of one connection */
 #define WATCHED 8192 /* entries of the filter in front of the targets */
-#define HANDS 8	     /* threads that a request may have been handed to: the latest ones */
 
 enum slot_state { SLOT_FREE, SLOT_OPEN, SLOT_HELD, SLOT_ENDED };
 
@@ -145,20 +144,9 @@ _Static_assert(sizeof(struct slot_event) == 40, "slot_event layout");
 _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #endif
 
-struct ref {	 /* a slot, and which of its lives */
-	u64 gen; /* 0: none */
-	u32 slot;
-	u32 how; /* SLOT_LINK_* */
-};
+#include "event_links.h"
 
 enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
-
-struct tuple {	 /* a TCP connection between two sockets of this host, as its caller sees it */
-	u64 net; /* their network name space: the same addresses are elsewhere in each */
-	u32 src[4], dst[4];
-	u16 sport, dport; /* host order */
-	u32 pad;
-};
 
 /* A connection of a watched process, keyed by its socket's address in the kernel.
  * User space only looks for those whose socket is gone (tracer_sweep). First what
@@ -249,7 +237,5 @@ struct per_cpu {
 	u32 spare; /* 1 + a free slot that this CPU gave back last, 0: none */
 	u32 pad;
 };
-
-#include "event_hands.h"
 
 #endif

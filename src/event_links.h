@@ -1,8 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* The part of event.h that says which threads may be at work on a request. Included by
- * it alone. */
-#ifndef REQTRAP_EVENT_HANDS_H
-#define REQTRAP_EVENT_HANDS_H
+/* The part of event.h that says whose call is whose, and which threads may be at work
+ * on a request. Included by it alone. */
+#ifndef REQTRAP_EVENT_LINKS_H
+#define REQTRAP_EVENT_LINKS_H
+
+#define HANDS 8 /* threads that a request may have been handed to: the latest ones */
+
+struct ref {	 /* a slot, and which of its lives */
+	u64 gen; /* 0: none */
+	u32 slot;
+	u32 how; /* SLOT_LINK_* */
+};
+
+struct tuple {	 /* a TCP connection between two sockets of this host, as its caller sees it */
+	u64 net; /* their network name space: the same addresses are elsewhere in each */
+	u32 src[4], dst[4];
+	u16 sport, dport; /* host order */
+	u32 pad;
+};
 
 /* What is known of a thread: its request, and where it stood when it was handed one. */
 struct work {
