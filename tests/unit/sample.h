@@ -150,6 +150,7 @@ static inline struct incident *sample_incident(void)
 	sample_hop(i, 20211, "nginx", "unix:/run/php.sock");
 	sample_hop(i, 19957, "php-fpm", NULL);
 	i->holder_pid = i->holder_tid = 19957;
+	i->holder.certain = true;
 	i->process = (struct process_facts){
 		.pid = 19957, .rss_bytes = 48ull << 20, .thread_count = 2, .uid = 33, .gid = 34
 	};

@@ -45,9 +45,25 @@ static void same_after_reading(const struct incident *incident)
 static void test_every_field(void **state UNUSED)
 {
 	struct incident *i = sample_incident(), *back;
-	char *json = write_whole(i);
+	struct candidate *may = list_add(&i->holder.candidate, &i->holder.candidate_count, sizeof(*may));
+	char *json;
 
+	i->holder.certain = false;
+	text_set(&i->holder.why, "two of them");
+	*may = (struct candidate){ .pid = 5, .tid = 6, .why = strdup("woken") };
+	text_set(&i->holder.call, "tcp:10.0.0.1:80");
+	i->holder.call_outside = true;
+	text_set(&i->chain[0].doubt, "late");
+	json = write_whole(i);
 	back = read_whole(json);
+	assert_false(back->holder.certain);
+	assert_string_equal(back->holder.why, "two of them");
+	assert_int_equal(back->holder.candidate_count, 1);
+	assert_int_equal(back->holder.candidate[0].tid, 6);
+	assert_string_equal(back->holder.candidate[0].why, "woken");
+	assert_string_equal(back->holder.call, "tcp:10.0.0.1:80");
+	assert_true(back->holder.call_outside);
+	assert_string_equal(back->chain[0].doubt, "late");
 	assert_string_equal(back->id, i->id);
 	assert_int_equal(back->started_wall_ns, i->started_wall_ns);
 	assert_int_equal(back->reason, REASON_STATUS_CODE);
@@ -87,7 +103,9 @@ static void test_every_field(void **state UNUSED)
 static void test_no_member_forgotten(void **state UNUSED)
 {
 	assert_int_equal(sizeof(struct request_info), 72);
-	assert_int_equal(sizeof(struct hop), 24);
+	assert_int_equal(sizeof(struct hop), 32);
+	assert_int_equal(sizeof(struct candidate), 16);
+	assert_int_equal(sizeof(struct holder_facts), 48);
 	assert_int_equal(sizeof(struct spending), 88);
 	assert_int_equal(sizeof(struct trace_event), 80);
 	assert_int_equal(sizeof(struct frame), 48);
@@ -99,7 +117,7 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 32);
 	assert_int_equal(sizeof(struct analysis), 64);
-	assert_int_equal(sizeof(struct incident), 632);
+	assert_int_equal(sizeof(struct incident), 680);
 }
 
 static void test_empty_incident(void **state UNUSED)
