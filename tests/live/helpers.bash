@@ -192,10 +192,6 @@ watch_ready() {
 
 # Its stdout in $WATCH_OUT, stderr in $WATCH_ERR, incidents in $STORE.
 watch_start() { # HOOKS OPTION-OR-TARGET...
-	# Since 6.13 the kernel lets a program at a system call be preempted, and leaves out
-	# the run of another on that CPU meanwhile: counted as lost, and only when busy. These
-	# hooks are for the kernels before; here such a test gets a second try.
-	[[ $1 != syscalls ]] || BATS_TEST_RETRIES=1
 	WATCH_OUT=$BATS_TEST_TMPDIR/out WATCH_ERR=$BATS_TEST_TMPDIR/err STORE=$BATS_TEST_TMPDIR/store
 	chmod go-w "$BATS_TEST_TMPDIR"
 	: >"$WATCH_ERR"
