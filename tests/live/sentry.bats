@@ -28,7 +28,7 @@ teardown() {
 }
 
 sentry() {
-	timeout 120 python3 "$ROOT/tests/live/sentry.py" "$REQTRAP" "$LIVE" "$1" 3>&- ||
+	timeout 400 python3 "$ROOT/tests/live/sentry.py" "$REQTRAP" "$LIVE" "$1" 3>&- ||
 		fail "sentry.py $1"
 }
 

@@ -19,7 +19,7 @@
 
 #define LENT (-11)
 #define OWN 20
-#define PATIENCE_NS (5 * NSEC_PER_SEC)
+#define PATIENCE_NS (20 * NSEC_PER_SEC)
 
 /* Fields 18 (priority) and 41 (policy) of its stat. */
 static int field(pid_t pid, int number)

@@ -227,11 +227,11 @@ static int write_core(unsigned int count, struct freeze *freeze, const struct pr
 	assert_int_equal(sink_open(&(struct sink_spec){ .dir_fd = dir_fd, .name = "core", .compress = SINK_PLAIN },
 				   &sink, &err),
 			 0);
-	begun = now_ns();
+	begun = time_of(CLOCK_PROCESS_CPUTIME_ID); /* a busy machine has no part in it */
 	assert_int_equal(assemble(&a, &err), 0);
 	assemble_notes(&a, "text", 5);
 	assert_int_equal(core_write(&a.core, sink, &watch, &err), 0);
-	*ret_ns = now_ns() - begun;
+	*ret_ns = time_of(CLOCK_PROCESS_CPUTIME_ID) - begun;
 	assert_int_equal(frozen.count, count + 1);
 	assert_int_equal(frozen.map[count / 2 + 1].dontfork, true);
 	assembly_done(&a);
