@@ -240,45 +240,6 @@ static int read_conditions(struct series_spec *s, const struct command_line *lin
 	return 0;
 }
 
-static int shot_kind(const char *word, size_t len, uint32_t *ret_kind)
-{
-	static const struct {
-		const char *word;
-		uint32_t kind;
-	} kinds[] = { { "mini", DUMP_MINI }, { "full", DUMP_FULL }, { "stacks", DUMP_STACKS } };
-
-	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
-		if (strlen(kinds[i].word) == len && !strncmp(word, kinds[i].word, len))
-			return *ret_kind = kinds[i].kind, 0;
-	}
-	return -EINVAL;
-}
-
-/* '10xmini,1xfull' */
-static int read_plan(struct series_spec *s, const char *text, struct err *err)
-{
-	const char *p = text;
-
-	for (;; p++) {
-		struct series_step step = { .turns = 1, .shots = 1 };
-		size_t len = strcspn(p, ","), digits = strspn(p, "0123456789");
-
-		if (digits && digits < 6 && p[digits] == 'x') {
-			step.turns = (unsigned int)strtoul(p, NULL, 10);
-			p += digits + 1;
-			len -= digits + 1;
-		}
-		if (shot_kind(p, len, &step.shot[0]) < 0 || step.turns < 1 || step.turns > PROCDUMP_COUNT_MAX)
-			return err_say(err, -EINVAL, "--series '%s': try '10xmini,1xfull' (mini, full, stacks)", text);
-		if (s->step_count == ARRAY_LEN(s->step))
-			return err_say(err, -EINVAL, "--series '%s': more than %zu parts", text, ARRAY_LEN(s->step));
-		s->step[s->step_count++] = step;
-		p += len;
-		if (!*p)
-			return 0;
-	}
-}
-
 /* Three looks at the stacks and then the memory, as one turn. */
 static struct series_step hang_recipe(unsigned int turns, bool mini)
 {
@@ -306,7 +267,7 @@ static int read_steps(struct series_spec *s, const struct command_line *line, st
 			       : mini ? "mini"
 				      : "full");
 	if (plan)
-		return read_plan(s, plan, err);
+		return series_plan(s, plan, err);
 	s->step[s->step_count++] =
 		hang ? hang_recipe((unsigned int)count, mini && !full) : choose_kinds(mini, full, (unsigned int)count);
 	return 0;

@@ -13,6 +13,7 @@
 
 #define SERIES_TRIGGERS_MAX 32
 #define SERIES_STEPS_MAX 16
+#define SERIES_TURNS_MAX 10000 /* of a step */
 #define SERIES_SHOTS_MAX 8
 #define SERIES_CONCURRENT_MAX 5
 #define SERIES_INTERVAL_NS 1000000000ull
@@ -119,5 +120,8 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 int series_cancel(const char *word, struct err *err);
 
 unsigned int series_turns(const struct series_spec *spec); /* of all steps */
+
+/* '10xmini,1xfull' into steps, behind those that are there. -EINVAL in words. */
+int series_plan(struct series_spec *spec, const char *text, struct err *err);
 
 #endif

@@ -16,6 +16,48 @@ const struct series_step *series_step_of(const struct series_spec *spec, unsigne
 	return &spec->step[i];
 }
 
+/* ---- what is taken ---- */
+
+static int shot_kind(const char *word, size_t len, uint32_t *ret_kind)
+{
+	static const struct {
+		const char *word;
+		uint32_t kind;
+	} kinds[] = { { "mini", DUMP_MINI }, { "full", DUMP_FULL }, { "stacks", DUMP_STACKS } };
+
+	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
+		if (strlen(kinds[i].word) == len && !strncmp(word, kinds[i].word, len))
+			return *ret_kind = kinds[i].kind, 0;
+	}
+	return -EINVAL;
+}
+
+int series_plan(struct series_spec *s, const char *text, struct err *err)
+{
+	const char *p = text;
+
+	for (;; p++) {
+		struct series_step step = { .turns = 1, .shots = 1 };
+		size_t len = strcspn(p, ","), digits = strspn(p, "0123456789");
+
+		if (digits && digits < 6 && p[digits] == 'x') {
+			step.turns = (unsigned int)strtoul(p, NULL, 10);
+			p += digits + 1;
+			len -= digits + 1;
+		}
+		if (shot_kind(p, len, &step.shot[0]) < 0 || step.turns < 1 || step.turns > SERIES_TURNS_MAX)
+			return err_say(err, -EINVAL, "--series '%s': try '10xmini,1xfull' (mini, full, stacks)", text);
+		if (s->step_count == ARRAY_LEN(s->step))
+			return err_say(err, -EINVAL, "--series '%s': more than %zu parts", text, ARRAY_LEN(s->step));
+		s->step[s->step_count++] = step;
+		p += len;
+		if (!*p)
+			return 0;
+	}
+}
+
+/* ---- the tick ---- */
+
 /* Another one would have to wait: as many as may be are under way, or will be in a moment. */
 static bool would_wait(const struct series *s)
 {

@@ -370,6 +370,10 @@ static const struct example {
 	/* Windows */
 	{ "-ma 4572", W, false, true, 1, 10, NONE, false, false, false, "4572" },
 	{ "-mm -ma 4572", W, true, true, 1, 10, NONE, false, false, false, "4572" },
+	{ "notepad", U, false, true, 1, 10, NONE, false, false, false, "notepad" },
+	{ "--as windows notepad", W, true, false, 1, 10, NONE, false, false, false, "notepad" },
+	{ "-ma -mk 4572", W, false, true, 1, 10, NONE, false, false, false, "4572" },
+	{ "-ma -k 4572", W, false, true, 1, 10, NONE, false, false, false, "4572" },
 	{ "-n 3 -s 5 notepad", U, false, true, 3, 5, NONE, false, false, false, "notepad" },
 	{ "--as windows -n 3 -s 5 notepad", W, true, false, 3, 5, NONE, false, false, false, "notepad" },
 	{ "--as windows -n 3 -s 5 -c 20 consume", W, true, false, 3, 5, TRIGGER_CPU_MACHINE, 199, 5, false, false,
@@ -387,6 +391,11 @@ static const struct example {
 	{ "-r 5 -ma -n 5 -s 15 wmplayer.exe", W, false, true, 5, 15, NONE, false, false, false, "wmplayer.exe" },
 	/* Linux */
 	{ "1234", U, false, true, 1, 10, NONE, false, false, false, "1234" },
+	{ "-n 3 -s 5 1234", U, false, true, 3, 5, NONE, false, false, false, "1234" },
+	{ "-cl 10 -c 65 1234", U, false, true, 1, 10, TRIGGER_CPU, 100, 0, false, false, false, "1234" },
+	{ "-c 65 -m 100 1234", U, false, true, 1, 10, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
+	{ "-m 100 1234", U, false, true, 1, 10, TRIGGER_MEMORY, (100ull << 20) - 1, 0, false, false, false, "1234" },
+	{ "-pgid 1234", L, false, true, 1, 10, NONE, false, false, false, "pgid:1234" },
 	{ "-n 3 1234", U, false, true, 3, 10, NONE, false, false, false, "1234" },
 	{ "-c 65 -n 3 1234", U, false, true, 3, 10, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
 	{ "-c 65 -n 3 -s 5 1234", U, false, true, 3, 5, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
@@ -400,32 +409,74 @@ static const struct example {
 	{ "-fc 50 1234", L, false, true, 1, 10, TRIGGER_FDS, 49, 0, false, false, false, "1234" },
 };
 
+/* The line with another dash, and capitals: '-ma 4572' as '/MA 4572'. A slash opens an option
+ * only in front of the target: NULL where one follows it. */
+static const char *spelled(const struct example *e, const char *dash, bool capitals)
+{
+	static char line[300];
+	const char *last = strrchr(e->line, ' ');
+	size_t len = 0;
+
+	if (*dash == '/' && strcmp(last ? last + 1 : e->line, e->target) != 0)
+		return NULL;
+	for (const char *p = e->line; *p; p++) {
+		bool option = *p == '-' && (p == e->line || p[-1] == ' ') && p[1] != '-';
+
+		if (!option) {
+			line[len++] = *p;
+			continue;
+		}
+		len += (size_t)snprintf(line + len, sizeof(line) - len, "%s", dash);
+		for (; p[1] && p[1] != ' '; p++)
+			line[len++] = capitals && p[1] >= 'a' && p[1] <= 'z' ? (char)(p[1] - 32) : p[1];
+	}
+	line[len] = '\0';
+	return line;
+}
+
+static void one_example(const struct example *e, const char *line)
+{
+	struct parsed p = parse_text(line, NULL);
+
+	if (p.code)
+		fail_msg("%s: %s", line, p.err.text);
+	print_message("%s\n", line);
+	assert_int_equal(p.pd.as, e->as);
+	assert_true(p.pd.mini == e->mini && p.pd.full == e->full);
+	assert_int_equal(p.pd.count, e->count);
+	assert_int_equal(p.pd.every_ns, e->every_s * 1000000000ull);
+	assert_int_equal(p.pd.trigger_count != 0, e->kind != TRIGGER_KINDS);
+	if (p.pd.trigger_count) {
+		assert_int_equal(p.pd.trigger[0].kind, e->kind);
+		assert_int_equal(p.pd.trigger[0].threshold, e->threshold);
+		assert_int_equal(p.pd.trigger[0].for_ns, e->for_s * 1000000000ull);
+	}
+	assert_int_equal(p.pd.on.fatal, e->fatal);
+	assert_int_equal((p.pd.on.signals & sentry_bit(SIGSEGV)) != 0, e->segv);
+	assert_int_equal(p.pd.on.signals & sentry_bit(SIGTRAP), 0);
+	assert_true(p.pd.wait == e->wait);
+	if (!p.pd.group)
+		assert_string_equal(p.pd.target[0], e->target);
+	else
+		assert_string_equal(p.pd.group_word[0], e->target);
+	buf_done(&p.notes);
+}
+
 static void every_example(void **state)
 {
+	static const struct {
+		const char *dash;
+		bool capitals;
+	} spelling[] = { { "-", false }, { "-", true }, { "–", false }, { "–", true }, { "/", false }, { "/", true } };
+
 	(void)state;
 	for (size_t i = 0; i < ARRAY_LEN(examples); i++) {
-		const struct example *e = &examples[i];
-		struct parsed p = parse_text(e->line, NULL);
+		for (size_t k = 0; k < ARRAY_LEN(spelling); k++) {
+			const char *line = spelled(&examples[i], spelling[k].dash, spelling[k].capitals);
 
-		if (p.code)
-			fail_msg("%s: %s", e->line, p.err.text);
-		print_message("%s\n", e->line);
-		assert_int_equal(p.pd.as, e->as);
-		assert_true(p.pd.mini == e->mini && p.pd.full == e->full);
-		assert_int_equal(p.pd.count, e->count);
-		assert_int_equal(p.pd.every_ns, e->every_s * 1000000000ull);
-		assert_int_equal(p.pd.trigger_count != 0, e->kind != TRIGGER_KINDS);
-		if (p.pd.trigger_count) {
-			assert_int_equal(p.pd.trigger[0].kind, e->kind);
-			assert_int_equal(p.pd.trigger[0].threshold, e->threshold);
-			assert_int_equal(p.pd.trigger[0].for_ns, e->for_s * 1000000000ull);
+			if (line)
+				one_example(&examples[i], line);
 		}
-		assert_int_equal(p.pd.on.fatal, e->fatal);
-		assert_int_equal((p.pd.on.signals & sentry_bit(SIGSEGV)) != 0, e->segv);
-		assert_int_equal(p.pd.on.signals & sentry_bit(SIGTRAP), 0);
-		assert_true(p.pd.wait == e->wait);
-		assert_string_equal(p.pd.target[0], e->target);
-		buf_done(&p.notes);
 	}
 }
 
