@@ -5,23 +5,7 @@
 
 #include <assert.h>
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-	unsigned int reads;
-};
-
-static ssize_t read_input(void *arg, uint64_t addr, void *buf, size_t len)
-{
-	struct input *in = arg;
-
-	in->reads++;
-	if (addr >> 47) /* not an address of a process */
-		return 0;
-	for (size_t i = 0; i < len; i++)
-		((uint8_t *)buf)[i] = in->data[(addr + i) % in->size];
-	return (ssize_t)len;
-}
+#include "input.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -8,21 +8,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static ssize_t read_input(void *arg, uint64_t addr, void *buf, size_t len)
-{
-	const struct input *in = arg;
-
-	if (addr >> 47)
-		return 0;
-	for (size_t i = 0; i < len; i++)
-		((uint8_t *)buf)[i] = in->data[(addr + i) % in->size];
-	return (ssize_t)len;
-}
+#include "input.h"
 
 #define THREADS 4
 
@@ -67,7 +53,7 @@ static void fuzz_locks(const struct memory *mem, const uint8_t *data, size_t siz
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct input in = { data, size };
+	struct input in = { .data = data, .size = size };
 	struct memory mem = { .read = read_input, .arg = &in };
 	uint64_t arg[6];
 	struct wait w;

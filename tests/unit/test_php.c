@@ -8,41 +8,7 @@
 
 #include <cmocka.h>
 
-#define BASE 0x7f0000000000ull
-#define SIZE (256u << 10)
-
-/* Memory of a process that is one array. */
-struct ram {
-	unsigned char data[SIZE];
-	uint64_t used;
-	unsigned int reads;
-};
-
-static ssize_t read_ram(void *arg, uint64_t addr, void *buf, size_t len)
-{
-	struct ram *ram = arg;
-
-	ram->reads++;
-	if (addr < BASE || addr - BASE >= SIZE)
-		return 0;
-	len = MIN(len, (size_t)(SIZE - (addr - BASE)));
-	memcpy(buf, ram->data + (addr - BASE), len);
-	return (ssize_t)len;
-}
-
-static uint64_t take(struct ram *ram, size_t len)
-{
-	uint64_t at = BASE + ram->used;
-
-	ram->used += (len + 15) & ~15ull;
-	assert_true(ram->used <= SIZE);
-	return at;
-}
-
-static void put(struct ram *ram, uint64_t addr, uint64_t value, size_t len)
-{
-	memcpy(ram->data + (addr - BASE), &value, len);
-}
+#include "ram.h"
 
 static uint64_t put_string(struct ram *ram, const char *text)
 {

@@ -8,27 +8,9 @@
 
 #include <cmocka.h>
 
-#define BASE 0x7f0000000000ull
-#define SIZE (512u << 10)
+#include "ram.h"
+
 #define PTHREAD 0x7f55aa00ull
-
-struct ram {
-	unsigned char data[SIZE];
-	uint64_t used;
-	unsigned int reads;
-};
-
-static ssize_t read_ram(void *arg, uint64_t addr, void *buf, size_t len)
-{
-	struct ram *ram = arg;
-
-	ram->reads++;
-	if (addr < BASE || addr - BASE >= SIZE)
-		return 0;
-	len = MIN(len, (size_t)(SIZE - (addr - BASE)));
-	memcpy(buf, ram->data + (addr - BASE), len);
-	return (ssize_t)len;
-}
 
 struct world {
 	struct ram ram;
@@ -42,29 +24,14 @@ struct world {
 	uint64_t interp, state, top, main, name, gil;
 };
 
-static uint64_t take(struct world *w, size_t len)
-{
-	uint64_t at = BASE + w->ram.used;
-
-	w->ram.used += (len + 15) & ~15ull;
-	assert_true(w->ram.used <= SIZE);
-	return at;
-}
-
-static void put(struct world *w, uint64_t addr, uint64_t value, size_t len)
-{
-	assert_in_range(addr, BASE, BASE + SIZE - len);
-	memcpy(w->ram.data + (addr - BASE), &value, len);
-}
-
 /* A str of units of 'kind' bytes. */
 static uint64_t put_str(struct world *w, const void *units, size_t count, unsigned int kind, bool ascii)
 {
 	size_t head = ascii ? w->at.ascii_size : w->at.compact_size;
-	uint64_t at = take(w, head + count * kind + kind);
+	uint64_t at = take(&w->ram, head + count * kind + kind);
 
-	put(w, at + 16, count, 8);
-	put(w, at + 32, kind << 2 | 1u << 5 | (unsigned int)ascii << 6, 4);
+	put(&w->ram, at + 16, count, 8);
+	put(&w->ram, at + 32, kind << 2 | 1u << 5 | (unsigned int)ascii << 6, 4);
 	memcpy(w->ram.data + (at + head - BASE), units, count * kind);
 	return at;
 }
@@ -76,9 +43,9 @@ static uint64_t put_ascii(struct world *w, const char *text)
 
 static uint64_t put_bytes(struct world *w, const uint8_t *data, size_t len)
 {
-	uint64_t at = take(w, 32 + len);
+	uint64_t at = take(&w->ram, 32 + len);
 
-	put(w, at + 16, len, 8);
+	put(&w->ram, at + 16, len, 8);
 	memcpy(w->ram.data + (at + 32 - BASE), data, len);
 	return at;
 }
@@ -96,25 +63,25 @@ static uint64_t put_table(struct world *w)
 
 static uint64_t put_code(struct world *w, uint64_t name, const char *file, uint32_t first)
 {
-	uint64_t at = take(w, 512);
+	uint64_t at = take(&w->ram, 512);
 
-	put(w, at + w->at.name, name, 8);
-	put(w, at + w->at.file, put_ascii(w, file), 8);
-	put(w, at + w->at.first, first, 4);
-	put(w, at + w->at.table, put_table(w), 8);
+	put(&w->ram, at + w->at.name, name, 8);
+	put(&w->ram, at + w->at.file, put_ascii(w, file), 8);
+	put(&w->ram, at + w->at.first, first, 4);
+	put(&w->ram, at + w->at.table, put_table(w), 8);
 	return at;
 }
 
 static uint64_t put_frame(struct world *w, uint64_t code, uint64_t back)
 {
-	uint64_t at = take(w, FRAME_SIZE);
+	uint64_t at = take(&w->ram, FRAME_SIZE);
 
-	put(w, at + w->at.code, code, 8);
-	put(w, at + w->at.back, back, 8);
+	put(&w->ram, at + w->at.code, code, 8);
+	put(&w->ram, at + w->at.back, back, 8);
 	if (w->at.lasti)
-		put(w, at + w->at.instr, 2, 4);
+		put(&w->ram, at + w->at.instr, 2, 4);
 	else
-		put(w, at + w->at.instr, code + w->at.bytecode + 2, 8);
+		put(&w->ram, at + w->at.instr, code + w->at.bytecode + 2, 8);
 	return at;
 }
 
@@ -123,13 +90,13 @@ static void put_thread(struct world *w, uint64_t at, uint64_t pthread, uint64_t 
 	uint64_t holder = frame;
 
 	if (w->at.cframe) {
-		holder = take(w, 32);
-		put(w, holder + w->at.cframe_frame, frame, 8);
+		holder = take(&w->ram, 32);
+		put(&w->ram, holder + w->at.cframe_frame, frame, 8);
 	}
-	put(w, at + w->at.pthread, pthread, 8);
+	put(&w->ram, at + w->at.pthread, pthread, 8);
 	if (w->at.native)
-		put(w, at + w->at.native, native, 8);
-	put(w, at + w->at.frame, holder, 8);
+		put(&w->ram, at + w->at.native, native, 8);
+	put(&w->ram, at + w->at.frame, holder, 8);
 }
 
 /* What a 3.13 or 3.14 says of itself. */
@@ -161,7 +128,7 @@ static void put_words(struct world *w, const struct python_words *row)
 
 	memcpy(w->ram.data + (w->py.runtime - BASE), COOKIE, 8);
 	for (size_t i = 0; i < ARRAY_LEN(said); i++)
-		put(w, w->py.runtime + 8 * said[i].word, said[i].value, 8);
+		put(&w->ram, w->py.runtime + 8 * said[i].word, said[i].value, 8);
 	assert_null(read_layout(&w->mem, &w->py, &w->at));
 }
 
@@ -171,7 +138,7 @@ static struct world *world_new(unsigned int minor)
 
 	w->mem = (struct memory){ .read = read_ram, .arg = &w->ram };
 	w->py.minor = minor;
-	w->py.runtime = take(w, 2048);
+	w->py.runtime = take(&w->ram, 2048);
 	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
 		if (python_rows[i].minor == minor)
 			w->py.at = &python_rows[i].at;
@@ -182,21 +149,21 @@ static struct world *world_new(unsigned int minor)
 		if (python_words[i].minor == minor)
 			put_words(w, &python_words[i]);
 	}
-	w->py.version = take(w, 4);
-	put(w, w->py.version, 3u << 24 | minor << 16 | 0xf0, 4);
-	w->interp = take(w, 8192);
-	w->state = take(w, 256);
+	w->py.version = take(&w->ram, 4);
+	put(&w->ram, w->py.version, 3u << 24 | minor << 16 | 0xf0, 4);
+	w->interp = take(&w->ram, 8192);
+	w->state = take(&w->ram, 256);
 	w->name = put_ascii(w, "Shop.checkout");
 	w->main = put_frame(w, put_code(w, put_ascii(w, "<module>"), "/srv/app.py", 1), 0);
 	w->top = put_frame(w, put_code(w, w->name, "/srv/shop.py", 41), w->main);
 	put_thread(w, w->state, PTHREAD, 7, w->top);
-	put(w, w->py.runtime + w->at.interpreters, w->interp, 8);
-	put(w, w->interp + w->at.interp_threads, w->state, 8);
-	w->gil = w->at.gil_of_interp ? take(w, 256) : w->py.runtime + w->at.gil;
+	put(&w->ram, w->py.runtime + w->at.interpreters, w->interp, 8);
+	put(&w->ram, w->interp + w->at.interp_threads, w->state, 8);
+	w->gil = w->at.gil_of_interp ? take(&w->ram, 256) : w->py.runtime + w->at.gil;
 	if (w->at.gil_of_interp)
-		put(w, w->interp + w->at.gil, w->gil, 8);
-	put(w, w->gil + 8, w->state, 8);
-	put(w, w->gil + 16, 1, 4);
+		put(&w->ram, w->interp + w->at.gil, w->gil, 8);
+	put(&w->ram, w->gil + 8, w->state, 8);
+	put(&w->ram, w->gil + 16, 1, 4);
 	w->thread[0] = (struct capture_thread){ .tid = 100, .ns_tid = 7, .stopped = 1 };
 	w->thread[0].reg[REG_FS_BASE] = PTHREAD;
 	w->thread[1] = (struct capture_thread){ .tid = 101, .ns_tid = 8, .stopped = 1 };
@@ -245,7 +212,7 @@ static void test_every_version(void **state UNUSED)
 		assert_int_equal(w->lock_count, 1);
 		assert_int_equal(w->lock[0].addr, w->gil);
 		assert_int_equal(w->lock[0].owner, 0);
-		put(w, w->gil + 16, 0, 4); /* free: whoever had it last */
+		put(&w->ram, w->gil + 16, 0, 4); /* free: whoever had it last */
 		walk(w);
 		assert_int_equal(w->lock_count, 1);
 		assert_int_equal(w->lock[0].owner, SIZE_MAX);
@@ -259,21 +226,21 @@ static void test_versions_that_lie(void **state UNUSED)
 	struct world *w = world_new(11);
 
 	for (size_t i = 0; i < ARRAY_LEN(odd); i++) {
-		put(w, w->py.version, odd[i], 4);
+		put(&w->ram, w->py.version, odd[i], 4);
 		walk(w);
 		assert_string_equal(w->script[0].unavailable,
 				    "Python stacks unavailable: it is another version, or no final one");
 	}
 	world_free(w);
 	w = world_new(13);
-	put(w, w->py.runtime + 8 * WORD_FREE_THREADED, 1, 8);
+	put(&w->ram, w->py.runtime + 8 * WORD_FREE_THREADED, 1, 8);
 	walk(w);
 	assert_non_null(strstr(w->script[0].unavailable, "free-threaded"));
-	put(w, w->py.runtime + 8 * WORD_FREE_THREADED, 0, 8);
-	put(w, w->py.runtime + 8 * python_words[0].owner, FRAME_SIZE, 8);
+	put(&w->ram, w->py.runtime + 8 * WORD_FREE_THREADED, 0, 8);
+	put(&w->ram, w->py.runtime + 8 * python_words[0].owner, FRAME_SIZE, 8);
 	walk(w);
 	assert_non_null(strstr(w->script[0].unavailable, "makes no sense"));
-	put(w, w->py.runtime, 0, 8);
+	put(&w->ram, w->py.runtime, 0, 8);
 	walk(w);
 	assert_non_null(strstr(w->script[0].unavailable, "does not say"));
 	world_free(w);
@@ -353,7 +320,7 @@ static void test_names_of_all_kinds(void **state UNUSED)
 
 	assert_true(memory_u64(&w->mem, w->top + w->at.code, &code));
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		put(w, code + w->at.name, put_str(w, names[i].units, names[i].count, names[i].kind, false), 8);
+		put(&w->ram, code + w->at.name, put_str(w, names[i].units, names[i].count, names[i].kind, false), 8);
 		walk(w);
 		check(w, 0, names[i].want, "/srv/shop.py", 42);
 	}
@@ -374,25 +341,25 @@ static void test_frames_that_lie(void **state UNUSED)
 	uint64_t code;
 
 	assert_true(memory_u64(&w->mem, w->main + w->at.code, &code));
-	put(w, w->main + w->at.back, w->main, 8);
+	put(&w->ram, w->main + w->at.back, w->main, 8);
 	walk(w);
 	assert_string_equal(w->script[0].unavailable, "Python stack incomplete: the frames form a loop");
 	assert_in_range(w->script[0].count, 2, 8);
-	put(w, w->main + w->at.back, w->top, 8);
+	put(&w->ram, w->main + w->at.back, w->top, 8);
 	walk(w);
 	assert_string_equal(w->script[0].unavailable, "Python stack incomplete: the frames form a loop");
-	put(w, w->main + w->at.back, 0x1234568, 8);
+	put(&w->ram, w->main + w->at.back, 0x1234568, 8);
 	expect(w, 2, "Python stack incomplete: a frame cannot be read");
-	put(w, w->main + w->at.back, w->top + 4, 8);
+	put(&w->ram, w->main + w->at.back, w->top + 4, 8);
 	expect(w, 2, "Python stack incomplete: a frame cannot be read");
-	put(w, w->main + w->at.back, 0, 8);
-	put(w, w->name + 16, TEXT_SANE_MAX + 1, 8);
+	put(&w->ram, w->main + w->at.back, 0, 8);
+	put(&w->ram, w->name + 16, TEXT_SANE_MAX + 1, 8);
 	expect(w, 0, "Python stack unavailable: a function's name cannot be read");
-	put(w, w->name + 16, 4, 8);
-	put(w, w->name + 32, 3 << 2 | 1 << 5, 4);
+	put(&w->ram, w->name + 16, 4, 8);
+	put(&w->ram, w->name + 32, 3 << 2 | 1 << 5, 4);
 	expect(w, 0, "Python stack unavailable: a function's name cannot be read");
-	put(w, w->name + 32, 1 << 2 | 3 << 5, 4);
-	put(w, code + w->at.file, 8, 8);
+	put(&w->ram, w->name + 32, 1 << 2 | 3 << 5, 4);
+	put(&w->ram, code + w->at.file, 8, 8);
 	expect(w, 1, "Python stack incomplete: a file name cannot be read");
 	world_free(w);
 }
@@ -414,16 +381,16 @@ static void test_lists_that_do_not_end(void **state UNUSED)
 {
 	struct world *w = world_new(11);
 
-	put(w, w->state + w->at.next, w->state, 8);
+	put(&w->ram, w->state + w->at.next, w->state, 8);
 	walk(w);
 	assert_int_equal(w->script[0].count, 2); /* once, not again and again */
 	assert_string_equal(w->script[0].unavailable, "Python stacks incomplete: its list of threads does not end");
-	put(w, w->state + w->at.next, 0, 8);
-	put(w, w->interp + w->at.interp_next, w->interp, 8);
+	put(&w->ram, w->state + w->at.next, 0, 8);
+	put(&w->ram, w->interp + w->at.interp_next, w->interp, 8);
 	walk(w);
 	assert_string_equal(w->script[0].unavailable,
 			    "Python stacks incomplete: there are more interpreters than are looked at");
-	put(w, w->py.runtime + w->at.interpreters, 0, 8);
+	put(&w->ram, w->py.runtime + w->at.interpreters, 0, 8);
 	expect(w, 0, "Python stacks unavailable: it has not started yet, or has ended");
 	world_free(w);
 }
@@ -452,7 +419,7 @@ static void test_shims_are_no_frames(void **state UNUSED)
 {
 	struct world *w = world_new(12);
 
-	put(w, w->main + w->at.owner, 3, 1);
+	put(&w->ram, w->main + w->at.owner, 3, 1);
 	walk(w);
 	assert_int_equal(w->script[0].count, 1);
 	assert_null(w->script[0].unavailable);
