@@ -432,18 +432,15 @@ static void find_flags(struct worker *w)
 	proc_maps_free(&live);
 }
 
-static int write_mini(struct worker *w, struct err *err)
+static int write_mini(struct worker *w, struct err *err UNUSED)
 {
-	int r = w->frozen.map ? 0 : read_frozen_maps(w, err);
+	int r = w->frozen.map ? 0 : read_frozen_maps(w, &w->core_err);
 
 	if (r == 0 && !w->order.everything)
 		find_flags(w);
-	r = r < 0 ? r : write_core(w, err);
-	if (r < 0) {
-		w->core_err = *err;
-		no_core(w, r);
-	}
-	return r;
+	if (r == 0)
+		r = write_core(w, &w->core_err);
+	return r < 0 ? no_core(w, r) : 0;
 }
 
 /* It must go, and the disk may never answer: what is written has no name, and goes with us. */
