@@ -230,6 +230,50 @@ static void totals_json(const struct engine_totals *t, const char *hooks)
 			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks));
 }
 
+static const char *sample_reason(const struct later_look *s)
+{
+	return s->repeat ? "REPEAT" : reason_name(s->reason);
+}
+
+static void sample_json(const struct incident *in, size_t index, const char *path)
+{
+	const struct later_look *s = &in->sample[index];
+	json_t *json = json_object();
+
+	json_object_set_new(json, "event", json_string("sample"));
+	json_object_set_new(json, "id", json_string(in->id));
+	json_object_set_new(json, "number", json_integer((json_int_t)index + 2));
+	json_object_set_new(json, "rule", text_json(s->rule));
+	json_object_set_new(json, "reason", json_string(sample_reason(s)));
+	json_object_set_new(json, "url", text_json(in->request.url));
+	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(s->limit_ns / NSEC_PER_MSEC)));
+	json_object_set_new(json, "elapsed_ms", ms_json(s->at_ns));
+	json_object_set_new(json, "pid", json_integer(s->pid));
+	json_object_set_new(json, "tid", json_integer(s->tid));
+	json_object_set_new(json, "pause_ms", ms_json(s->pause_ns));
+	json_object_set_new(json, "taken", json_boolean(s->thread.tid != 0));
+	json_object_set_new(json, "failed", text_json(s->failed));
+	json_object_set_new(json, "incident", text_json(*path ? path : NULL));
+	print_json(json);
+}
+
+static void sample_text(const struct incident *in, size_t index)
+{
+	const struct later_look *s = &in->sample[index];
+	struct buf out;
+
+	buf_init(&out, 65536);
+	buf_addf(&out, "          %s at %.0f ms: ", s->repeat ? "looked at again" : "still running",
+		 ns_to_ms(s->at_ns));
+	buf_add_escaped(&out, in->request.url ? in->request.url : "?", strlen(in->request.url ? in->request.url : "?"));
+	buf_addf(&out, "  (rule '%s')", s->rule);
+	if (s->failed)
+		buf_addf(&out, "; not captured: %s", s->failed);
+	printf("%s\n", out.data ? out.data : "");
+	fflush(stdout);
+	buf_done(&out);
+}
+
 /* ---- what happens ---- */
 
 static void on_done(void *arg)
@@ -259,6 +303,16 @@ static void on_trapped(void *arg, const struct incident *in, const char *path)
 	watch->captured += !in->suppressed;
 	if (watch->most && watch->captured >= watch->most)
 		finish(watch);
+}
+
+static void on_sampled(void *arg, const struct incident *in, size_t index, const char *path)
+{
+	struct watch *watch = arg;
+
+	if (watch->json)
+		sample_json(in, index, path);
+	else
+		sample_text(in, index);
 }
 
 static void on_ended(void *arg, const struct incident *in, const char *path)
@@ -310,22 +364,52 @@ static void on_stored(void *arg, const struct incident *in UNUSED, const char *p
 
 /* ---- setting up ---- */
 
-static int rules_of_options(const struct command_line *line, struct rules *rules, struct err *err)
+static bool is_limit(const struct option_use *use)
 {
-	struct rule *rule = rules_add(rules, "command line");
-	int r;
+	return !strcmp(use->row->name, "time-taken");
+}
 
+/* One rule of all options; of several --time-taken only the one that was given as
+ * 'limit'. A status fires once, so it belongs to the first. */
+static int rule_of_options(const struct command_line *line, const struct option_use *limit, struct rules *rules,
+			   struct err *err)
+{
+	CLEAN(free) char *name = NULL;
+	struct rule *rule;
+
+	if (rules->count)
+		text_setf(&name, "command line, %s", limit->value);
+	rule = rules_add(rules, name ? name : "command line");
 	if (!rule)
 		return err_sys(err, -ENOMEM, "cannot make the rule");
 	for (size_t i = 0; i < line->use_count; i++) {
 		const struct option_use *use = &line->use[i];
+		int r;
 
-		if (!use->row->config_key)
+		if (!use->row->config_key || (is_limit(use) && use != limit) ||
+		    (rules->count > 1 && !option_given(line, "all") && !strcmp(use->row->name, "status")))
 			continue;
 		r = rule_set(rule, use->row->name, use->value, err);
 		if (r < 0)
 			return r;
 	}
+	return 0;
+}
+
+static int rules_of_options(const struct command_line *line, struct rules *rules, struct err *err)
+{
+	const struct rule *rule;
+	int r = 0;
+
+	for (size_t i = 0; i < line->use_count && r == 0; i++) {
+		if (is_limit(&line->use[i]))
+			r = rule_of_options(line, &line->use[i], rules, err);
+	}
+	if (r == 0 && !rules->count)
+		r = rule_of_options(line, NULL, rules, err);
+	if (r < 0)
+		return r;
+	rule = &rules->rule[0];
 	if (!rule->time_taken_ns && !rule->status_count)
 		return err_say(err, -EINVAL,
 			       "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
@@ -414,6 +498,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		.no_journal = option_given(line, "no-journal"),
 		.trapped = on_trapped,
 		.ended = on_ended,
+		.sampled = on_sampled,
 		.stored = on_stored,
 		.failed = on_failed,
 		.targets_gone = on_targets_gone,

@@ -561,6 +561,10 @@ static void write_rule(struct buf *out, const struct rule *rule)
 	buf_done(&words);
 	if (rule->all)
 		buf_adds(out, "    all          = true\n");
+	if (rule->samples > 1) {
+		buf_addf(out, "    samples      = %u\n", rule->samples);
+		write_duration_key(out, "every", rule->every_ns);
+	}
 	format_capture(rule->capture, &words);
 	write_key(out, "capture");
 	buf_adds(out, "{");

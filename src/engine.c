@@ -8,6 +8,7 @@
 #include "ktime.h"
 #include "proc.h"
 #include "request.h"
+#include "sample.h"
 #include "trap.h"
 #include "watched.h"
 
@@ -73,9 +74,9 @@ static struct use *use_of(struct engine *engine, const struct rule *rule, pid_t 
 }
 
 /* NULL: go ahead (and it is counted). Otherwise why not. */
-static const char *limit_check(struct engine *engine, struct trap *trap, char *buf, size_t size)
+static const char *limit_check(struct engine *engine, struct trap *trap, const struct rule *rule, char *buf,
+			       size_t size)
 {
-	const struct rule *rule = trap->rule;
 	uint64_t now = now_ns(), ticks = 0;
 	struct proc proc;
 	struct use *use;
@@ -92,7 +93,7 @@ static const char *limit_check(struct engine *engine, struct trap *trap, char *b
 		use->count = 0;
 	}
 	if (use->count >= rule->limit) {
-		trap->incident->limit_reached = true;
+		trap->incident->limit_reached |= rule == trap->rule;
 		snprintf(buf, size, "the rule's limit of %u per life of the process is reached (pid %d)", rule->limit,
 			 trap->incident->holder_pid);
 		return buf;
@@ -121,6 +122,7 @@ static void limit_refund(struct engine *engine, const struct trap *trap)
 static void capture_forgo(struct engine *engine, struct trap *trap, const char *why)
 {
 	limit_refund(engine, trap);
+	trap->repeats_left = 0;
 	engine->totals.suppressed++;
 	if (trap->wants_action) {
 		trap->wants_action = false;
@@ -150,18 +152,26 @@ static void warm_up_later(struct engine *engine)
 		loop_add_timer(engine->loop, now_ns() + 50 * NSEC_PER_MSEC, 0, warm_up, engine, &engine->warm_source);
 }
 
+/* Later looks come after what has just been trapped. */
 static void capture_next(struct engine *engine)
 {
-	struct trap *next = NULL;
+	struct trap *next = NULL, *again = NULL;
 
 	for (struct trap *t = engine->traps; t; t = t->next) {
-		if (t->stage == TRAP_CAPTURING)
+		if (t->stage == TRAP_CAPTURING || sample_taking(t))
 			return; /* one at a time on a host */
 		if (t->stage == TRAP_QUEUED && !next)
 			next = t;
+		if (t->stage == TRAP_STORED && sample_due(t) && !again)
+			again = t;
 	}
-	if (!next)
+	if (!next) {
+		if (again) {
+			sample_take(again);
+			warm_up_later(engine);
+		}
 		return;
+	}
 	/* A failing status is sent at the end anyway: what the process looks like just
 	 * behind it is worth having. A slow request must still be running. */
 	if (trap_request_over(next) &&
@@ -185,6 +195,19 @@ static void trap_tell(struct engine *engine, struct trap *trap)
 	engine->config.trapped(engine->config.arg, trap->incident, path);
 }
 
+static void samples_tell(struct engine *engine, struct trap *trap)
+{
+	for (size_t i = 0; i < trap->later_count; i++) {
+		struct later *later = &trap->later[i];
+
+		if (later->told || later->stage == LATER_DUE || later->stage == LATER_TAKING)
+			continue;
+		later->told = true;
+		if (engine->config.sampled)
+			engine->config.sampled(engine->config.arg, trap->incident, i, store_entry_path(trap->entry));
+	}
+}
+
 /* The page that the caller names must be there: so first to disk, then told. */
 static void trap_advance(struct engine *engine, struct trap *trap)
 {
@@ -192,6 +215,10 @@ static void trap_advance(struct engine *engine, struct trap *trap)
 		trap_store(trap);
 	if (!trap->told && (trap->stage == TRAP_STORED || trap->stage == TRAP_GONE))
 		trap_tell(engine, trap);
+	if (trap->told && trap->stage == TRAP_STORED && !trap->dirty && !trap->writing)
+		samples_tell(engine, trap);
+	if (trap->stage == TRAP_STORED)
+		sample_settle(trap);
 }
 
 static void traps_sweep(struct engine *engine)
@@ -217,8 +244,9 @@ static void traps_sweep(struct engine *engine)
 static bool captures_under_way(const struct engine *engine)
 {
 	for (const struct trap *t = engine->traps; t; t = t->next) {
-		if (t->stage == TRAP_GONE ? t->writing
-					  : t->stage != TRAP_STORED || !t->action_over || t->dirty || t->writing)
+		if (t->stage == TRAP_GONE
+			    ? t->writing
+			    : t->stage != TRAP_STORED || !t->action_over || t->dirty || t->writing || sample_busy(t))
 			return true;
 	}
 	return false;
@@ -299,7 +327,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 		;
 	*at = trap; /* oldest first */
 	engine->trap_count++;
-	not_now = limit_check(engine, trap, text, sizeof(text));
+	not_now = limit_check(engine, trap, rule, text, sizeof(text));
 	capture = !not_now && rule->capture & CAPTURE_STOPS;
 	trap->wants_action = !not_now && rule->action && engine->config.rules->actions_enabled;
 	if (rule->action && !trap->wants_action) {
@@ -310,6 +338,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	}
 	if (capture) {
 		trap->stage = TRAP_QUEUED;
+		sample_repeat(trap, rule, record->at_ns);
 		capture_next(engine);
 	} else {
 		if (not_now)
@@ -348,16 +377,60 @@ static void inner_release(struct engine *engine, const struct record *record)
 		tracer_release(engine->tracer, record->inner_slot, record->inner_gen);
 }
 
+/* The first rule whose own moment this is and that has not looked at the request yet: a
+ * rule that another one came before at its limit is not asked at a later one again. */
+static const struct rule *rule_again(const struct engine *engine, const struct trap *trap, const struct record *record,
+				     const struct rule_input *input, enum rule_verdict *ret_why)
+{
+	for (size_t i = 0; i < engine->config.rules->count; i++) {
+		const struct rule *rule = &engine->config.rules->rule[i];
+		struct rule_input at = *input;
+
+		if (sample_has_rule(trap, rule))
+			continue;
+		if (record->kind == RECORD_LIMIT && rule->time_taken_ns != record->value)
+			continue;
+		if (record->kind == RECORD_STATUS && !rule->all)
+			at.elapsed_ns = 0;
+		*ret_why = rule_match(rule, &at, NULL, 0);
+		if (*ret_why != RULE_NO)
+			return rule;
+	}
+	return NULL;
+}
+
+/* Trapped already: another rule may want to look at it, too. */
+static void fire_again(struct engine *engine, struct trap *trap, const struct record *record)
+{
+	const struct request_info *info = &trap->incident->request;
+	uint64_t begin_ns = trap->hop[0].copy.begin_ns;
+	struct rule_input input = { .method = info->method,
+				    .url = info->url,
+				    .host = info->host,
+				    .status = record->kind == RECORD_STATUS ? (int)record->value : 0,
+				    .elapsed_ns = record->at_ns > begin_ns ? record->at_ns - begin_ns : 0 };
+	const struct rule *rule;
+	enum rule_verdict why;
+	char text[160];
+
+	if (engine->finishing)
+		return;
+	rule = rule_again(engine, trap, record, &input, &why);
+	if (rule)
+		sample_add(trap, rule, why, record->at_ns, limit_check(engine, trap, rule, text, sizeof(text)));
+}
+
 /* A limit passed or a status was sent: is it a failed request by some rule? */
 static void on_fired(struct engine *engine, const struct record *record)
 {
 	struct request_info info = { 0 };
 	enum rule_verdict why = RULE_NO;
 	const struct rule *rule = NULL;
+	struct trap *trap = trap_of(engine, record);
 	struct slot slot;
 
-	if (trap_of(engine, record)) {
-		/* Trapped already: the trace has it, once per request is enough. */
+	if (trap) {
+		fire_again(engine, trap, record);
 		inner_release(engine, record);
 		return;
 	}
@@ -595,6 +668,7 @@ void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(voi
 		/* What waits for its turn is not begun any more. */
 		if (t->stage == TRAP_QUEUED)
 			capture_forgo(engine, t, "the watch ended before its turn");
+		sample_forgo(t, "the watch ended before its turn");
 	}
 	loop_add_timer(engine->loop, deadline_ns, 2 * NSEC_PER_SEC, give_up, engine, &engine->deadline_source);
 	settle_soon(engine);

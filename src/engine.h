@@ -31,6 +31,8 @@ struct engine_config {
 	/* Called from the loop. 'path' is where the incident lies (or will). */
 	void (*trapped)(void *arg, const struct incident *incident, const char *path);
 	void (*ended)(void *arg, const struct incident *incident, const char *path);
+	/* A later look at it is over: incident->sample[index]. */
+	void (*sampled)(void *arg, const struct incident *incident, size_t index, const char *path);
 	void (*stored)(void *arg, const struct incident *incident, const char *path);
 	void (*failed)(void *arg, const char *text); /* something to tell, the watch goes on */
 	void (*targets_gone)(void *arg);	     /* the last watched process ended */

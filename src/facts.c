@@ -189,6 +189,21 @@ static const struct field action_fields[] = {
 };
 static const struct shape action_shape = SHAPE(action_fields, struct action_facts, false);
 
+static const struct field sample_fields[] = {
+	NUMBER(struct later_look, at_ns),
+	TEXT(struct later_look, rule),
+	CHOICE(struct later_look, reason, reason_at, REASON_ABORTED + 1),
+	NUMBER(struct later_look, limit_ns),
+	FLAG(struct later_look, repeat),
+	PID(struct later_look, pid),
+	PID(struct later_look, tid),
+	NUMBER(struct later_look, pause_ns),
+	TEXT(struct later_look, failed),
+	OBJECT(struct later_look, thread, thread_shape),
+	OBJECT(struct later_look, action, action_shape),
+};
+static const struct shape sample_shape = SHAPE(sample_fields, struct later_look, true);
+
 static const struct field losses_fields[] = {
 	NUMBER(struct losses, events_overwritten),
 	NUMBER(struct losses, ring_lost),
@@ -232,6 +247,7 @@ static const struct field incident_fields[] = {
 	OBJECT(struct incident, action, action_shape),
 	OBJECT(struct incident, losses, losses_shape),
 	OBJECT(struct incident, analysis, analysis_shape),
+	LIST(struct incident, sample, sample_count, sample_shape, 4096),
 	LIST(struct incident, trace, trace_count, event_shape, 1u << 20),
 };
 static const struct shape incident_shape = SHAPE(incident_fields, struct incident, false);

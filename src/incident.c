@@ -143,17 +143,19 @@ void stack_done(struct stack *stack)
 	*stack = (struct stack){ 0 };
 }
 
+static void thread_done(struct thread *t)
+{
+	free(t->comm);
+	free(t->call);
+	free(t->waits_for);
+	stack_done(&t->stack);
+	stack_done(&t->script);
+}
+
 void analysis_done(struct analysis *a)
 {
-	for (size_t n = 0; n < a->thread_count; n++) {
-		struct thread *t = &a->thread[n];
-
-		free(t->comm);
-		free(t->call);
-		free(t->waits_for);
-		stack_done(&t->stack);
-		stack_done(&t->script);
-	}
+	for (size_t n = 0; n < a->thread_count; n++)
+		thread_done(&a->thread[n]);
 	free(a->thread);
 	for (size_t n = 0; n < a->lock_count; n++) {
 		free(a->lock[n].name);
@@ -214,6 +216,24 @@ static void holder_done(struct holder_facts *h)
 	free(h->candidate);
 }
 
+static void action_done(struct action_facts *a)
+{
+	strings_free(a->argv);
+	free(a->output);
+	free(a->why);
+}
+
+static void samples_done(struct incident *i)
+{
+	for (size_t n = 0; n < i->sample_count; n++) {
+		free(i->sample[n].rule);
+		free(i->sample[n].failed);
+		thread_done(&i->sample[n].thread);
+		action_done(&i->sample[n].action);
+	}
+	free(i->sample);
+}
+
 void incident_free(struct incident *i)
 {
 	if (!i)
@@ -243,8 +263,7 @@ void incident_free(struct incident *i)
 	strings_free(i->evidence);
 	free(i->confidence);
 	free(i->advice);
-	strings_free(i->action.argv);
-	free(i->action.output);
-	free(i->action.why);
+	action_done(&i->action);
+	samples_done(i);
 	free(i);
 }

@@ -168,6 +168,21 @@ struct action_facts {
 	char *why; /* for FAILED, LIMIT, DISABLED: in words */
 };
 
+/* A look at the holder after the trap: when another rule's condition came true, or again
+ * after a while. */
+struct later_look {
+	uint64_t at_ns; /* after the request's first byte: when it was asked for */
+	char *rule;	/* that asked */
+	enum reason reason;
+	uint64_t limit_ns; /* time-taken of that rule */
+	bool repeat;	   /* no new condition: the rule's 'every' */
+	pid_t pid, tid;	   /* who held the request */
+	uint64_t pause_ns;
+	char *failed;	      /* nothing was taken, and why; NULL */
+	struct thread thread; /* tid 0: none was taken */
+	struct action_facts action;
+};
+
 /* What may be missing. Every field not 0 is shown. */
 struct losses {
 	uint64_t events_overwritten; /* of this request's trace */
@@ -223,6 +238,8 @@ struct incident {
 
 	struct capture_facts capture;
 	struct analysis analysis;
+	struct later_look *sample;
+	size_t sample_count;
 	char *verdict;	  /* one sentence */
 	char **evidence;  /* lines behind it, NULL-terminated */
 	char *confidence; /* 'high' 'medium' 'low' */

@@ -22,7 +22,7 @@
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
-	  "trap a request that takes D or longer, while it runs" },
+	  "trap a request that takes D or longer, while it runs; given again with a longer D: look at it then, too" },
 	{ "status", 0, TYPE_STATUS, "LIST", NULL, VERB_WATCH, true,
 	  "trap a response with one of these statuses: 500-599,404" },
 	{ "path", 0, TYPE_TEXT, "GLOB", NULL, VERB_WATCH, true,
@@ -34,9 +34,8 @@ const struct option_row option_rows[] = {
 	{ "capture", 0, TYPE_CAPTURE, "LIST", NULL, VERB_WATCH, true,
 	  "what to take: trace,stacks, and mini or full for a core (default trace,stacks)" },
 	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true,
-	  "stack samples of a capture: 1, until series are there" },
-	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
-	  "time between two samples: refused until series are there" },
+	  "take the stacks N times while the request runs, the first one included (default 1)" },
+	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "time between two samples (default 1s)" },
 	{ "limit", 0, TYPE_LIMIT, "N[/D]", NULL, VERB_WATCH, true,
 	  "captures at most per life of a process, or per window D (default 1); what is over is logged" },
 	{ "cool-down", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "no new capture within D of the last one" },

@@ -442,6 +442,8 @@ static void draw_capture(const struct incident *i, struct pen *pen)
 	pen->section(pen, "CAPTURE", NULL);
 	if (c->method == METHOD_NONE) {
 		sayf(pen, PLACE_LINE, "None: %s.", why_no_stacks(i));
+		if (c->core_file) /* of a later look */
+			draw_core(i, pen);
 		return;
 	}
 	fieldf(pen, "method", "%s", how[c->method]);
@@ -485,9 +487,8 @@ static void draw_output(const struct action_facts *a, struct pen *pen)
 		pen->warn(pen, "the command wrote more than is kept");
 }
 
-static void draw_action(const struct incident *i, struct pen *pen)
+static void draw_action(const struct action_facts *a, struct pen *pen)
 {
-	const struct action_facts *a = &i->action;
 	struct buf argv;
 
 	if (a->state == ACTION_NONE)
@@ -514,6 +515,70 @@ static void draw_action(const struct incident *i, struct pen *pen)
 						  : "not run: actions are disabled",
 		       a->why ? ": " : "", a->why ? a->why : "");
 	draw_output(a, pen);
+}
+
+/* --- later looks --- */
+
+static bool same_stack(const struct stack *a, const struct stack *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t n = 0; n < a->count; n++) {
+		if (a->frame[n].pc != b->frame[n].pc || a->frame[n].line != b->frame[n].line ||
+		    strcmp(frame_function(&a->frame[n]), frame_function(&b->frame[n])))
+			return false;
+	}
+	return true;
+}
+
+static bool same_place(const struct thread *a, const struct thread *b)
+{
+	return a && a->tid == b->tid && (a->stack.count || a->script.count) && same_stack(&a->stack, &b->stack) &&
+	       same_stack(&a->script, &b->script);
+}
+
+static void draw_sample(const struct later_look *s, const struct thread *before, struct pen *pen)
+{
+	const struct thread *t = &s->thread;
+	struct buf what;
+
+	buf_init(&what, PARTS_MAX);
+	buf_addf(&what, "after %s: ", word_duration(s->at_ns).s);
+	if (s->repeat)
+		buf_addf(&what, "again, as rule '%s' asks", known(s->rule));
+	else
+		buf_addf(&what, "rule '%s' fired too (%s)", known(s->rule), reason_name(s->reason));
+	if (t->tid) {
+		buf_addf(&what, "; %s %d, ", known(t->comm), t->tid);
+		doing(t, &what);
+		if (same_place(before, t))
+			buf_adds(&what, "; the same stack as before");
+	}
+	sayf(pen, PLACE_LINE, "%s", what.data ? what.data : "");
+	buf_done(&what);
+	if (s->failed)
+		sayf(pen, PLACE_WARN, "no stack: %s", s->failed);
+	if (t->tid && !same_place(before, t))
+		draw_stack(pen, t, MAX(pen->frames_most / 2, 4u));
+}
+
+static void draw_samples(const struct incident *i, struct pen *pen)
+{
+	const struct thread *before = holder_thread(i);
+	char note[128];
+
+	if (!i->sample_count)
+		return;
+	snprintf(note, sizeof(note), "%s more of the request's thread, while it went on",
+		 word_count(i->sample_count).s);
+	pen->section(pen, "LATER LOOKS", note);
+	for (size_t n = 0; n < i->sample_count; n++) {
+		draw_sample(&i->sample[n], before, pen);
+		if (i->sample[n].thread.tid)
+			before = &i->sample[n].thread;
+	}
+	for (size_t n = 0; n < i->sample_count; n++)
+		draw_action(&i->sample[n].action, pen);
 }
 
 /* --- what is missing --- */
@@ -590,7 +655,8 @@ int page_draw(const struct incident *incident, struct pen *pen, struct err *err)
 	}
 	if (r == 0) {
 		draw_capture(incident, pen);
-		draw_action(incident, pen);
+		draw_action(&incident->action, pen);
+		draw_samples(incident, pen);
 		draw_losses(incident, pen);
 		r = draw_trace(incident, pen);
 	}

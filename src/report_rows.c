@@ -211,9 +211,14 @@ static bool same_text(const char *a, const char *b)
 	return a && b ? !strcmp(a, b) : a == b;
 }
 
+static bool is_kind(const struct trace_event *e, const char *kind)
+{
+	return e && e->kind && !strcmp(e->kind, kind);
+}
+
 static bool is_trigger(const struct trace_event *e)
 {
-	return e->kind && !strcmp(e->kind, "trigger");
+	return is_kind(e, "trigger");
 }
 
 static bool merges(const struct event_row *row, const struct trace_event *e)
@@ -327,7 +332,7 @@ static int choose(const struct event_rows *rows, size_t most, bool *keep)
 		return -ENOMEM;
 	for (size_t n = 0; n < rows->count; n++) {
 		order[n] = (struct order){ rows->row[n].dur_ns, n };
-		if (n < end || n + end >= rows->count)
+		if (n < end || n + end >= rows->count || is_kind(rows->row[n].event, "sample"))
 			keep[n] = true;
 		if (!rows->row[n].trigger)
 			continue;

@@ -87,5 +87,15 @@ int report_stacks(const struct incident *incident, struct buf *out, struct err *
 		if (!a->thread[n].holder)
 			add_thread(out, &a->thread[n]);
 	}
+	for (size_t n = 0; n < incident->sample_count; n++) {
+		const struct later_look *s = &incident->sample[n];
+
+		buf_addf(out, "\nafter %s ms%s%s", word_ms(s->at_ns).s, s->failed ? ": " : "",
+			 s->thread.tid ? ":" : "");
+		add_text(out, s->failed ? s->failed : "");
+		buf_adds(out, "\n");
+		if (s->thread.tid)
+			add_thread(out, &s->thread);
+	}
 	return report_done(out, "stacks", err);
 }

@@ -18,6 +18,7 @@
 
 #define DURATION_MAX_NS (366ull * 86400 * NSEC_PER_SEC)
 #define TIME_TAKEN_MIN_NS NSEC_PER_MSEC
+#define EVERY_MIN_NS (50 * NSEC_PER_MSEC) /* each is a stop of the process */
 #define STATUS_MIN 100
 #define STATUS_MAX 999
 
@@ -615,16 +616,21 @@ static int set_samples(struct rule *rule, const char *value, struct err *err)
 
 	if (code < 0)
 		return code;
-	if (n > 1)
-		return err_say(err, -EINVAL, "a series of samples is not there yet: take 1, or 'reqtrap dump -n %s'",
-			       value);
 	rule->samples = (unsigned int)n;
 	return 0;
 }
 
-static int set_every(struct rule *rule UNUSED, const char *value UNUSED, struct err *err)
+static int set_every(struct rule *rule, const char *value, struct err *err)
 {
-	return err_say(err, -EINVAL, "a series of samples is not there yet: leave it out");
+	uint64_t ns = 0;
+	int code = parse_duration(value, &ns, err);
+
+	if (code < 0)
+		return code;
+	if (ns < EVERY_MIN_NS)
+		return err_say(err, -EINVAL, "'%s' is too short between two samples (at least 50ms; try 1s)", value);
+	rule->every_ns = ns;
+	return 0;
 }
 
 static int set_limit(struct rule *rule, const char *value, struct err *err)
@@ -707,6 +713,9 @@ int rule_check(const struct rule *rule, struct err *err)
 	if (rule->all && (!rule->time_taken_ns || !rule->status_count))
 		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given",
 			       rule->name, rule->time_taken_ns ? "time-taken" : "status");
+	if (rule->samples > 1 && !(rule->capture & CAPTURE_STOPS))
+		return err_say(err, -EINVAL, "rule '%s': samples are of stacks, but capture leaves them out",
+			       rule->name);
 	return 0;
 }
 
@@ -723,6 +732,7 @@ struct rule *rules_add(struct rules *rules, const char *name)
 	rule->capture = CAPTURE_TRACE | CAPTURE_STACKS;
 	rule->limit = RULE_LIMIT_DEFAULT;
 	rule->samples = 1;
+	rule->every_ns = NSEC_PER_SEC;
 	return rule;
 }
 

@@ -36,7 +36,7 @@ struct rule {
 	uint32_t limit;		  /* captures and actions per life of the process */
 	uint64_t limit_window_ns; /* 0: none */
 	uint64_t cool_down_ns;
-	unsigned int samples; /* stack samples, 1 */
+	unsigned int samples; /* stack samples, the first included: 1 */
 	uint64_t every_ns;
 	char **action; /* argv with tokens, NULL none */
 };

@@ -12,6 +12,7 @@
 #include "proc.h"
 #include "process.h"
 #include "request.h"
+#include "sample.h"
 #include "verdict.h"
 #include "waits.h"
 
@@ -21,9 +22,7 @@
 #include <sys/epoll.h>
 #include <sys/utsname.h>
 
-#define ANALYST_LATE_NS (20 * NSEC_PER_SEC) /* after the worker is through */
-
-static int process_dir(pid_t pid)
+int trap_process_dir(pid_t pid)
 {
 	char path[32];
 
@@ -43,19 +42,14 @@ static void client_words(struct trap *trap)
 	text_set(&trap->incident->request.client, strncmp(text, "tcp:", 4) ? text : text + 4);
 }
 
-static void process_words(struct process_facts *facts, pid_t pid)
+void trap_surroundings(struct incident *in)
 {
-	CLEAN(fd) int dir_fd = process_dir(pid);
-
-	facts->pid = pid;
-	if (dir_fd >= 0)
-		process_read(dir_fd, facts);
-}
-
-static void host_words(struct incident *in)
-{
+	CLEAN(fd) int dir_fd = trap_process_dir(in->holder_pid);
 	struct utsname un;
 
+	in->process.pid = in->holder_pid;
+	if (dir_fd >= 0)
+		process_read(dir_fd, &in->process);
 	if (uname(&un) == 0) {
 		text_set(&in->host_name, un.nodename);
 		text_setf(&in->kernel, "%s %s", un.release, un.machine);
@@ -100,12 +94,31 @@ static void trace_words(struct trap *trap)
 	}
 	snprintf(text, sizeof(text), "rule '%s' fired: %s", in->rule, reason_name(in->reason));
 	request_trace_mark(in, in->elapsed_ns, "trigger", text, NULL, in->holder_pid, in->holder_tid);
+	for (size_t i = 0; i < in->sample_count; i++) {
+		const struct later_look *s = &in->sample[i];
+
+		snprintf(text, sizeof(text), s->repeat ? "rule '%s' looks again" : "rule '%s' fired too", s->rule);
+		request_trace_mark(in, s->at_ns, "sample", text, s->repeat ? NULL : reason_name(s->reason), s->pid,
+				   s->tid);
+	}
 	if (in->ended) {
 		snprintf(text, sizeof(text), "the reply was complete");
 		request_trace_mark(in, in->time_taken_ns, "end", in->end_note ? in->end_note : text, NULL,
 				   in->chain[0].pid, in->chain[0].tid);
 	}
 	request_trace_sort(in);
+}
+
+void trap_refresh(struct trap *trap)
+{
+	for (size_t i = 0; i < trap->hop_count; i++) {
+		struct hop_ref *hop = &trap->hop[i];
+
+		if (hop->ended || !tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy))
+			continue;
+		hop->copied_ns = now_ns();
+	}
+	trace_words(trap);
 }
 
 struct trap *trap_new(const struct trap_world *world, const struct rule *rule, enum rule_verdict why,
@@ -137,39 +150,6 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	return trap;
 }
 
-void pair_drop(struct pair *pair)
-{
-	struct dump_result result;
-	struct analysis none = { 0 };
-
-	if (pair->job) {
-		dump_cancel(pair->job);
-		dump_finish(pair->job, true, &result);
-	}
-	if (pair->analyst) {
-		analyst_cancel(pair->analyst, "not needed");
-		analyst_read(pair->analyst, true, &none);
-		analysis_done(&none);
-	}
-	*pair = (struct pair){ 0 };
-}
-
-int pair_start(struct pair *ret_pair, struct err *err)
-{
-	struct pair pair = { 0 };
-	CLEAN(fd) int worker_fd = -1;
-	int r = analyst_start(&worker_fd, &pair.analyst, err);
-
-	if (r == 0)
-		r = dump_start(-1, worker_fd, &pair.job, err);
-	if (r < 0) {
-		pair_drop(&pair);
-		return r;
-	}
-	*ret_pair = pair;
-	return 0;
-}
-
 void trap_free(struct trap *trap)
 {
 	if (!trap)
@@ -180,8 +160,11 @@ void trap_free(struct trap *trap)
 	}
 	if (trap->action) {
 		action_abort(trap->action);
+		sample_acted(trap);
 		scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
 	}
+	loop_remove(trap->world->loop, trap->repeat_source);
+	free(trap->later);
 	if (trap->world->scribe)
 		scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);
@@ -195,235 +178,6 @@ void trap_free(struct trap *trap)
 	naming_free(trap->naming);
 	incident_free(trap->incident);
 	free(trap);
-}
-
-/* ---- capture ---- */
-
-/* Both the worker and the analyst are through, or were never there. */
-static void capture_settle(struct trap *trap)
-{
-	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst)
-		trap->stage = TRAP_CAPTURED;
-	trap->world->changed(trap->world->arg);
-}
-
-static void capture_failed(struct trap *trap, const char *why)
-{
-	text_set(&trap->incident->capture.failed, why);
-	capture_settle(trap);
-}
-
-static void omissions(struct capture_facts *capture, const struct dump_result *result)
-{
-	const char *p = result->omitted, *stop = p + strnlen(p, sizeof(result->omitted));
-
-	while (p < stop) {
-		const char *nl = memchr(p, '\n', (size_t)(stop - p));
-		const char *tab = memchr(p, '\t', (size_t)((nl ? nl : stop) - p));
-		struct omission *o = tab ? list_add(&capture->omitted, &capture->omitted_count, sizeof(*o)) : NULL;
-
-		if (o) {
-			text_setf(&o->range, "%.*s", (int)(tab - p), p);
-			text_setf(&o->why, "%.*s", (int)((nl ? nl : stop) - tab - 1), tab + 1);
-		}
-		p = nl ? nl + 1 : stop;
-	}
-	if (result->omitted_more) {
-		struct omission *o = list_add(&capture->omitted, &capture->omitted_count, sizeof(*o));
-
-		if (o) {
-			text_setf(&o->range, "%u more", result->omitted_more);
-			text_set(&o->why, "not listed one by one");
-		}
-	}
-}
-
-/* Was the request still being answered when the threads stood still? */
-static bool still_running(struct trap *trap, uint64_t taken_ns)
-{
-	for (size_t i = 0; i < trap->hop_count; i += MAX(trap->hop_count - 1, (size_t)1)) {
-		struct hop_ref *hop = &trap->hop[i];
-		struct slot now;
-
-		if (hop->ended) {
-			if (hop->copy.end_ns <= taken_ns)
-				return false;
-		} else if (!tracer_slot(trap->world->tracer, hop->slot, hop->gen, &now) ||
-			   (now.end_ns && now.end_ns <= taken_ns)) {
-			return false;
-		}
-	}
-	return true;
-}
-
-static void on_dump(void *arg, uint32_t events UNUSED)
-{
-	struct trap *trap = arg;
-	struct capture_facts *capture = &trap->incident->capture;
-	struct dump_result result;
-
-	if (dump_finish(trap->pair.job, false, &result) == -EAGAIN)
-		return;
-	trap->pair.job = NULL;
-	trap->job_done_ns = now_ns();
-	loop_remove(trap->world->loop, trap->job_source);
-	trap->job_source = NULL;
-	capture->method = result.method;
-	capture->pause_ns = result.pause_ns;
-	capture->wall_ns = result.wall_ns;
-	if (result.why_not_clone[0])
-		text_set(&capture->why_not_clone, result.why_not_clone);
-	if (result.code < 0)
-		text_set(&capture->failed, result.error);
-	if (result.stop_ns > trap->trigger_ns)
-		capture->started_after_ns = result.stop_ns - trap->trigger_ns;
-	if (result.taken_ns)
-		capture->running_at_snapshot = still_running(trap, result.taken_ns);
-	if (result.core_bytes && result.code == 0) {
-		capture->core_bytes = result.core_bytes;
-		capture->core_bytes_on_disk = result.core_bytes_on_disk;
-		capture->core_complete = result.complete;
-		omissions(capture, &result);
-	} else {
-		text_set(&capture->core_file, NULL);
-		capture->core_kind = CORE_NONE;
-	}
-	if (!result.taken_ns && trap->pair.analyst)
-		analyst_cancel(trap->pair.analyst, result.error[0] ? result.error : "nothing was captured");
-	capture_settle(trap);
-}
-
-static void on_analysis(void *arg, uint32_t events UNUSED)
-{
-	struct trap *trap = arg;
-	struct incident *in = trap->incident;
-	CLEAN(fd) int dir_fd = -1;
-
-	if (analyst_read(trap->pair.analyst, false, &in->analysis) == -EAGAIN)
-		return;
-	trap->pair.analyst = NULL;
-	loop_remove(trap->world->loop, trap->analyst_source);
-	trap->analyst_source = NULL;
-	if (in->analysis.failed && in->capture.failed && !strcmp(in->capture.failed, strerror(EPIPE)))
-		text_set(&in->capture.failed, in->analysis.failed);
-	if (in->analysis.language)
-		text_set(&in->process.language, in->analysis.language);
-	dir_fd = process_dir(in->holder_pid);
-	if (dir_fd >= 0)
-		waits_name_fds(&in->analysis, dir_fd);
-	capture_settle(trap);
-}
-
-void trap_check(struct trap *trap)
-{
-	if (trap->pair.analyst && !trap->pair.job && now_ns() - trap->job_done_ns > ANALYST_LATE_NS)
-		analyst_cancel(trap->pair.analyst, "it took too long");
-}
-
-static int entry_begin(struct trap *trap)
-{
-	struct err err;
-
-	if (store_begin(trap->world->store, trap->incident, &trap->entry, &err) == 0)
-		return 0;
-	trap->stage = TRAP_GONE;
-	trap->world->config->failed(trap->world->config->arg, err.text);
-	return -EIO;
-}
-
-static int order_capture(struct trap *trap, struct err *err)
-{
-	struct incident *in = trap->incident;
-	const struct engine_config *config = trap->world->config;
-	uint32_t core = trap->rule->capture & CAPTURE_CORE;
-	struct dump_order order = {
-		.pid = in->holder_pid,
-		.holder_tid = in->holder_tid,
-		.kinds = DUMP_STACKS | (core == CAPTURE_MINI ? DUMP_MINI
-					: core		     ? DUMP_FULL
-							     : 0),
-		.snapshot = SNAPSHOT_AUTO,
-		.pause_budget_ns = config->pause_budget_ns,
-		.compress = config->compress,
-		.max_bytes = config->core_max_bytes,
-		.free_bytes = config->core_free_bytes,
-		.free_percent = config->core_free_percent,
-		.rate = config->core_rate,
-	};
-	CLEAN(fd) int dir_fd = process_dir(in->holder_pid);
-	struct proc_stat stat;
-
-	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0)
-		return err_say(err, -ESRCH, "process %d has ended", in->holder_pid);
-	order.start_ticks = stat.start_ticks;
-	snprintf(order.comment, sizeof(order.comment), "rule=%s id=%s reason=%s elapsed_ms=%.1f %s %s", in->rule,
-		 in->id, reason_name(in->reason), ns_to_ms(in->elapsed_ns),
-		 in->request.method ? in->request.method : "?", in->request.url ? in->request.url : "?");
-	if (core) {
-		snprintf(order.file, sizeof(order.file), "%s", config->compress ? "core.zst" : "core");
-		text_set(&in->capture.core_file, order.file);
-		in->capture.core_kind = core == CAPTURE_MINI ? CORE_MINI : CORE_FULL;
-		return dump_order_send_dir(trap->pair.job, &order, store_entry_fd(trap->entry), err);
-	}
-	return dump_order_send(trap->pair.job, &order, err);
-}
-
-static int start_capture(struct trap *trap, struct err *err)
-{
-	const struct trap_world *world = trap->world;
-	int r = trap->pair.job ? order_capture(trap, err) : -EPIPE;
-
-	if (r == -EPIPE || r == -ECONNRESET) {
-		/* None was kept warm, or it has died meanwhile. */
-		pair_drop(&trap->pair);
-		r = pair_start(&trap->pair, err);
-		if (r == 0)
-			r = order_capture(trap, err);
-	}
-	if (r == 0)
-		r = loop_add_fd(world->loop, dump_fd(trap->pair.job), EPOLLIN, on_dump, trap, &trap->job_source);
-	if (r == 0)
-		r = loop_add_fd(world->loop, analyst_fd(trap->pair.analyst), EPOLLIN, on_analysis, trap,
-				&trap->analyst_source);
-	return r;
-}
-
-void trap_capture(struct trap *trap)
-{
-	const struct trap_world *world = trap->world;
-	struct err err = { "" };
-	int r;
-
-	trap->pair = *world->warm;
-	*world->warm = (struct pair){ 0 };
-	trap->stage = TRAP_CAPTURING;
-	/* Only a core needs the folder before the stop; the mkdir takes microseconds. */
-	if (trap->rule->capture & CAPTURE_CORE && entry_begin(trap) < 0) {
-		pair_drop(&trap->pair);
-		world->changed(world->arg);
-		return;
-	}
-	r = start_capture(trap, &err);
-	process_words(&trap->incident->process, trap->incident->holder_pid);
-	host_words(trap->incident);
-	if (r == 0)
-		return;
-	loop_remove(world->loop, trap->job_source);
-	loop_remove(world->loop, trap->analyst_source);
-	trap->job_source = trap->analyst_source = NULL;
-	pair_drop(&trap->pair);
-	text_set(&trap->incident->capture.core_file, NULL);
-	trap->incident->capture.core_kind = CORE_NONE;
-	capture_failed(trap, err.text[0] ? err.text : strerror(-r));
-}
-
-void trap_capture_skip(struct trap *trap, const char *why)
-{
-	if (why)
-		text_set(&trap->incident->suppressed, why);
-	process_words(&trap->incident->process, trap->incident->holder_pid);
-	host_words(trap->incident);
-	trap->stage = TRAP_CAPTURED;
 }
 
 /* ---- the request's end ---- */
@@ -482,6 +236,17 @@ bool trap_ended(struct trap *trap, const struct record *record)
 
 /* ---- pages and action ---- */
 
+int trap_entry_begin(struct trap *trap)
+{
+	struct err err;
+
+	if (store_begin(trap->world->store, trap->incident, &trap->entry, &err) == 0)
+		return 0;
+	trap->stage = TRAP_GONE;
+	trap->world->config->failed(trap->world->config->arg, err.text);
+	return -EIO;
+}
+
 static void on_action(void *arg)
 {
 	struct trap *trap = arg;
@@ -489,10 +254,11 @@ static void on_action(void *arg)
 	trap->action = NULL;
 	trap->action_over = true;
 	trap->dirty = true;
+	sample_acted(trap);
 	trap->world->changed(trap->world->arg);
 }
 
-static void start_action(struct trap *trap)
+void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *facts)
 {
 	struct incident *in = trap->incident;
 	char core[PATH_MAX] = "", report[PATH_MAX];
@@ -504,12 +270,12 @@ static void start_action(struct trap *trap)
 	if (in->capture.core_file)
 		snprintf(core, sizeof(core), "%s/%s", path, in->capture.core_file);
 	snprintf(report, sizeof(report), "%s/report.html", path);
-	r = action_expand(trap->rule->action,
+	r = action_expand(rule->action,
 			  &(struct action_values){ .pid = in->holder_pid,
 						   .tid = in->holder_tid,
 						   .dump = core,
 						   .id = in->id,
-						   .rule = in->rule,
+						   .rule = rule->name,
 						   .reason = reason_name(in->reason),
 						   .method = in->request.method,
 						   .url = in->request.url,
@@ -519,16 +285,17 @@ static void start_action(struct trap *trap)
 						   .elapsed_ms = ns_to_ms(in->elapsed_ns) },
 			  &argv, &err);
 	if (r == 0)
-		r = action_start(trap->world->loop, argv, ACTION_TIME_LIMIT_NS, &in->action, on_action, trap,
-				 &trap->action, &err);
+		r = action_start(trap->world->loop, argv, ACTION_TIME_LIMIT_NS, facts, on_action, trap, &trap->action,
+				 &err);
 	strings_free(argv);
 	if (r < 0) {
-		if (in->action.state == ACTION_NONE) {
-			in->action.state = ACTION_FAILED;
-			text_set(&in->action.why, err.text);
+		if (facts->state == ACTION_NONE) {
+			facts->state = ACTION_FAILED;
+			text_set(&facts->why, err.text);
 		}
 		trap->action_over = true;
 		trap->dirty = true;
+		sample_acted(trap);
 	}
 }
 
@@ -583,7 +350,7 @@ static void on_written(void *arg, int code, const char *text)
 		if (config->stored)
 			config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
 		if (trap->wants_action)
-			start_action(trap);
+			trap_act(trap, trap->rule, &trap->incident->action);
 		else
 			trap->action_over = true;
 	}
@@ -595,7 +362,7 @@ void trap_store(struct trap *trap)
 	struct err err;
 	int r;
 
-	if (trap->writing || (!trap->entry && entry_begin(trap) < 0))
+	if (trap->writing || (!trap->entry && trap_entry_begin(trap) < 0))
 		return;
 	verdict_make(trap->incident);
 	trap->writing = true;
@@ -611,5 +378,6 @@ bool trap_done(const struct trap *trap)
 {
 	if (trap->stage == TRAP_GONE)
 		return !trap->writing && trap->hop[0].ended;
-	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty && !trap->writing;
+	return trap->stage == TRAP_STORED && trap->action_over && trap->hop[0].ended && !trap->dirty &&
+	       !trap->writing && !sample_busy(trap);
 }

@@ -43,6 +43,15 @@ struct hop_ref {
 	struct slot copy; /* as of the trigger, later as of the end */
 };
 
+/* A look at the request after the first: by another rule, or again after a while. */
+enum later_stage { LATER_DUE, LATER_TAKING, LATER_ACTS, LATER_DONE };
+
+struct later {
+	const struct rule *rule;
+	enum later_stage stage;
+	bool wants_action, told;
+};
+
 enum trap_stage {
 	TRAP_QUEUED,	/* waits for its turn to be captured */
 	TRAP_CAPTURING, /* worker and analyst are at it */
@@ -60,11 +69,12 @@ struct trap {
 	struct hop_ref hop[TRAP_HOPS]; /* outer request first, holder last */
 	size_t hop_count;
 	uint64_t trigger_ns;
-	bool told; /* config.trapped was called */
+	bool core_asked; /* of the capture under way */
+	bool told;	 /* config.trapped was called */
 	bool wants_action;
 
 	struct store_entry *entry;
-	struct pair pair; /* at work on it */
+	struct pair pair; /* at work on it, or on a later look */
 	struct source *job_source, *analyst_source;
 	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
@@ -72,6 +82,14 @@ struct trap {
 	bool writing;	       /* the scribe is at its pages */
 	bool dirty;	       /* the pages on disk are older than the facts */
 	struct naming *naming; /* what things were when first asked */
+
+	struct later *later; /* of the same index as incident->sample */
+	size_t later_count;
+	const struct rule *repeat_rule; /* whose 'every' the timer follows */
+	unsigned int repeats_left;
+	struct source *repeat_source;
+	struct action_facts later_action; /* of the one that acts: the list may move meanwhile */
+	size_t later_acts;		  /* its index + 1 */
 };
 
 /* Makes the incident out of the slot (held by the kernel) and its inner ones. Copies
@@ -83,6 +101,25 @@ void trap_free(struct trap *trap); /* releases its slots, drops what is under wa
 /* Starts worker and analyst. What fails is told in the facts, and the stage goes on. */
 void trap_capture(struct trap *trap);
 void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was asked for */
+
+/* What trap.c, trap_capture.c and sample.c share. */
+struct capture_wish {
+	pid_t pid, tid;
+	uint32_t bits; /* enum capture_bits */
+	void (*on_dump)(void *arg, uint32_t events);
+	void (*on_analysis)(void *arg, uint32_t events);
+};
+
+/* Gives the order to the warm pair, or to a new one. -EIO: the store failed (told). */
+int trap_capture_start(struct trap *trap, const struct capture_wish *wish, struct err *err);
+bool trap_dump_take(struct trap *trap, struct dump_result *ret_result); /* false: not finished */
+bool trap_analysis_take(struct trap *trap, pid_t pid, struct analysis *ret_analysis);
+bool trap_still_running(struct trap *trap, uint64_t taken_ns);
+int trap_entry_begin(struct trap *trap);
+int trap_process_dir(pid_t pid); /* an fd, or negative */
+void trap_surroundings(struct incident *incident);
+void trap_refresh(struct trap *trap); /* slots copied anew, and the trace out of them */
+void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *facts);
 
 /* Gives up an analyst that takes too long; to be called now and then. */
 void trap_check(struct trap *trap);

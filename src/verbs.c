@@ -18,8 +18,11 @@ const struct verb verbs[] = {
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
 	  PROCESS_DETAILS "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
 			  "is one line; its page, trace and core lie in a folder of their own.\n"
+			  "With several --time-taken it is looked at again at each further limit; the\n"
+			  "incident stays one.\n"
 			  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap watch nginx php-fpm --time-taken 2s\n"
+	  "  reqtrap watch nginx --time-taken 2s --time-taken 30s --samples 5 --every 2s\n"
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,mini -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },

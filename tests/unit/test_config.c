@@ -138,8 +138,8 @@ static void mistakes(void **state UNUSED)
 		{ "rule a { time-taken = 2s capture = { } }", "f:1: capture: the list is empty\n" },
 		{ "rule a { time-taken = 2s watch = {\"shop\"} }",
 		  "f:1: watch: a rule cannot choose among targets yet: it holds for all that are watched\n" },
-		{ "rule a { time-taken = 2s\n samples = 3 }",
-		  "f:2: samples: a series of samples is not there yet: take 1, or 'reqtrap dump -n 3'\n" },
+		{ "rule a { time-taken = 2s\n samples = 101 }",
+		  "f:2: samples: '101' is not a number from 1 to 100\n" },
 		{ "actions-enabled = yes\nrule a { time-taken = 2s }",
 		  "f:1: actions-enabled: it is either true or false\n" },
 		{ "store = \"var\"\nrule a { time-taken = 2s }",
@@ -219,7 +219,7 @@ static void what_is_written_reads_back(void **state UNUSED)
 	comes_back(
 		"store=\"/s p/\\\"q\\\\\" actions-enabled = true\n"
 		"rule \"n \\$ \\\"x\\\" \\x01 \\n \xc3\xa9\" { path = '/$HOME/\\*\"' time-taken = 90s status = \"500-599,404\" all = true\n"
-		"method = GET host = \"[::1]\" capture = {full} samples = 1 limit = 10/1h cool-down = 00:00:30\n"
+		"method = GET host = \"[::1]\" capture = {full} samples = 3 every = 250ms limit = 10/1h cool-down = 00:00:30\n"
 		"action = {\"/bin/true\", \"\\${x}\", \"%%\", \"\"} }\n"
 		"rule b { status = 200 limit = 0 capture = {trace, stacks} }");
 	assert_int_equal(parse("rule a { time-taken = 1s path = \"/\\$a\\x2a\" }"), 0);

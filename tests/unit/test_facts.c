@@ -117,7 +117,43 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 32);
 	assert_int_equal(sizeof(struct analysis), 64);
-	assert_int_equal(sizeof(struct incident), 680);
+	assert_int_equal(sizeof(struct later_look), 216);
+	assert_int_equal(sizeof(struct incident), 696);
+}
+
+static void test_later_looks(void **state UNUSED)
+{
+	struct incident *i = incident_new(), *back;
+	struct later_look *look = list_add(&i->sample, &i->sample_count, sizeof(*look));
+	struct frame *frame = list_add(&look->thread.stack.frame, &look->thread.stack.count, sizeof(*frame));
+	struct buf out;
+	struct err err;
+
+	*look = (struct later_look){ .at_ns = 5000000000,
+				     .reason = REASON_STATUS_CODE,
+				     .repeat = true,
+				     .pid = 7,
+				     .tid = 8,
+				     .thread = look->thread };
+	text_set(&look->rule, "hung");
+	text_set(&look->failed, "it ended");
+	text_set(&look->action.output, "told");
+	look->action.state = ACTION_RAN;
+	look->thread.tid = 8;
+	text_set(&frame->function, "sleep");
+	same_after_reading(i);
+	buf_init(&out, FACTS_BYTES_MAX);
+	assert_int_equal(facts_write(i, &out, &err), 0);
+	assert_int_equal(facts_read(out.data, out.len, &back, &err), 0);
+	assert_int_equal(back->sample_count, 1);
+	assert_true(back->sample[0].repeat);
+	assert_int_equal(back->sample[0].at_ns, 5000000000);
+	assert_string_equal(back->sample[0].rule, "hung");
+	assert_string_equal(back->sample[0].action.output, "told");
+	assert_string_equal(back->sample[0].thread.stack.frame[0].function, "sleep");
+	incident_free(back);
+	incident_free(i);
+	buf_done(&out);
 }
 
 static void test_empty_incident(void **state UNUSED)
@@ -293,17 +329,12 @@ static void test_utf8(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_field),
-		cmocka_unit_test(test_no_member_forgotten),
-		cmocka_unit_test(test_empty_incident),
-		cmocka_unit_test(test_hostile_text),
-		cmocka_unit_test(test_long_text_is_marked),
-		cmocka_unit_test(test_does_not_fit),
-		cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_too_many_hops),
-		cmocka_unit_test(test_unknown_keys_pass),
-		cmocka_unit_test(test_analysis_alone),
-		cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_every_field),    cmocka_unit_test(test_no_member_forgotten),
+		cmocka_unit_test(test_later_looks),    cmocka_unit_test(test_empty_incident),
+		cmocka_unit_test(test_hostile_text),   cmocka_unit_test(test_long_text_is_marked),
+		cmocka_unit_test(test_does_not_fit),   cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many_hops),  cmocka_unit_test(test_unknown_keys_pass),
+		cmocka_unit_test(test_analysis_alone), cmocka_unit_test(test_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

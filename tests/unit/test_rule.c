@@ -346,7 +346,7 @@ static void refusals_keep_the_old_value(void **state UNUSED)
 		{ "path", "checkout" },	  { "path", "/a?b=c" },	   { "method", "get" },	  { "method", "" },
 		{ "method", "GET /" },	  { "host", "a:80" },	   { "host", "" },	  { "time-taken", "0s" },
 		{ "time-taken", "10us" }, { "status", "x" },	   { "all", "yes" },	  { "capture", "everything" },
-		{ "samples", "0" },	  { "samples", "2" },	   { "every", "1s" },	  { "limit", "many" },
+		{ "samples", "0" },	  { "samples", "101" },	   { "every", "1ms" },	  { "limit", "many" },
 		{ "cool-down", "5" },	  { "limit-window", "1" }, { "tme-taken", "2s" }, { "path", NULL },
 	};
 	struct rules rules = { 0 };

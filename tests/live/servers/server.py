@@ -83,6 +83,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         elif url.path == "/pid":
             self.answer(200, b"%d\n" % os.getpid())
         elif url.path.startswith("/status/"):
+            sleep_as_asked(ms)
             self.answer(int(url.path[8:]), b"as asked\n")
         else:
             self.answer(200, b"fast\n")
