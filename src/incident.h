@@ -11,9 +11,7 @@
 #define REQTRAP_INCIDENT_H
 
 #include "incident_holder.h"
-#include "util.h"
-
-#include <sys/types.h>
+#include "analysis.h"
 
 #define INCIDENT_SCHEMA 1  /* of incident.json; grows when a field changes its meaning */
 #define INCIDENT_ID_LEN 12 /* hex digits */
@@ -80,42 +78,6 @@ struct trace_event {
 	uint64_t count; /* merged equal events; 1 for a single one */
 	pid_t waker;	/* tid that ended the wait, 0 unknown */
 	char *waker_name;
-};
-
-struct frame {
-	char *function; /* 'Cart::open', 'execute_ex', 'module+0x1234' */
-	char *file;	/* source file, NULL if unknown */
-	uint32_t line;	/* 0 unknown */
-	char *module;	/* native: file name of the mapping; script: the language, 'php' */
-	uint64_t pc;	/* native only */
-	bool script;	/* a frame of the script language, not of the machine */
-};
-
-struct stack {
-	struct frame *frame; /* innermost first; script frames merged before the native tail */
-	size_t count;
-	char *unavailable; /* why the walk failed or ended early; NULL if whole */
-};
-
-struct thread {
-	pid_t tid;
-	char *comm;
-	char state;
-	char *call;	     /* system call it is in, NULL in user mode */
-	char *waits_for;     /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
-	pid_t waits_for_tid; /* owner of what it waits for, 0 none or unknown */
-	bool holder;	     /* the request's thread */
-	struct stack stack;  /* native */
-	struct stack script; /* language frames; count 0 if none */
-};
-
-/* A lock somebody waits for. */
-struct lock {
-	char *name;  /* 'mutex 0x7f..', 'flock /var/lib/php/sessions/sess_x' */
-	pid_t owner; /* tid, 0 unknown */
-	char *owner_name;
-	pid_t *waiter;
-	size_t waiter_count;
 };
 
 struct process_facts {
@@ -191,18 +153,6 @@ struct losses {
 	uint64_t blind_io;	     /* socket calls whose bytes could not be read (io_uring, splice) */
 };
 
-/* What the analyst finds out: the part of the model that comes out of hostile memory. */
-struct analysis {
-	struct thread *thread; /* the holder first, then by tid */
-	size_t thread_count;
-	struct lock *lock;
-	size_t lock_count;
-	char **deadlock; /* 'A -> B -> A' in words, NULL-terminated; NULL none */
-	char *language;	 /* of the process: 'PHP 8.2.30' */
-	char *failed;	 /* the analysis itself failed, and why */
-	char **note;	 /* what was cut or doubtful, NULL-terminated; NULL none */
-};
-
 struct incident {
 	char id[INCIDENT_ID_LEN + 1];
 	uint64_t started_wall_ns; /* first byte of the request */
@@ -260,8 +210,5 @@ void strings_free(char **list); /* and its strings; NULL is fine */
 /* Replaces an owned string by a copy (text NULL: by nothing). */
 void text_set(char **at, const char *text);
 void text_setf(char **at, const char *fmt, ...) PRINTF(2, 3);
-
-void stack_done(struct stack *stack);
-void analysis_done(struct analysis *analysis);
 
 #endif
