@@ -145,6 +145,12 @@ static struct series_step choose_kinds(bool mini, bool full, unsigned int turns)
 	return step;
 }
 
+/* 0 is typed for 'as long as it takes'. */
+static uint64_t hold_of(uint64_t typed_ns)
+{
+	return typed_ns ? typed_ns : SERIES_HOLD_FOREVER_NS;
+}
+
 /* The order's fields, from values that were checked already. */
 static void read_limits(struct series_spec *s, const struct command_line *line)
 {
@@ -155,7 +161,7 @@ static void read_limits(struct series_spec *s, const struct command_line *line)
 	if ((value = option_value(line, "pause-budget")))
 		parse_duration(value, &s->order.pause_budget_ns, NULL);
 	if ((value = option_value(line, "hold")))
-		parse_duration(value, &s->order.hold_ns, NULL);
+		parse_duration(value, &s->order.hold_ns, NULL), s->order.hold_ns = hold_of(s->order.hold_ns);
 	if ((value = option_value(line, "max-size")))
 		parse_size(value, &s->order.max_bytes, NULL);
 	if ((value = option_value(line, "free-space")))
@@ -218,11 +224,14 @@ static int read_conditions(struct series_spec *s, const struct command_line *lin
 		if (s->trigger[i].kind != TRIGGER_HUNG)
 			s->trigger[i].for_ns = for_ns;
 	}
-	if ((value = option_value(line, "signal"))) {
-		int r = trigger_signals(value, &s->order.on.signals, err);
+	for (size_t i = 0; i < line->use_count; i++) {
+		uint64_t bits = 0;
+		int r = strcmp(line->use[i].row->name, "signal") != 0 ? 0
+								      : trigger_signals(line->use[i].value, &bits, err);
 
 		if (r < 0)
 			return err_wrap(err, r, "--signal");
+		s->order.on.signals |= bits;
 	}
 	s->order.on.exit = option_given(line, "exit");
 	s->order.on.fatal = option_given(line, "crash");
@@ -395,8 +404,8 @@ static struct series_spec procdump_series(const struct procdump *pd)
 		.trigger_count = pd->trigger_count,
 		.interval_ns = pd->interval_ns,
 		.every_ns = pd->every_ns,
-		.order = { .on = pd->on, .hold_ns = pd->hold_ns },
-		.budget_given = pd->pause_budget_ns != PROCDUMP_BUDGET_UNSET,
+		.order = { .on = pd->on, .hold_ns = pd->hold_ns == PROCDUMP_UNSET ? 0 : hold_of(pd->hold_ns) },
+		.budget_given = pd->pause_budget_ns != PROCDUMP_UNSET,
 		.compress = COMPRESS_NONE,
 		.concurrent = pd->concurrent,
 		.give_up_ns = pd->timeout_ns,

@@ -92,7 +92,7 @@ const struct option_row option_rows[] = {
 	{ "avoid-outage", 'a', TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
 	  "leave a dump out that would have to wait for another, or is over the pause budget" },
 	{ "hold", 0, TYPE_DURATION, "D", NULL, VERB_DUMP, false,
-	  "a process at its end waits no longer than D for its dump (default 5m; 10s while the disk takes nothing)" },
+	  "a process at its end waits no longer than D for its dump (default 5m, 0ms: no limit; 10s while the disk takes nothing)" },
 	{ "kill", 0, TYPE_FLAG, NULL, NULL, VERB_DUMP, false,
 	  "when the last dump is there, SIGKILL to each process that was dumped; to none if one failed" },
 	{ "cancel", 0, TYPE_TEXT, "PID|NAME", NULL, VERB_DUMP, false,

@@ -80,6 +80,7 @@ int plan_core(struct worker *w, struct err *err);
 int worker_dump(struct worker *w, struct err *err);
 void worker_tell(struct worker *w, uint32_t stage, pid_t child);
 void worker_answer(struct worker *w); /* sends the result */
+void worker_forget_file(const struct worker *w, unsigned int number);
 
 /* --- worker_wait.c --- */
 int worker_wait(struct worker *w, struct err *err); /* attached, until what the order says has come, and dumps it */

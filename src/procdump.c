@@ -500,7 +500,9 @@ static void name_groups(struct procdump *pd)
 
 int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err)
 {
-	struct procdump pd = { .count = 1, .concurrent = 1, .pause_budget_ns = PROCDUMP_BUDGET_UNSET };
+	struct procdump pd = {
+		.count = 1, .concurrent = 1, .pause_budget_ns = PROCDUMP_UNSET, .hold_ns = PROCDUMP_UNSET
+	};
 	struct line line = { .count = 0 };
 	int r = read_line(&pd, &line, argc, argv, err);
 

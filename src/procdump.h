@@ -20,7 +20,7 @@
 #define PROCDUMP_TRIGGERS_MAX 32
 #define PROCDUMP_FILE_NAME "PROCESSNAME_YYMMDD_HHMMSS.dmp"
 #define PROCDUMP_FILE_NAME_LINUX "PROCESSNAME_TRIGGER_YYMMDD_HHMMSS.PID" /* where the words are its own */
-#define PROCDUMP_BUDGET_UNSET UINT64_MAX
+#define PROCDUMP_UNSET UINT64_MAX
 
 enum procdump_as { PROCDUMP_UNDECIDED, PROCDUMP_WINDOWS, PROCDUMP_LINUX };
 
@@ -36,8 +36,8 @@ struct procdump {
 	uint64_t every_ns;	  /* -s: between the starts of two dumps */
 	uint64_t timeout_ns;	  /* -at: give a dump up after this long; 0 never */
 	uint64_t interval_ns;	  /* -pf: between two samples; 0: not given */
-	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; PROCDUMP_BUDGET_UNSET, 0: no limit */
-	uint64_t hold_ns;	  /* ours: '--hold D'; 0: not given */
+	uint64_t pause_budget_ns; /* ours: '--pause-budget D'; PROCDUMP_UNSET, 0: no limit */
+	uint64_t hold_ns;	  /* ours: '--hold D'; the same */
 	unsigned int concurrent;  /* -r */
 	bool avoid_outage;	  /* -a */
 	bool overwrite;		  /* -o */

@@ -108,7 +108,7 @@ const struct procdump_row procdump_rows[] = {
 	{ "pause-budget", "D", USE_DURATION, AT(pause_budget_ns), NULL, NULL,
 	  "no full dump that would stop the process for longer (250ms; 0ms: no limit)" },
 	{ "hold", "D", USE_DURATION, AT(hold_ns), NULL, NULL,
-	  "a process at its end waits no longer for its dump (5m; 10s while the disk takes nothing)" },
+	  "a process at its end waits no longer for its dump (5m, 0ms: no limit; 10s while the disk takes nothing)" },
 };
 const size_t procdump_row_count = ARRAY_LEN(procdump_rows);
 

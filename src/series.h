@@ -17,6 +17,7 @@
 #define SERIES_SHOTS_MAX 8
 #define SERIES_CONCURRENT_MAX 5
 #define SERIES_INTERVAL_NS 1000000000ull
+#define SERIES_HOLD_FOREVER_NS (UINT64_MAX / 4) /* for order.hold_ns; 0 there: some minutes */
 
 /* What is taken at a turn, one after the other: enum dump_kind, one bit each. */
 struct series_step {

@@ -43,14 +43,26 @@ void worker_tell(struct worker *w, uint32_t stage, pid_t child)
 	w->stage = stage;
 }
 
+void worker_forget_file(const struct worker *w, unsigned int number)
+{
+	char name[sizeof(w->order.file) + 16];
+
+	dump_part(name, sizeof(name), w->order.file, number);
+	unlinkat(w->dir_fd, name, 0);
+}
+
 void worker_answer(struct worker *w)
 {
 	struct dump_result *result = &w->result;
+	ssize_t n;
 
 	result->wall_ns = now_ns() - (w->fired_ns ? w->fired_ns : w->start_ns);
 	result->peak_bytes = proc_peak_bytes();
-	while (send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL) < 0 && errno == EINTR)
-		;
+	do
+		n = send(WORKER_FD_PARENT, result, sizeof(*result), MSG_NOSIGNAL);
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && result->core_bytes) /* nobody is there to give it a name */
+		worker_forget_file(w, w->number);
 }
 
 static int no_core(struct worker *w, int code)

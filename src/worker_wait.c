@@ -10,6 +10,7 @@
 #include "worker.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -144,6 +145,13 @@ static int say_over(const struct worker *w, struct err *err)
 	return err_say(err, -ESRCH, "process %d ended%s: what was waited for never came", w->order.pid, how);
 }
 
+static bool parent_gone(void)
+{
+	struct pollfd pfd = { .fd = WORKER_FD_PARENT };
+
+	return poll(&pfd, 1, 0) == 1 && pfd.revents & (POLLHUP | POLLERR);
+}
+
 static int next_event(struct worker *w, struct err *err)
 {
 	if (w->next.kind != FOLLOW_NOTHING) {
@@ -158,6 +166,8 @@ static int next_event(struct worker *w, struct err *err)
 	case SENTRY_OVER:
 		return say_over(w, err);
 	case SENTRY_ASKED:
+		if (w->number && parent_gone()) /* before it took the last one */
+			worker_forget_file(w, w->number - 1);
 		return err_say(err, -ECANCELED, "the waiting for process %d was cancelled", w->order.pid);
 	case SENTRY_FIRED:
 		break;

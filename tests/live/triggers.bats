@@ -178,10 +178,10 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 	local pressure memory name all=()
 	pressure=$(group unified)
 	memory=$(group memory)
-	if [[ ! -e $pressure/cpu.pressure ]] || ! echo 16M 2>/dev/null >"$memory/memory.limit_in_bytes"; then
+	if [[ ! -e $pressure/cpu.pressure ]] || ! echo 8M 2>/dev/null >"$memory/memory.limit_in_bytes"; then
 		skip "no cgroup with pressure and a memory limit can be made"
 	fi
-	head -c 64M /dev/zero >"$BATS_TEST_TMPDIR/big"
+	head -c 32M /dev/zero >"$BATS_TEST_TMPDIR/big"
 	python3 - "$BATS_TEST_TMPDIR/big" <<-'END'
 		import os, sys
 		fd = os.open(sys.argv[1], os.O_RDWR)
@@ -240,6 +240,23 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 	is "$(awk '/^TracerPid/ { print $2 }' "/proc/$VICTIM/status")" 0 "TracerPid"
 	is "$(children "$VICTIM")" "" "children of the victim"
 	kill -KILL "$VICTIM"
+}
+
+@test "killed while it dumps one signal after the other: the process gets all, no file is left" {
+	local how
+	for how in --mini "--full --snapshot stop" --full; do
+		victim killed queue 800
+		# shellcheck disable=SC2086
+		series killed $how --signal USR2 --signal RTMIN -n 1000 "$VICTIM" "$OUT"
+		wait_for 20 grep -q '"event":"dump"' "$BATS_TEST_TMPDIR/killed.json" || fail "no dump ($how)"
+		kill -KILL "$SERIES"
+		wait "$SERIES" || :
+		wait_for 30 grep -q came "$BATS_TEST_TMPDIR/killed.said" || fail "the victim hangs ($how)"
+		is "$(grep came "$BATS_TEST_TMPDIR/killed.said")" "came 200 in order" "signals of the victim ($how)"
+		wait_for 10 grep -q '^TracerPid:.0$' "/proc/$VICTIM/status" || fail "it is traced still ($how)"
+		is "$(find "$OUT" -name '.*.part*')" "" "hidden files ($how)"
+		kill -KILL "$VICTIM"
+	done
 }
 
 @test "a signal on a thread that is not the main one: dumped, and the process gets it" {
