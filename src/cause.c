@@ -153,6 +153,8 @@ static void tell_file_lock(const struct view *v, struct buf *out)
 	put_object(out, object ? object : v->object ? v->object : "a file");
 	if (by)
 		buf_addf(out, ", which process %s holds,", by + strlen(WAITS_LOCKED_BY));
+	else if (v->top && v->top->peer)
+		buf_addf(out, ", which %s held,", v->top->peer);
 	else
 		buf_adds(out, ", which another process holds,");
 	put_in_place(out, v, " in ");
@@ -261,6 +263,8 @@ static void tell_other_end(const struct view *v, struct buf *out)
 	put_subject(out, v);
 	buf_adds(out, " waited for ");
 	put_object(out, v->object ? v->object : "an answer");
+	if (v->top && v->top->peer)
+		buf_addf(out, ", that is %s", v->top->peer);
 	buf_addf(out, " (%s", v->call);
 	if (v->top && v->top->count > 1)
 		buf_addf(out, ", %llu times", (unsigned long long)v->top->count);
@@ -325,6 +329,40 @@ static void tell_runnable(const struct view *v, struct buf *out)
 	put_subject(out, v);
 	buf_adds(out, " was ready to run but got no CPU");
 	put_for(out, v);
+}
+
+/* Its thread is the event loop of others, too. */
+static bool test_behind(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_BEHIND;
+}
+
+static void tell_behind(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_addf(out, " waited behind %s", v->top->object ? v->top->object : "another request");
+	put_for(out, v);
+	buf_adds(out, ": ");
+	put_subject(out, v);
+	buf_adds(out, ", whose event loop serves both, worked on that");
+	if (v->top->open)
+		put_in_place(out, v, ", at the snapshot in ");
+}
+
+static bool test_loop(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_LOOP;
+}
+
+static void tell_loop(const struct view *v, struct buf *out)
+{
+	put_request(out, v->i);
+	buf_adds(out, " waited while the event loop of ");
+	put_subject(out, v);
+	buf_adds(out, " was at work without a byte of any request moved");
+	put_for(out, v);
+	if (v->top->open)
+		put_in_place(out, v, ", at the snapshot in ");
 }
 
 static bool test_status(const struct view *v)
@@ -445,6 +483,10 @@ const struct cause causes[] = {
 	  "Look at the holder's stack for why it makes this call." },
 	{ test_runnable, tell_runnable, "high", PROOF_TRACE,
 	  "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs." },
+	{ test_behind, tell_behind, "high", PROOF_TRACE,
+	  "Move the long work of that request off the event loop: a worker thread, a process, or smaller steps." },
+	{ test_loop, tell_loop, "medium", PROOF_TRACE,
+	  "Look for timers and callbacks that compute for long: move their work off the event loop." },
 	{ test_cpu, tell_cpu, "high", PROOF_BOTH,
 	  "Profile the function named here, or take more samples to see if it is always the same." },
 	{ test_always, tell_unknown, "low", PROOF_BOTH,

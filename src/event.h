@@ -51,7 +51,15 @@ enum slot_flag {
 };
 
 /* What the holder is doing now; 'acc' adds up what it did. */
-enum segment { SEGMENT_CPU, SEGMENT_WAIT, SEGMENT_RUNNABLE, SEGMENT_AWAY, SEGMENTS = 8 };
+enum segment {
+	SEGMENT_CPU,
+	SEGMENT_WAIT,
+	SEGMENT_RUNNABLE,
+	SEGMENT_AWAY,	/* its thread has turned to another request */
+	SEGMENT_PARKED, /* its thread was in its poll since, and has turned to no other */
+	SEGMENT_LOOP,	/* only as a sum: it came from its poll, for whom is not known */
+	SEGMENTS = 8
+};
 
 enum event_kind {
 	EVENT_NONE,
@@ -122,7 +130,9 @@ struct slot {
 	u64 last_a; /* of the last wait of the program's own, for one that is restarted */
 	s16 last_nr;
 	u8 last_object;
-	u8 pad3[5];
+	u8 pad3;
+	u32 loop;			      /* of 'tid', counted from 1; 0: it has none */
+	u64 idle_from;			      /* while the loop is elsewhere: its 'idle_ns' when it left */
 	u64 task;			      /* of the holder in the kernel, while it works on this */
 	u64 user_ns, kernel_ns;		      /* its CPU time, as the kernel's ticks have it */
 	u64 user_from, kernel_from;	      /* ... what it stood at when the thread came here last */
@@ -145,6 +155,7 @@ _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #endif
 
 #include "event_links.h"
+#include "event_loops.h"
 
 enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 

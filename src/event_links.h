@@ -25,7 +25,8 @@ struct work {
 	struct ref maybe; /* the one that another thread seems to have handed to it */
 	u64 home_a;	  /* the call that it waited in then: where a thread of a pool waits for work */
 	s16 home_nr;
-	s16 pad[3];
+	s16 pad;
+	u32 loop; /* of the thread, counted from 1; 0: it has none */
 };
 
 /* HAND_PASSED: woken by one that was woken itself, which may be for the next request. */

@@ -195,6 +195,7 @@ void flight_state_of(const struct slot *slot, uint64_t now, struct flight_state 
 		ret_state->word = "runnable";
 		break;
 	case SEGMENT_WAIT:
+	case SEGMENT_PARKED:
 		name_wait(slot, ret_state);
 		break;
 	default: /* its thread has turned to another request */

@@ -54,6 +54,8 @@ bool holder_hop(struct trap *trap, uint32_t slot, uint64_t gen)
 	tracer_usage(trap->world->tracer, slot, gen);
 	if (!tracer_slot(trap->world->tracer, slot, gen, &hop->copy))
 		return false;
+	if (!tracer_loop(trap->world->tracer, hop->copy.loop, &hop->loop))
+		hop->loop.tid = 0;
 	hop->copied_ns = now_ns();
 	hop->slot = slot;
 	hop->gen = gen;
@@ -554,8 +556,8 @@ static void judge(struct look *look)
 {
 	const struct hop_ref *hop = &look->trap->hop[look->trap->hop_count - 1];
 	const struct slot *s = &hop->copy;
-	bool parked = (s->seg_kind & 3) == SEGMENT_WAIT && is_futex(s->wait_nr);
-	bool left = (s->seg_kind & 3) == SEGMENT_AWAY || (s->turn_over && !s->up_waiting);
+	bool parked = (s->seg_kind & (SEGMENTS - 1)) == SEGMENT_WAIT && is_futex(s->wait_nr);
+	bool left = (s->seg_kind & (SEGMENTS - 1)) == SEGMENT_AWAY || (s->turn_over && !s->up_waiting);
 	struct incident *in = look->in;
 	char path[32];
 

@@ -293,7 +293,7 @@ static void warn(struct pen *pen, const char *value)
 
 static void time_row(struct pen *pen, const struct time_row *row)
 {
-	static const char *const css[] = { "cpu", "runnable", "wait", "none" };
+	static const char *const css[] = { "cpu", "runnable", "wait", "none", "runnable", "cpu" };
 	struct html_pen *h = block(pen, BLOCK_TIMES);
 
 	add(h, row->total ? "<tr class=\"sum\"><td>" : "<tr><td>");

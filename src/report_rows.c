@@ -45,12 +45,9 @@ static char *wait_label(const struct spending *s)
 
 static char *label_of(const struct spending *s)
 {
-	static const char *const plain[] = { "on CPU",
-					     "runnable, no CPU free",
-					     "waiting",
-					     "unattributed",
-					     "behind another request of its thread",
-					     "in the event loop" };
+	static const char *const plain[] = { "on CPU",	"runnable, no CPU free",
+					     "waiting", "unattributed",
+					     "behind",	"in its event loop, for none that is known" };
 	char *label = NULL;
 
 	if (s->kind == SPEND_WAIT)
@@ -59,7 +56,7 @@ static char *label_of(const struct spending *s)
 		text_setf(&label, "on CPU: %s user, %s kernel", word_duration(s->user_ns).s,
 			  word_duration(s->kernel_ns).s);
 	else
-		text_setf(&label, "%s%s%s", plain[s->kind], s->object ? ": " : "", s->object ? s->object : "");
+		text_setf(&label, "%s%s%s", plain[s->kind], s->object ? " " : "", s->object ? s->object : "");
 	return label;
 }
 

@@ -49,10 +49,28 @@ void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *k
 void request_trace_sort(struct incident *incident);
 void request_trace_clear(struct incident *incident);
 
+/* The holder's slot as it was copied. */
+struct holding {
+	const struct slot *slot;
+	uint32_t index;		 /* its number */
+	const struct loop *loop; /* of its thread, copied with it; NULL none */
+	bool alone;		 /* that has no other request now */
+	uint64_t copied_ns;
+};
+
 /* Where the time of the holder's slot went, from the outer request's first byte to
- * 'until_ns' (CLOCK_MONOTONIC). Adds up to exactly that. 'copied_ns' is when the copy
- * of the slot was made. outer == holder is fine. */
-void request_spending(const struct slot *outer, const struct slot *holder, uint64_t until_ns, uint64_t copied_ns,
+ * 'until_ns' (CLOCK_MONOTONIC). Adds up to exactly that. Both may be the same slot. */
+void request_spending(const struct slot *outer, const struct holding *holding, uint64_t until_ns,
 		      const struct wording *wording, struct incident *incident);
+
+/* The loop's turns for others, onto the trace, as far as they were remembered. */
+void request_trace_turns(const struct holding *holding, uint64_t origin_ns, struct incident *incident);
+
+/* The call's name, or what a wait is called that is in none. */
+const char *request_call(const struct wording *wording, long nr, char *buf, size_t size);
+
+/* Indexes out of the slot are checked, whoever wrote them. */
+struct waited request_waited(const struct slot *slot, long nr, uint64_t a, unsigned int state, unsigned int object,
+			     unsigned int waker);
 
 #endif

@@ -32,6 +32,7 @@ struct tracer {
 	struct requests_bpf *skel;
 	struct ring_buffer *ring;
 	union slot_value *slots;
+	struct loop *loops;
 	unsigned int slot_count;
 	bool sock_hooks;
 	struct tracer_config config;
@@ -114,6 +115,27 @@ static int choose_hooks(struct tracer *t, struct err *err)
 	bpf_program__set_autoload(t->skel->progs.sock_recv, t->sock_hooks);
 	bpf_program__set_autoload(t->skel->progs.sock_send, t->sock_hooks);
 	bpf_program__set_autoload(t->skel->progs.sys_exit, !t->sock_hooks);
+	return 0;
+}
+
+static size_t loops_bytes(void)
+{
+	size_t page = (size_t)sysconf(_SC_PAGESIZE);
+
+	return (LOOPS * sizeof(struct loop) + page - 1) / page * page;
+}
+
+static int map_loops(struct tracer *t, struct err *err)
+{
+	t->loops = mmap(NULL, loops_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(t->skel->maps.loops), 0);
+	if (t->loops == MAP_FAILED) {
+		t->loops = NULL;
+		return err_sys(err, -errno, "cannot map the event loops");
+	}
+	for (uint32_t i = LOOPS; i-- > 0;) {
+		if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_loops), NULL, &i, BPF_ANY) < 0)
+			return err_sys(err, -errno, "cannot fill the list of event loops");
+	}
 	return 0;
 }
 
@@ -287,6 +309,8 @@ static int load(struct tracer *t, struct err *err)
 		return explain(r, err);
 	r = map_slots(t, err);
 	if (r == 0)
+		r = map_loops(t, err);
+	if (r == 0)
 		r = make_clocks(t, err);
 	if (r < 0)
 		return r;
@@ -337,6 +361,8 @@ void tracer_close(struct tracer *t)
 	ring_buffer__free(t->ring);
 	if (t->slots)
 		munmap(t->slots, (size_t)t->slot_count * sizeof(union slot_value));
+	if (t->loops)
+		munmap(t->loops, loops_bytes());
 	requests_bpf__destroy(t->skel);
 	if (t->stats_fd >= 0)
 		close(t->stats_fd);
@@ -500,6 +526,24 @@ bool tracer_handing(struct tracer *t, pid_t pid)
 	return bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.handing), &key, &yes) == 0;
 }
 
+/* Of threads that have ended. */
+static void sweep_loops(struct tracer *t)
+{
+	char path[32];
+
+	for (uint32_t i = 0; i < LOOPS; i++) {
+		struct loop *lp = &t->loops[i];
+
+		if (!lp->tid)
+			continue;
+		snprintf(path, sizeof(path), "/proc/%u", lp->tid);
+		if (access(path, F_OK) == 0)
+			continue;
+		lp->tid = 0;
+		bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_loops), NULL, &i, BPF_ANY);
+	}
+}
+
 void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint64_t gen), void *arg)
 {
 	int fd = bpf_map__fd(t->skel->maps.conns);
@@ -513,6 +557,7 @@ void tracer_sweep(struct tracer *t, bool (*owned)(void *arg, uint32_t slot, uint
 		if (bpf_map_lookup_elem(fd, &key, &conn) == 0 && conn_dead(t, &conn, now))
 			bpf_map_delete_elem(fd, &key);
 	}
+	sweep_loops(t);
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
@@ -593,6 +638,24 @@ enum tracer_look tracer_look(struct tracer *t, uint32_t index, uint64_t gen, str
 			return LOOK_TAKEN;
 	}
 	return LOOK_TORN;
+}
+
+bool tracer_loop(struct tracer *t, uint32_t number, struct loop *ret_loop)
+{
+	const struct slot *s;
+
+	if (!number || number > LOOPS)
+		return false;
+	memcpy(ret_loop, &t->loops[number - 1], sizeof(*ret_loop));
+	ret_loop->head[0] = '\0';
+	if (!ret_loop->gen || ret_loop->slot >= t->slot_count)
+		return true;
+	s = &t->slots[ret_loop->slot].slot;
+	memcpy(ret_loop->head, s->head, sizeof(ret_loop->head));
+	__sync_synchronize();
+	if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != ret_loop->gen || s->flags & SLOT_FASTCGI)
+		ret_loop->head[0] = '\0';
+	return true;
 }
 
 void tracer_usage(struct tracer *t, uint32_t index, uint64_t gen)

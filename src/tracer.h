@@ -56,6 +56,10 @@ enum tracer_look tracer_brief(struct tracer *tracer, uint32_t index, struct trac
 enum tracer_look tracer_look(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
 unsigned int tracer_slots(const struct tracer *tracer);
 
+/* Copies what the thread with this number (slot.loop) did, with the head of the request it is
+ * at now. False: it has none. */
+bool tracer_loop(struct tracer *tracer, uint32_t number, struct loop *ret_loop);
+
 /* Has the slot say how much CPU its holder has used until now: before it is copied. */
 void tracer_usage(struct tracer *tracer, uint32_t index, uint64_t gen);
 

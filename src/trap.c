@@ -73,6 +73,27 @@ static void trigger_words(struct trap *trap, enum rule_verdict why, const struct
 	in->started_wall_ns = in->trapped_wall_ns - in->elapsed_ns;
 }
 
+/* Has the thread no other request? Then all it does is done for this one. */
+static bool loop_alone(struct trap *trap, const struct hop_ref *hop)
+{
+	const struct slot *s;
+
+	for (uint32_t i = 0; (s = tracer_next(trap->world->tracer, &i)); i++) {
+		if (s->tid == hop->copy.tid && i != hop->slot)
+			return false;
+	}
+	return true;
+}
+
+static struct holding holding_of(struct trap *trap, const struct hop_ref *hop)
+{
+	return (struct holding){ .slot = &hop->copy,
+				 .index = hop->slot,
+				 .loop = hop->loop.tid && hop->loop.tid == hop->copy.tid ? &hop->loop : NULL,
+				 .alone = loop_alone(trap, hop),
+				 .copied_ns = hop->copied_ns };
+}
+
 static void trace_words(struct trap *trap)
 {
 	struct wording wording = naming_words(trap->naming);
@@ -85,6 +106,11 @@ static void trace_words(struct trap *trap)
 		const struct hop_ref *hop = &trap->hop[i];
 
 		request_trace(&hop->copy, origin, hop->copied_ns, &wording, in);
+		if (i + 1 == trap->hop_count) {
+			struct holding holding = holding_of(trap, hop);
+
+			request_trace_turns(&holding, origin, in);
+		}
 		if (i) {
 			snprintf(process, sizeof(process), "%s", in->chain[i].process ? in->chain[i].process : "?");
 			snprintf(text, sizeof(text), "%s %d got the request", process, in->chain[i].pid);
@@ -126,6 +152,7 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 {
 	struct trap *trap = calloc(1, sizeof(*trap));
 	const struct hop_ref *holder;
+	struct holding holding;
 	struct wording wording;
 
 	if (!trap)
@@ -145,7 +172,8 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	holder = &trap->hop[trap->hop_count - 1];
 	wording = naming_words(trap->naming);
 	client_words(trap);
-	request_spending(&trap->hop[0].copy, &holder->copy, record->at_ns, holder->copied_ns, &wording, trap->incident);
+	holding = holding_of(trap, holder);
+	request_spending(&trap->hop[0].copy, &holding, record->at_ns, &wording, trap->incident);
 	trace_words(trap);
 	return trap;
 }

@@ -38,7 +38,8 @@ static void add_line(struct incident *i, struct buf *line)
 
 static void add_spending(struct incident *i)
 {
-	static const char *const word[] = { "on CPU", "ready to run", "waiting", "not attributed" };
+	static const char *const word[] = { "on CPU",	      "ready to run", "waiting",
+					    "not attributed", "behind",	      "in its event loop" };
 	struct buf line;
 
 	buf_init(&line, PIECE_MAX);
@@ -53,7 +54,7 @@ static void add_spending(struct incident *i)
 		if (s->call)
 			buf_addf(&line, " in %s", s->call);
 		if (s->object)
-			buf_addf(&line, " on %s", s->object);
+			buf_addf(&line, s->kind == SPEND_BEHIND ? " %s" : " on %s", s->object);
 		buf_adds(&line, " ");
 		put_ns(&line, s->ns);
 		buf_addf(&line, " (%u %%)", percent);

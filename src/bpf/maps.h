@@ -40,6 +40,20 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, LOOPS);
+	__type(key, u32);
+	__type(value, struct loop);
+} loops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_STACK);
+	__uint(max_entries, LOOPS);
+	__type(value, u32);
+} free_loops SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, CLOCKS);
 	__type(key, u32);
 	__type(value, struct clock);

@@ -166,17 +166,16 @@ __noinline u32 waker_note(struct slot *s)
 	return count + 1;
 }
 
-/* The wait that the slot is in has ended. */
-__noinline int wait_over(struct slot *s, u64 now)
+/* A wait of the slot has ended: which and on what, it says itself. */
+__noinline int wait_add(struct slot *s, u64 at, u64 ns)
 {
 	struct slot_sum *sum;
 	u32 i, count;
-	u64 ns, a;
+	u64 a;
 
-	if (!s || now < s->seg_since_ns)
+	if (!s)
 		return 0;
-	ns = now - s->seg_since_ns;
-	event(s, EVENT_WAIT, s->wait_nr, s->wait_a, s->seg_since_ns, ns);
+	event(s, EVENT_WAIT, s->wait_nr, s->wait_a, at, ns);
 	count = s->sum_count;
 	a = s->wait_a;
 	for (i = 0; i < SLOT_SUMS - 1; i++) {
@@ -212,6 +211,11 @@ __noinline int wait_over(struct slot *s, u64 now)
 	sum->waker = s->waker;
 	s->sum_count = count + 1;
 	return 0;
+}
+
+static __always_inline void wait_over(struct slot *s, u64 now)
+{
+	wait_add(s, s->seg_since_ns, now > s->seg_since_ns ? now - s->seg_since_ns : 0);
 }
 
 #endif

@@ -5,7 +5,7 @@
 #define REQTRAP_BPF_RECORDER_H
 
 #include "bytes.h"
-#include "maps.h"
+#include "loops.h"
 
 /* Functions that are not 'static' are verified once, for any argument, and not again
  * at each call: that is what keeps this loadable. They check their pointers. */
@@ -174,24 +174,95 @@ static __always_inline void handed_over(struct slot *s, u32 index)
 		handing_learn(s->pid);
 }
 
+enum { NR_EPOLL_WAIT = 232 };
+
+/* In objects.h. */
+u32 object_of_fd(struct slot *s, u32 fd);
+int wait_add(struct slot *s, u64 at, u64 ns);
+
+/* The thread goes to its poll, or turns to another request. What this one waits for then is
+ * the answer to its latest call, if there is one. */
+__noinline int away_begins(struct slot *s, u32 loop, u64 now, u32 kind)
+{
+	struct loop *lp = loop_at(loop);
+
+	if (!s)
+		return 0;
+	if (s->seg_kind >= SEGMENT_AWAY) {
+		s->seg_kind = kind;
+		return 0;
+	}
+	if (s->task)
+		usage_until(s);
+	segment_to(s, kind, now);
+	s->loop = loop;
+	s->idle_from = lp ? lp->idle_ns : 0;
+	s->wait_nr = NR_EPOLL_WAIT;
+	s->wait_state = WAIT_SLEEPS;
+	s->wait_a = (u64)-1;
+	s->wait_object = s->waker = 0;
+	if (s->up_waiting) {
+		s->wait_a = s->up_fd;
+		s->wait_state |= WAIT_ANSWER;
+		s->wait_object = object_of_fd(s, s->up_fd);
+	}
+	return 0;
+}
+
+/* It is back. What of the time its loop was idle, this request has waited; what it has worked
+ * since its poll, it has for this one; the rest was for others. */
+__noinline int away_over(struct slot *s, u64 now, u32 same_thread)
+{
+	struct loop *lp = s ? loop_at(s->loop) : NULL;
+	u64 away, idle, turn = 0, off = 0;
+
+	if (!lp || now <= s->seg_since_ns)
+		return 0;
+	away = now - s->seg_since_ns;
+	idle = lp->idle_ns - s->idle_from;
+	if (lp->idle_since_ns && now > lp->idle_since_ns)
+		idle += now - lp->idle_since_ns;
+	if (idle > away)
+		idle = away;
+	if (same_thread && !lp->idle_since_ns && !lp->gen && now > lp->turn_since_ns)
+		turn = now - lp->turn_since_ns;
+	if (turn > away - idle)
+		turn = away - idle;
+	if (lp->blocked_ns + lp->ready_ns <= turn)
+		off = lp->blocked_ns + lp->ready_ns;
+	if (idle)
+		wait_add(s, s->seg_since_ns, idle);
+	s->acc[SEGMENT_AWAY] += away - idle - turn;
+	s->acc[SEGMENT_WAIT] += idle + (off ? lp->blocked_ns : 0);
+	s->acc[SEGMENT_RUNNABLE] += off ? lp->ready_ns : 0;
+	s->acc[SEGMENT_CPU] += turn - off;
+	s->seg_since_ns = now;
+	return 0;
+}
+
 /* The current thread works on this request from now on; 'how': SLOT_LINK_GUESSED or 0. */
 static __always_inline void bind_thread_as(struct slot *s, u32 index, u64 now, u32 how)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
-	struct ref *mine = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
-	u32 tid = task->pid;
+	struct work *mine = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
+	u32 tid = task->pid, number = mine ? mine->loop : 0;
+	struct loop *lp;
 
-	if (mine && (mine->slot != index || mine->gen != s->gen)) {
-		struct slot *old = slot_of(mine);
+	if (mine && (mine->ref.slot != index || mine->ref.gen != s->gen)) {
+		struct slot *old = slot_of(&mine->ref);
 
-		if (old && old->tid == tid) {
-			usage_until(old);
-			segment_to(old, SEGMENT_AWAY, now);
-		}
-		mine->slot = index;
-		mine->gen = s->gen;
-		mine->how = how;
+		if (old && old->tid == tid)
+			away_begins(old, number, now, SEGMENT_AWAY);
+		mine->ref.slot = index;
+		mine->ref.gen = s->gen;
+		mine->ref.how = how;
 	}
+	if (s->seg_kind >= SEGMENT_AWAY && now != s->seg_since_ns)
+		away_over(s, now, s->tid == tid);
+	lp = loop_at(number);
+	if (lp)
+		loop_turns_to(lp, index, s->gen, now);
+	s->loop = number;
 	s->turn_over = 0;
 	if (s->task != (u64)task) {
 		if (s->task)
@@ -435,6 +506,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->waker = s->wait_object = s->last_object = 0;
 	s->object_count = s->sum_count = s->waker_count = 0;
 	s->task = s->user_ns = s->kernel_ns = s->faults = 0;
+	s->loop = 0;
 	s->client = conn->peer;
 	s->up.family = 0;
 	if (slot_of(parent))
@@ -452,6 +524,7 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 {
 	struct ref ref = { .slot = index, .gen = gen }, parent;
 	struct slot *s = slot_of(&ref), *p;
+	struct loop *lp;
 
 	if (!s)
 		return 0;
@@ -469,6 +542,10 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 	segment_to(s, s->seg_kind, now);
 	if (s->state == SLOT_HELD && s->task)
 		usage_until(s);
+	/* Its slot may be another one's before the turn is over. */
+	lp = loop_at(s->loop);
+	if (lp && lp->gen == gen && lp->slot == index)
+		loop_turn_over(lp, now);
 	if (counted)
 		COUNT(ended);
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN) {

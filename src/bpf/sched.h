@@ -15,7 +15,6 @@ enum {
 	NR_POLL = 7,
 	NR_SELECT = 23,
 	NR_FCNTL = 72,
-	NR_EPOLL_WAIT = 232,
 	NR_WAITID = 247,
 	NR_PSELECT = 270,
 	NR_PPOLL = 271,
@@ -92,8 +91,6 @@ static __always_inline void wait_on(struct slot *s, s32 nr, const struct pt_regs
 		fd = polled_fd(s, nr, regs);
 		s->wait_a = (u64)fd;
 	} else if (waits_for_events(nr)) {
-		/* The loop waits for whatever comes; this request for the answer it asked for. */
-		fd = s->up_waiting ? s->up_fd : -1;
 		s->wait_a = (u64)fd;
 	} else if (nr == NR_WAITID && regs->di == 1 /* P_PID */) {
 		s->wait_a = regs->si;
@@ -133,52 +130,114 @@ static __always_inline void wait_begins(struct slot *s, struct task_struct *prev
 	}
 }
 
-/* The slot of a thread's request, if it is that thread that holds it. */
-static __always_inline struct slot *held_by(struct task_struct *task)
+static __always_inline struct work *work_of(struct task_struct *task)
 {
-	struct ref *mine = target_kind(task->tgid) ? bpf_task_storage_get(&threads, task, NULL, 0) : NULL;
-	struct slot *s = mine ? slot_of(mine) : NULL;
+	return target_kind(task->tgid) ? bpf_task_storage_get(&threads, task, NULL, 0) : NULL;
+}
 
-	return s && s->tid == (u32)task->pid ? s : NULL;
+/* The slot of a thread's request, if it is that thread that holds it and it has not turned
+ * away. */
+static __always_inline struct slot *held_by(const struct work *mine, struct task_struct *task)
+{
+	struct slot *s = slot_of(&mine->ref);
+
+	return s && s->tid == (u32)task->pid && s->seg_kind < SEGMENT_AWAY ? s : NULL;
+}
+
+static __always_inline void goes_off(struct work *mine, struct task_struct *prev, bool preempt)
+{
+	struct slot *s = held_by(mine, prev);
+	u32 state = prev->__state;
+	struct pt_regs *regs;
+	struct loop *lp;
+	u64 now;
+
+	if (!s && !mine->loop)
+		return;
+	lp = loop_at(mine->loop);
+	now = bpf_ktime_get_ns();
+	if (preempt || state == 0) {
+		if (s)
+			segment_to(s, SEGMENT_RUNNABLE, now);
+		else if (lp && !lp->gen)
+			loop_off(lp, false, now);
+		return;
+	}
+	regs = (struct pt_regs *)bpf_task_pt_regs(prev);
+	if (waits_for_events((s32)regs->orig_ax) && !(state & TASK_STOPPED_OR_TRACED)) {
+		lp = loop_of(mine, prev, now);
+		if (lp) {
+			if (s) {
+				s->turn_over = 1;
+				away_begins(s, mine->loop, now, SEGMENT_PARKED);
+			}
+			loop_turn_over(lp, now);
+			lp->idle_since_ns = now;
+			return;
+		}
+	}
+	if (s) {
+		wait_begins(s, prev, state);
+		if (waits_for_any(s->wait_nr))
+			s->turn_over = 1;
+		segment_to(s, SEGMENT_WAIT, now);
+	} else if (lp && !lp->gen) {
+		loop_off(lp, true, now);
+	}
+}
+
+static __always_inline void comes_on(struct work *mine, struct task_struct *next)
+{
+	struct slot *s = held_by(mine, next);
+	struct loop *lp = loop_at(mine->loop);
+	u64 now;
+
+	if (!s && !lp)
+		return;
+	now = bpf_ktime_get_ns();
+	if (lp && lp->idle_since_ns)
+		loop_wakes(lp, now);
+	else if (lp && lp->off_since_ns)
+		loop_on(lp, now);
+	if (!s)
+		return;
+	if (s->seg_kind == SEGMENT_WAIT)
+		wait_over(s, now);
+	if (s->seg_kind != SEGMENT_CPU)
+		segment_to(s, SEGMENT_CPU, now);
 }
 
 SEC("tp_btf/sched_switch")
 int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struct *next)
 {
-	struct slot *s = held_by(prev);
-	u64 now;
+	struct work *mine = work_of(prev);
 
-	if (s) {
-		u32 state = prev->__state;
-
-		now = bpf_ktime_get_ns();
-		if (preempt || state == 0) {
-			segment_to(s, SEGMENT_RUNNABLE, now);
-		} else {
-			wait_begins(s, prev, state);
-			if (waits_for_any(s->wait_nr))
-				s->turn_over = 1;
-			segment_to(s, SEGMENT_WAIT, now);
-		}
-	}
-	s = held_by(next);
-	if (s) {
-		now = bpf_ktime_get_ns();
-		if (s->seg_kind == SEGMENT_WAIT)
-			wait_over(s, now);
-		if (s->seg_kind != SEGMENT_CPU)
-			segment_to(s, SEGMENT_CPU, now);
-	}
+	if (mine)
+		goes_off(mine, prev, preempt);
+	mine = work_of(next);
+	if (mine)
+		comes_on(mine, next);
 	return 0;
 }
 
 SEC("tp_btf/sched_waking")
 int BPF_PROG(waking, struct task_struct *p)
 {
-	struct slot *s = held_by(p);
+	struct work *mine = work_of(p);
+	struct slot *s;
+	struct loop *lp;
 	u64 now;
 
 	hand_woken(p);
+	if (!mine)
+		return 0;
+	s = held_by(mine, p);
+	lp = loop_at(mine->loop);
+	if (lp && lp->idle_since_ns) {
+		now = bpf_ktime_get_ns();
+		loop_wakes(lp, now);
+		loop_off(lp, false, now);
+	}
 	if (!s || s->seg_kind != SEGMENT_WAIT)
 		return 0;
 	now = bpf_ktime_get_ns();

@@ -137,3 +137,73 @@ ask() { # URL: its answer
 	answered "$url&ms=250&scene=cpu" "${answer[cpu]}"
 	cpu_row
 }
+
+# One request waits for a timer of 100 ms, another one computes from before that on.
+behind_another() { # PORT TARGET
+	watch_start auto --time-taken 500ms --path '/slow*' --limit 100 --capture trace "$2"
+	client "$1" get /fast >/dev/null # the loop has gone to its poll since
+	client "$1" get '/slow?ms=100' >/dev/null 3>&- &
+	local slow=$!
+	wait_for 10 in_flight "$2" /slow
+	client "$1" get '/spin?ms=1200&who=other' >/dev/null
+	wait "$slow"
+	wait_events 1 '.event == "ended"'
+	incident_of 0
+	watch_stop
+	watch_clean
+	times_add_up
+	is "$(fact '[.spending[] | select(.kind == "unattributed")] | length')" 0 "unattributed"
+	is "$(fact '.spending | max_by(.ns) | [.kind, .object, .open] | join(" ")')" \
+		"behind GET /spin?ms=1200&who=other true" "the largest part ($(fact '.spending | tostring'))"
+	# What it did not wait for the other it waited in the poll, for its own timer.
+	is "$(fact '[.spending[] | select(.kind == "behind" or .call == "epoll_wait" or .call == "epoll_pwait") | .ns] | add >= 400000000')" \
+		true "behind and in the poll: $(fact '.spending | tostring')"
+	has "$(fact .verdict)" "waited behind GET /spin?ms=1200&who=other" "the verdict"
+	has "$(cat "$INCIDENT/report.txt")" "behind GET /spin?ms=1200&who=other" "the page"
+	is "$(fact '[.trace[] | select(.kind == "behind" and .name == "GET /spin?ms=1200&who=other")] | length >= 1')" true \
+		"the loop's time line"
+}
+
+in_flight() { # PID PATH
+	"$REQTRAP" top --json -n 1 "$1" | grep -q "$2"
+}
+
+@test "node: blocked behind another request of its loop, which is named" {
+	need node
+	start_node
+	behind_another "$NODE_PORT" "$NODE"
+}
+
+@test "asyncio: blocked behind another request of its loop, which is named" {
+	start_loop
+	behind_another "$LOOP_PORT" "$LOOP"
+}
+
+start_loop() {
+	LOOP_PORT=$(free_port)
+	start_on_port loop "$LOOP_PORT" python3 "$LIVE_TESTS/servers/loop.py" "$LOOP_PORT" "$PYTHON_PORT"
+	LOOP=$STARTED
+}
+
+# The poll of a loop is for whatever comes; a request's wait there is for the answer it asked for.
+waits_for_the_answer() { # PORT URL TARGET
+	watch_start auto --time-taken 300ms --limit 100 --capture trace "$3"
+	client "$1" get /small.txt >/dev/null
+	client "$1" get "$2" >/dev/null
+	wait_events 1 '.event == "ended"'
+	incident_of 0
+	watch_stop
+	watch_clean
+	times_add_up
+	is "$(fact '[.spending[] | select(.kind == "unattributed") | .ns] | add // 0 | . <= 3000000')" true "unattributed"
+}
+
+@test "asyncio: the wait in the poll is for the answer of the call under way" {
+	start_loop
+	waits_for_the_answer "$LOOP_PORT" '/call?ms=600' "$LOOP"
+	# Its call is followed: the time is that of who answers it.
+	is "$(fact '.chain[0].pid')" "$LOOP" "first of the chain"
+	is "$(fact '.chain[1].pid')" "$PYTHON" "who answers"
+	has "$(fact '.trace[] | select(.pid == '"$LOOP"' and .kind == "wait" and .dur_ns > 200000000) | .detail')" \
+		"the answer of tcp:127.0.0.1:$PYTHON_PORT" "what its poll is for"
+}

@@ -92,7 +92,8 @@ static void parts_add_up_whenever_the_copy_was_made(void **state UNUSED)
 		struct incident *in = incident_new();
 		struct slot *s = sleeping_slot();
 
-		request_spending(s, s, T0 + 500 * MS, T0 + 500 * MS + late, &words, in);
+		request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 500 * MS + late }, T0 + 500 * MS,
+				 &words, in);
 		assert_int_equal(sum(in), 500 * MS);
 		assert_string_equal(in->spending[0].call, "clock_nanosleep");
 		assert_int_equal(in->spending[0].ns, 400 * MS);
@@ -111,7 +112,8 @@ static void time_before_the_holder_is_a_part_too(void **state UNUSED)
 	struct incident *in = incident_new();
 
 	outer->begin_ns = T0 - 20 * MS;
-	request_spending(outer, holder, T0 + 500 * MS, T0 + 501 * MS, &words, in);
+	request_spending(outer, &(struct holding){ .slot = holder, .copied_ns = T0 + 501 * MS }, T0 + 500 * MS, &words,
+			 in);
 	assert_int_equal(sum(in), 520 * MS);
 	assert_string_equal(in->spending[2].object, "before the holder got the request");
 	assert_int_equal(in->spending[2].ns, 20 * MS);
@@ -129,7 +131,7 @@ static void what_nothing_explains_is_shown(void **state UNUSED)
 	s->acc[SEGMENT_AWAY] = 60 * MS;
 	s->seg_kind = SEGMENT_AWAY;
 	s->seg_since_ns = T0 + 90 * MS;
-	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
 	assert_int_equal(in->spending[0].kind, SPEND_UNATTRIBUTED);
 	assert_int_equal(in->spending[0].ns, 70 * MS);
@@ -149,7 +151,7 @@ static void waits_that_were_not_kept_apart_are_named(void **state UNUSED)
 	s->sum_count = 255; /* whatever stands there */
 	s->seg_kind = SEGMENT_CPU;
 	s->seg_since_ns = T0 + 100 * MS;
-	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
 	assert_int_equal(in->spending[0].ns, 77 * MS);
 	assert_null(in->spending[0].call);
@@ -173,7 +175,7 @@ static void objects_and_wakers_are_found(void **state UNUSED)
 	s->sum[1].object = s->sum[1].waker = 255;
 	s->seg_kind = SEGMENT_CPU;
 	s->seg_since_ns = T0 + 100 * MS;
-	request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
 	assert_int_equal(in->spending_count, 2);
 	assert_string_equal(in->spending[0].object, "object 4711");
 	assert_string_equal(in->spending[0].waker, "sixteen letters. 12");
@@ -196,12 +198,129 @@ static void cpu_is_split_by_its_ticks(void **state UNUSED)
 		s->task = 1;
 		s->kernel_from = 1000 * MS;
 		s->kernel_seen = s->kernel_from + (ticks ? 20 * MS : 4 * MS);
-		request_spending(s, s, T0 + 100 * MS, T0 + 100 * MS, &words, in);
+		request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words,
+				 in);
 		assert_int_equal(in->spending[0].user_ns, ticks ? 75 * MS : 0);
 		assert_int_equal(in->spending[0].kernel_ns, ticks ? 25 * MS : 0);
 		free(s);
 		incident_free(in);
 	}
+}
+
+static struct loop *busy_loop(void)
+{
+	struct loop *lp = calloc(1, sizeof(*lp));
+
+	assert_non_null(lp);
+	*lp = (struct loop){
+		.tid = 11, .idle_ns = 1000 * MS, .turn_since_ns = T0 + 200 * MS, .gen = 7, .slot = 3, .turn_count = 2
+	};
+	strcpy((char *)lp->head, "GET /spin?n=1 HTTP/1.1\r\n");
+	/* before the request came, and while it was there */
+	lp->turn[0] = (struct loop_turn){ .at_ns = T0 - 50 * MS, .dur_ns = 50 * MS, .gen = 5, .slot = 3 };
+	lp->turn[1] = (struct loop_turn){ .at_ns = T0 + 100 * MS, .dur_ns = 40 * MS, .gen = 6, .slot = 3 };
+	memset(lp->turn[1].head, 'A', sizeof(lp->turn[1].head)); /* a head without an end */
+	memcpy(lp->turn[1].head, "GET /", 5);
+	return lp;
+}
+
+/* 10 ms on the CPU, then its loop was idle for 60 ms and went on with others until now. */
+static struct slot *left_slot(void)
+{
+	struct slot *s = new_slot();
+
+	s->acc[SEGMENT_CPU] = 10 * MS;
+	s->seg_kind = SEGMENT_AWAY;
+	s->seg_since_ns = T0 + 10 * MS;
+	s->idle_from = 940 * MS;
+	s->wait_nr = 230;
+	return s;
+}
+
+static const struct spending *row_of(const struct incident *in, enum spend kind, const char *object)
+{
+	for (size_t i = 0; i < in->spending_count; i++) {
+		const struct spending *s = &in->spending[i];
+
+		if (s->kind == kind && (!object || (s->object && !strncmp(s->object, object, strlen(object)))))
+			return s;
+	}
+	return NULL;
+}
+
+static void what_a_request_waits_behind_is_named(void **state UNUSED)
+{
+	for (uint64_t late = 0; late < 20 * MS; late += 3 * MS + 7) {
+		struct incident *in = incident_new();
+		struct slot *s = left_slot();
+		struct loop *lp = busy_loop();
+		struct holding h = { .slot = s, .index = 4, .loop = lp, .copied_ns = T0 + 500 * MS + late };
+
+		request_spending(s, &h, T0 + 500 * MS, &words, in);
+		assert_int_equal(sum(in), 500 * MS);
+		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->ns, 300 * MS);
+		assert_true(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->open);
+		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /AAAA")->ns, 40 * MS);
+		assert_false(row_of(in, SPEND_BEHIND, "GET /AAAA")->open);
+		assert_int_equal(row_of(in, SPEND_WAIT, NULL)->ns, 60 * MS);
+		assert_false(row_of(in, SPEND_WAIT, NULL)->open);
+		assert_int_equal(row_of(in, SPEND_BEHIND, "others")->ns, 90 * MS);
+		assert_null(row_of(in, SPEND_UNATTRIBUTED, NULL));
+		request_trace_turns(&h, T0, in);
+		assert_int_equal(in->trace_count, 2);
+		assert_int_equal(in->trace[0].at_ns, 100 * MS);
+		free(lp);
+		free(s);
+		incident_free(in);
+	}
+}
+
+/* From its poll on it is nobody's turn that is known, unless there is only one request. */
+static void a_turn_of_nobody_is_the_only_one_s(void **state UNUSED)
+{
+	for (int alone = 0; alone < 2; alone++) {
+		struct incident *in = incident_new();
+		struct slot *s = left_slot();
+		struct loop *lp = busy_loop();
+
+		lp->gen = 0;
+		lp->turn_count = 0;
+		lp->turn_since_ns = T0 + 70 * MS;
+		s->seg_kind = SEGMENT_PARKED;
+		request_spending(
+			s,
+			&(struct holding){
+				.slot = s, .index = 4, .loop = lp, .alone = alone, .copied_ns = T0 + 101 * MS },
+			T0 + 100 * MS, &words, in);
+		assert_int_equal(sum(in), 100 * MS);
+		assert_int_equal(row_of(in, SPEND_CPU, NULL)->ns, alone ? 40 * MS : 10 * MS);
+		assert_true(alone || row_of(in, SPEND_LOOP, NULL)->ns == 30 * MS);
+		assert_int_equal(row_of(in, SPEND_WAIT, NULL)->ns, 60 * MS);
+		free(lp);
+		free(s);
+		incident_free(in);
+	}
+}
+
+/* Its loop is in its poll: so it waits for whatever is to come. */
+static void a_parked_request_waits(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct slot *s = left_slot();
+	struct loop *lp = busy_loop();
+
+	lp->idle_ns = s->idle_from;
+	lp->idle_since_ns = T0 + 10 * MS;
+	lp->turn_count = 0xffffffff; /* whatever stands there */
+	s->seg_kind = SEGMENT_PARKED;
+	request_spending(s, &(struct holding){ .slot = s, .index = 4, .loop = lp, .copied_ns = T0 + 103 * MS },
+			 T0 + 100 * MS, &words, in);
+	assert_int_equal(sum(in), 100 * MS);
+	assert_int_equal(row_of(in, SPEND_WAIT, NULL)->ns, 90 * MS);
+	assert_true(row_of(in, SPEND_WAIT, NULL)->open);
+	free(lp);
+	free(s);
+	incident_free(in);
 }
 
 static void the_trace_is_in_order_and_counts_its_losses(void **state UNUSED)
@@ -285,6 +404,9 @@ int main(void)
 		cmocka_unit_test(waits_that_were_not_kept_apart_are_named),
 		cmocka_unit_test(objects_and_wakers_are_found),
 		cmocka_unit_test(cpu_is_split_by_its_ticks),
+		cmocka_unit_test(what_a_request_waits_behind_is_named),
+		cmocka_unit_test(a_turn_of_nobody_is_the_only_one_s),
+		cmocka_unit_test(a_parked_request_waits),
 		cmocka_unit_test(the_trace_is_in_order_and_counts_its_losses),
 		cmocka_unit_test(heads_become_requests),
 		cmocka_unit_test(endpoints_have_names),

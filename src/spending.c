@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+/* Where the time went: the sums of the slot, what was going on when it was copied, and what the
+ * thread's event loop did meanwhile, as rows that add up to the whole. Trap: the kernel
+ * may have gone on writing since the trigger, so every sum is cut to the asked moment. */
+#include "ktime.h"
+#include "request.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+static struct spending *spend(struct incident *incident, enum spend kind, const char *call, const char *object,
+			      uint64_t ns, uint64_t count)
+{
+	struct spending *s;
+
+	for (size_t i = 0; i < incident->spending_count; i++) {
+		s = &incident->spending[i];
+		if (s->kind == kind && !strcmp(s->call ? s->call : "", call ? call : "") &&
+		    !strcmp(s->object ? s->object : "", object ? object : "")) {
+			s->ns += ns;
+			s->count += count;
+			return s;
+		}
+	}
+	s = list_add(&incident->spending, &incident->spending_count, sizeof(*s));
+	if (!s)
+		return NULL;
+	s->kind = kind;
+	s->ns = ns;
+	s->count = count;
+	text_set(&s->call, call);
+	text_set(&s->object, object && *object ? object : NULL);
+	return s;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	const struct spending *x = a, *y = b;
+
+	return x->ns > y->ns ? -1 : x->ns < y->ns;
+}
+
+/* What was going on when the slot was copied. */
+struct going_on {
+	uint32_t kind;	  /* enum segment; what is cut to 'until' first */
+	uint64_t ns;	  /* of it */
+	uint64_t wait_ns; /* in the wait that the slot names */
+};
+
+/* Its thread is in its poll, or works on something else: the loop's clocks say which, and
+ * since when. */
+static void close_away(struct slot *s, const struct holding *h, uint64_t end, struct going_on *now)
+{
+	uint64_t away = end > s->seg_since_ns ? end - s->seg_since_ns : 0, idle, turn = 0;
+	const struct loop *lp = h->loop;
+
+	now->kind = SEGMENT_AWAY;
+	if (!lp) {
+		s->acc[SEGMENT_AWAY] += away;
+		now->ns = away;
+		return;
+	}
+	idle = lp->idle_ns - s->idle_from;
+	if (lp->idle_since_ns && h->copied_ns > lp->idle_since_ns)
+		idle += h->copied_ns - lp->idle_since_ns;
+	idle = MIN(idle, away);
+	if (!lp->idle_since_ns && !lp->gen && end > lp->turn_since_ns)
+		turn = MIN(end - lp->turn_since_ns, away - idle);
+	s->acc[SEGMENT_WAIT] += idle;
+	s->acc[h->alone ? SEGMENT_CPU : SEGMENT_LOOP] += turn;
+	s->acc[SEGMENT_AWAY] += away - idle - turn;
+	now->wait_ns = idle;
+	now->kind = lp->idle_since_ns ? SEGMENT_WAIT : lp->gen ? SEGMENT_AWAY : h->alone ? SEGMENT_CPU : SEGMENT_LOOP;
+	now->ns = lp->idle_since_ns ? idle : lp->gen ? away - idle - turn : turn;
+}
+
+/* The segment that was going on when the copy was made, cut to 'until'. */
+static struct going_on close_segment(struct slot *s, const struct holding *h, uint64_t until_ns)
+{
+	uint64_t end = s->end_ns && s->end_ns < h->copied_ns ? s->end_ns : h->copied_ns, excess;
+	struct going_on now = { .kind = s->seg_kind & (SEGMENTS - 1) };
+
+	if (now.kind == SEGMENT_AWAY || now.kind == SEGMENT_PARKED) {
+		if (!s->end_ns)
+			close_away(s, h, end, &now);
+	} else {
+		now.ns = end > s->seg_since_ns && !s->end_ns ? end - s->seg_since_ns : 0;
+		s->acc[now.kind] += now.ns;
+		if (now.kind == SEGMENT_WAIT)
+			now.wait_ns = now.ns;
+	}
+	s->acc[SEGMENT_AWAY] += s->acc[SEGMENT_PARKED];
+	s->acc[SEGMENT_PARKED] = 0;
+	/* What happened between the trigger and the copy does not belong to it. */
+	excess = end > until_ns ? end - until_ns : 0;
+	for (int pass = 0; pass < 2 && excess; pass++) {
+		for (uint32_t i = 0; i < SEGMENTS && excess; i++) {
+			uint64_t cut = MIN(excess, s->acc[i]);
+
+			if ((pass == 0) != (i == now.kind))
+				continue;
+			s->acc[i] -= cut;
+			excess -= cut;
+			if (i == now.kind)
+				now.ns = now.ns > cut ? now.ns - cut : 0;
+			if (i == SEGMENT_WAIT)
+				now.wait_ns = now.wait_ns > cut ? now.wait_ns - cut : 0;
+		}
+	}
+	return now;
+}
+
+static void spend_wait(const struct slot *s, const struct waited *w, uint64_t ns, uint64_t count, bool open,
+		       const struct wording *wording, struct incident *incident)
+{
+	struct wait_words words;
+	struct spending *row;
+	char number[32];
+
+	if (!ns)
+		return;
+	wording->wait(wording->arg, s, w, &words);
+	row = spend(incident, SPEND_WAIT, request_call(wording, w->nr, number, sizeof(number)), words.object, ns,
+		    count);
+	if (!row)
+		return;
+	row->open |= open;
+	text_set(&row->what, words.kind);
+	if (words.peer[0])
+		text_set(&row->peer, words.peer);
+	if (words.waker[0])
+		text_set(&row->waker, words.waker);
+}
+
+static void spend_waits(const struct slot *s, const struct going_on *now, const struct wording *wording,
+			struct incident *incident)
+{
+	uint64_t named = MIN(now->wait_ns, s->acc[SEGMENT_WAIT]), total = s->acc[SEGMENT_WAIT];
+	uint32_t kept = MIN(s->sum_count, (uint32_t)SLOT_SUMS - 1);
+
+	if (named) {
+		struct waited w = request_waited(s, s->wait_nr, s->wait_a, s->wait_state, s->wait_object, 0);
+
+		spend_wait(s, &w, named, 1, now->kind == SEGMENT_WAIT, wording, incident);
+	}
+	for (uint32_t i = 0; i < kept; i++) {
+		const struct slot_sum *sum = &s->sum[i];
+		struct waited w = request_waited(s, sum->nr, sum->a, sum->state, sum->object, sum->waker);
+		uint64_t ns = MIN(sum->ns, total - named);
+
+		spend_wait(s, &w, ns, sum->count, false, wording, incident);
+		named += ns;
+	}
+	/* More different waits than are added up one by one. */
+	if (total > named)
+		spend(incident, SPEND_WAIT, NULL, "in waits that are not listed one by one", total - named, 1);
+}
+
+/* ---- what the loop did for others ---- */
+
+/* 'GET /path' of the first bytes of a head; '' when they are not there. */
+static void turn_name(const uint8_t *head, char *buf, size_t size)
+{
+	const char *text = (const char *)head, *end;
+	size_t len = strnlen(text, LOOP_HEAD), method = strcspn(text, " ");
+
+	buf[0] = '\0';
+	if (method >= len)
+		return;
+	end = memchr(text + method + 1, ' ', len - method - 1);
+	snprintf(buf, size, "%.*s%s", (int)(end ? (size_t)(end - text) : len), text, end ? "" : "...");
+}
+
+/* Calls fn for each turn that the loop has taken for others while the request was there. */
+static void turns_each(const struct holding *h, uint64_t until_ns,
+		       void (*fn)(void *arg, const struct loop_turn *turn, uint64_t from, uint64_t ns), void *arg)
+{
+	const struct loop *lp = h->loop;
+	struct loop_turn current = { .at_ns = lp->turn_since_ns, .gen = lp->gen, .slot = lp->slot };
+	uint32_t count = lp->turn_count, kept = MIN(count, (uint32_t)LOOP_TURNS);
+
+	memcpy(current.head, lp->head, sizeof(current.head));
+	if (!lp->idle_since_ns && lp->gen && until_ns > current.at_ns)
+		current.dur_ns = until_ns - current.at_ns;
+	for (uint32_t i = 0; i <= kept; i++) {
+		const struct loop_turn *turn = i == kept ? &current : &lp->turn[(count - kept + i) % LOOP_TURNS];
+		uint64_t from = MAX(turn->at_ns, h->slot->begin_ns), to = MIN(turn->at_ns + turn->dur_ns, until_ns);
+
+		if (to > from && (turn->gen != h->slot->gen || turn->slot != h->index))
+			fn(arg, turn, from, to - from);
+	}
+}
+
+struct behind {
+	struct incident *incident;
+	uint64_t left; /* not named so far */
+	uint64_t current_at;
+};
+
+static void spend_turn(void *arg, const struct loop_turn *turn, uint64_t from UNUSED, uint64_t ns)
+{
+	struct behind *b = arg;
+	struct spending *row;
+	char name[LOOP_HEAD + 8];
+
+	ns = MIN(ns, b->left);
+	turn_name(turn->head, name, sizeof(name));
+	row = ns ? spend(b->incident, turn->gen ? SPEND_BEHIND : SPEND_LOOP, NULL,
+			 turn->gen && !name[0] ? "a request whose name is not known" : name, ns, 1)
+		 : NULL;
+	if (row && turn->at_ns == b->current_at)
+		row->open = true;
+	b->left -= ns;
+}
+
+static void spend_away(const struct slot *s, const struct holding *h, const struct going_on *now, uint64_t until_ns,
+		       struct incident *incident)
+{
+	struct behind b = { .incident = incident, .left = s->acc[SEGMENT_AWAY] };
+
+	if (!h->loop || !b.left)
+		return;
+	if (now->kind == SEGMENT_AWAY)
+		b.current_at = h->loop->turn_since_ns;
+	turns_each(h, until_ns, spend_turn, &b);
+	if (b.left)
+		spend(incident, SPEND_BEHIND, NULL, "others, each for less than 1 ms at a time", b.left, 1);
+}
+
+static void trace_turn(void *arg, const struct loop_turn *turn, uint64_t from, uint64_t ns)
+{
+	struct incident *incident = arg;
+	struct trace_event *t = list_add(&incident->trace, &incident->trace_count, sizeof(*t));
+	char name[LOOP_HEAD + 8];
+
+	if (!t)
+		return;
+	turn_name(turn->head, name, sizeof(name));
+	t->at_ns = from;
+	t->dur_ns = ns;
+	t->count = 1;
+	text_set(&t->kind, turn->gen ? "behind" : "loop");
+	text_set(&t->name, name[0]     ? name
+			   : turn->gen ? "another request"
+				       : "timers and the like: no byte of a request moved");
+}
+
+void request_trace_turns(const struct holding *h, uint64_t origin_ns, struct incident *incident)
+{
+	size_t first = incident->trace_count;
+
+	if (!h->loop)
+		return;
+	turns_each(h, h->copied_ns, trace_turn, incident);
+	for (size_t i = first; i < incident->trace_count; i++) {
+		struct trace_event *t = &incident->trace[i];
+
+		t->at_ns = t->at_ns > origin_ns ? t->at_ns - origin_ns : 0;
+		t->pid = (pid_t)h->slot->pid;
+		t->tid = (pid_t)h->slot->tid;
+	}
+}
+
+/* The kernel's ticks give the proportion, the switches between threads the sum. */
+#define TICKS_ENOUGH_NS (20 * NSEC_PER_MSEC)
+
+static void split_cpu(const struct slot *s, struct spending *cpu)
+{
+	uint64_t user = s->user_ns, kernel = s->kernel_ns;
+
+	if (s->task) {
+		user += s->user_seen - s->user_from;
+		kernel += s->kernel_seen - s->kernel_from;
+	}
+	if (user + kernel < TICKS_ENOUGH_NS || user + kernel < user)
+		return;
+	cpu->kernel_ns = (uint64_t)((double)cpu->ns * (double)kernel / (double)(user + kernel));
+	cpu->user_ns = cpu->ns - MIN(cpu->kernel_ns, cpu->ns);
+}
+
+void request_spending(const struct slot *outer, const struct holding *holding, uint64_t until_ns,
+		      const struct wording *wording, struct incident *incident)
+{
+	uint64_t whole = until_ns > outer->begin_ns ? until_ns - outer->begin_ns : 0, sum = 0, before;
+	struct slot s = *holding->slot;
+	struct going_on now;
+	struct spending *row;
+
+	if (outer != holding->slot && s.begin_ns > outer->begin_ns) {
+		before = MIN(s.begin_ns - outer->begin_ns, whole);
+		spend(incident, SPEND_WAIT, NULL, "before the holder got the request", before, 1);
+		sum += before;
+	}
+	now = close_segment(&s, holding, until_ns);
+	if (s.acc[SEGMENT_CPU]) {
+		row = spend(incident, SPEND_CPU, NULL, NULL, s.acc[SEGMENT_CPU], 1);
+		if (row) {
+			row->open = now.kind == SEGMENT_CPU && now.ns;
+			split_cpu(&s, row);
+		}
+	}
+	incident->page_faults = s.faults + (s.task ? s.faults_seen - s.faults_from : 0);
+	if (s.acc[SEGMENT_RUNNABLE])
+		spend(incident, SPEND_RUNNABLE, NULL, NULL, s.acc[SEGMENT_RUNNABLE], 1);
+	if (s.acc[SEGMENT_LOOP]) {
+		row = spend(incident, SPEND_LOOP, NULL, NULL, s.acc[SEGMENT_LOOP], 1);
+		if (row)
+			row->open = now.kind == SEGMENT_LOOP;
+	}
+	spend_waits(&s, &now, wording, incident);
+	spend_away(&s, holding, &now, until_ns, incident);
+	sum += s.acc[SEGMENT_CPU] + s.acc[SEGMENT_RUNNABLE] + s.acc[SEGMENT_WAIT] + s.acc[SEGMENT_LOOP];
+	sum += holding->loop ? s.acc[SEGMENT_AWAY] : 0;
+	if (whole > sum)
+		spend(incident, SPEND_UNATTRIBUTED, NULL, NULL, whole - sum, 1);
+	if (incident->spending_count)
+		qsort(incident->spending, incident->spending_count, sizeof(*incident->spending), by_size);
+}
