@@ -146,43 +146,36 @@ static __always_inline struct slot *held_by(const struct work *mine, struct task
 
 static __always_inline void goes_off(struct work *mine, struct task_struct *prev, bool preempt)
 {
+	bool runs_on = preempt || prev->__state == 0, to_poll = false;
 	struct slot *s = held_by(mine, prev);
+	struct loop *lp = loop_at(mine->loop);
 	u32 state = prev->__state;
-	struct pt_regs *regs;
-	struct loop *lp;
 	u64 now;
 
-	if (!s && !mine->loop)
+	if (!runs_on && !(state & TASK_STOPPED_OR_TRACED))
+		to_poll = waits_for_events((s32)((struct pt_regs *)bpf_task_pt_regs(prev))->orig_ax);
+	if (!s && !lp && !to_poll)
 		return;
-	lp = loop_at(mine->loop);
 	now = bpf_ktime_get_ns();
-	if (preempt || state == 0) {
-		if (s)
-			segment_to(s, SEGMENT_RUNNABLE, now);
-		else if (lp && !lp->gen)
-			loop_off(lp, false, now);
-		return;
-	}
-	regs = (struct pt_regs *)bpf_task_pt_regs(prev);
-	if (waits_for_events((s32)regs->orig_ax) && !(state & TASK_STOPPED_OR_TRACED)) {
+	if (to_poll)
 		lp = loop_of(mine, prev, now);
-		if (lp) {
-			if (s) {
-				s->turn_over = 1;
-				away_begins(s, mine->loop, now, SEGMENT_PARKED);
-			}
-			loop_turn_over(lp, now);
-			lp->idle_since_ns = now;
-			return;
+	if (to_poll && lp) {
+		if (s) {
+			s->turn_over = 1;
+			away_begins(s, mine->loop, now, SEGMENT_PARKED);
 		}
-	}
-	if (s) {
+		loop_turn_over(lp, now);
+		lp->idle_since_ns = now;
+	} else if (!s) {
+		if (lp && !lp->gen)
+			loop_off(lp, !runs_on, now);
+	} else if (runs_on) {
+		segment_to(s, SEGMENT_RUNNABLE, now);
+	} else {
 		wait_begins(s, prev, state);
 		if (waits_for_any(s->wait_nr))
 			s->turn_over = 1;
 		segment_to(s, SEGMENT_WAIT, now);
-	} else if (lp && !lp->gen) {
-		loop_off(lp, true, now);
 	}
 }
 
