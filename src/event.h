@@ -220,13 +220,6 @@ struct clock_order {
 	u32 key;
 };
 
-/* ... and the one that looks how far the holder of a slot is. */
-struct look_order {
-	u64 gen;
-	u32 slot;
-	u32 pad;
-};
-
 /* Counters, one set per CPU, summed by user space. */
 struct counters {
 	u64 requests; /* outer ones whose method was recognised */

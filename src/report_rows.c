@@ -30,14 +30,19 @@ static int add_time(struct time_row **rows, size_t *count, const struct spending
 static char *wait_label(const struct spending *s)
 {
 	char *label = NULL, *peer = NULL, *waker = NULL;
+	const char *call = s->call;
 
 	if (s->peer)
 		text_setf(&peer, " (%s)", s->peer);
 	/* The peer, where there is one, is who woke it. */
 	else if (s->waker)
 		text_setf(&waker, ", woken by %s", s->waker);
-	text_setf(&label, "waiting%s%s%s%s%s%s", s->call ? ": " : "", s->call ? s->call : "", s->object ? "  " : "",
-		  s->object ? s->object : "", peer ? peer : "", waker ? waker : "");
+	/* 'futex 0x7f..' says its call itself */
+	if (s->call && s->object && !strncmp(s->object, s->call, strlen(s->call)))
+		call = "";
+	text_setf(&label, "waiting%s%s%s%s%s%s", call || s->object ? ": " : "", call ? call : "",
+		  call && call[0] && s->object ? "  " : "", s->object ? s->object : "", peer ? peer : "",
+		  waker ? waker : "");
 	free(peer);
 	free(waker);
 	return label;

@@ -660,7 +660,7 @@ bool tracer_loop(struct tracer *t, uint32_t number, struct loop *ret_loop)
 
 void tracer_usage(struct tracer *t, uint32_t index, uint64_t gen)
 {
-	struct look_order order = { .gen = gen, .slot = index };
+	struct ref order = { .gen = gen, .slot = index };
 	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
 
 	bpf_prog_test_run_opts(bpf_program__fd(t->skel->progs.slot_look), &opts);

@@ -404,7 +404,7 @@ int clock_make(struct clock_order *order)
 /* A thread that computes changes nothing in its slot: user space has it looked at before
  * it makes a copy. */
 SEC("syscall")
-int slot_look(struct look_order *order)
+int slot_look(struct ref *order)
 {
 	struct ref ref = { .slot = order->slot, .gen = order->gen };
 	struct slot *s = slot_of(&ref);
