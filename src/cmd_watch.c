@@ -194,6 +194,45 @@ static void trapped_text(const struct incident *in, const char *path)
 	buf_done(&out);
 }
 
+static void areas_text(const struct area_total *area)
+{
+	for (enum area a = 0; a < AREA_COUNT; a++) {
+		const struct area_total *t = &area[a];
+
+		if (!t->on && !t->shed)
+			continue;
+		printf("  area %s: %" PRIu64 " events, %" PRIu64 " outside of requests; %" PRIu64
+		       " ns of BPF time at each "
+		       "of %" PRIu64 " runs%s\n",
+		       area_name(a), t->count.hits, t->count.stray, t->runs ? t->ns / t->runs : 0, t->runs,
+		       t->shed	       ? "; given up for its cost"
+		       : a >= AREA_APP ? " (and the trap into the kernel)"
+				       : "");
+		if (t->count.cut || t->count.unread)
+			printf("    of their texts %" PRIu64 " were cut, %" PRIu64 " could not be read\n", t->count.cut,
+			       t->count.unread);
+	}
+}
+
+static json_t *areas_json(const struct area_total *area)
+{
+	json_t *list = json_array();
+
+	for (enum area a = 0; a < AREA_COUNT; a++) {
+		const struct area_total *t = &area[a];
+
+		if (!t->on && !t->shed)
+			continue;
+		json_array_append_new(list,
+				      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "area", area_name(a),
+						"probes", (json_int_t)t->probes, "events", (json_int_t)t->count.hits,
+						"stray", (json_int_t)t->count.stray, "texts_cut",
+						(json_int_t)t->count.cut, "texts_unread", (json_int_t)t->count.unread,
+						"runs", (json_int_t)t->runs, "ns", (json_int_t)t->ns, "shed", t->shed));
+	}
+	return list;
+}
+
 static void totals_text(const struct engine_totals *t)
 {
 	printf("%" PRIu64 " requests seen, %" PRIu64 " trapped", t->requests, t->trapped);
@@ -204,6 +243,7 @@ static void totals_text(const struct engine_totals *t)
 	if (t->sched_runs)
 		printf("  and %" PRIu64 " ns at each of %" PRIu64 " context switches and wake-ups of the host\n",
 		       t->sched_ns / t->sched_runs, t->sched_runs);
+	areas_text(t->area);
 	if (t->lost_ring || t->lost_map)
 		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n",
 		       t->lost_ring, t->lost_map);
@@ -220,14 +260,15 @@ static void totals_text(const struct engine_totals *t)
 
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
-	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s}",
+	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
 			     "event", "totals", "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped,
 			     "lost_events", (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
 			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
 			     "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
 			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
 			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "sched_ns",
-			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks));
+			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks, "areas",
+			     areas_json(t->area)));
 }
 
 static const char *sample_reason(const struct later_look *s)

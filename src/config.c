@@ -284,7 +284,8 @@ static void fill_rule_keys(cfg_opt_t *opts)
 
 		if ((in_table && !option_rows[i].config_key) || n + 1 >= KEYS_MAX)
 			continue;
-		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "action") == 0 || strcmp(name, "watch") == 0
+		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "areas") == 0 || strcmp(name, "action") == 0 ||
+					  strcmp(name, "watch") == 0
 				  ? list
 				  : text;
 		opts[n].name = name;
@@ -542,6 +543,20 @@ static void write_list(struct buf *out, const char *key, char *const *list)
 	buf_adds(out, "}\n");
 }
 
+/* What the buffer has, comma-separated, as a list; it is empty afterwards. */
+static void write_words(struct buf *out, const char *key, struct buf *words)
+{
+	if (words->len) {
+		write_key(out, key);
+		buf_adds(out, "{");
+		for (char *save = NULL, *word = strtok_r(words->data, ",", &save), *comma = ""; word;
+		     word = strtok_r(NULL, ",", &save), comma = ", ")
+			buf_addf(out, "%s\"%s\"", comma, word);
+		buf_adds(out, "}\n");
+	}
+	buf_done(words);
+}
+
 static void write_rule(struct buf *out, const struct rule *rule)
 {
 	struct buf words;
@@ -566,13 +581,9 @@ static void write_rule(struct buf *out, const struct rule *rule)
 		write_duration_key(out, "every", rule->every_ns);
 	}
 	format_capture(rule->capture, &words);
-	write_key(out, "capture");
-	buf_adds(out, "{");
-	for (char *save = NULL, *word = strtok_r(words.data, ",", &save), *comma = ""; word;
-	     word = strtok_r(NULL, ",", &save), comma = ", ")
-		buf_addf(out, "%s\"%s\"", comma, word);
-	buf_adds(out, "}\n");
-	buf_done(&words);
+	write_words(out, "capture", &words);
+	areas_format(&rule->areas, &words);
+	write_words(out, "areas", &words);
 	buf_addf(out, "    limit        = %u\n", rule->limit);
 	write_duration_key(out, "limit-window", rule->limit_window_ns);
 	write_duration_key(out, "cool-down", rule->cool_down_ns);

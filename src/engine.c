@@ -502,6 +502,7 @@ static void on_sweep(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_sweep(engine->tracer, slot_owned, engine);
+	watched_probe(engine->watched);
 	for (struct trap *t = engine->traps; t; t = t->next)
 		trap_check(t);
 }
@@ -556,6 +557,13 @@ static bool wants_captures(const struct rules *rules)
 	return false;
 }
 
+static void on_tell(void *arg, const char *text)
+{
+	struct engine *engine = arg;
+
+	engine->config.failed(engine->config.arg, text);
+}
+
 static int engine_open(struct engine *engine, struct err *err)
 {
 	static const enum tracer_hooks hooks[] = { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
@@ -563,6 +571,7 @@ static int engine_open(struct engine *engine, struct err *err)
 				    .slots = engine->config.slots,
 				    .want_status = want_status,
 				    .record = on_record,
+				    .tell = on_tell,
 				    .arg = engine };
 	uint64_t limits[LIMITS_MAX];
 	struct rlimit files;
@@ -577,6 +586,7 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return err_say(err, r, "more than %d different 'time-taken' limits", LIMITS_MAX);
 	tc.limits = limits;
+	rules_areas(engine->config.rules, &tc.areas);
 	tc.limit_count = (size_t)r;
 	r = store_open(engine->config.store_dir, true, &engine->store, err);
 	if (r < 0)
@@ -691,6 +701,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->cpu_ns_per_request = t.metered_requests ? t.request_ns / t.metered_requests : 0;
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;
+	memcpy(ret_totals->area, t.area, sizeof(t.area));
 }
 
 const char *engine_hooks_name(const struct engine *engine)

@@ -8,6 +8,7 @@
 #include "incident.h"
 #include "loop.h"
 #include "rule.h"
+#include "tracer_app.h"
 
 enum engine_hooks { HOOKS_AUTO, HOOKS_SOCK, HOOKS_SYSCALLS };
 
@@ -17,6 +18,7 @@ struct engine_totals {
 	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;
+	struct area_total area[AREA_COUNT]; /* detail that was asked for, and its cost */
 };
 
 struct engine_config {

@@ -91,7 +91,7 @@ static const struct field event_fields[] = {
 	NUMBER(struct trace_event, at_ns), NUMBER(struct trace_event, dur_ns),	 PID(struct trace_event, pid),
 	PID(struct trace_event, tid),	   TEXT(struct trace_event, kind),	 TEXT(struct trace_event, name),
 	TEXT(struct trace_event, detail),  NUMBER(struct trace_event, bytes),	 NUMBER(struct trace_event, count),
-	PID(struct trace_event, waker),	   TEXT(struct trace_event, waker_name),
+	PID(struct trace_event, waker),	   TEXT(struct trace_event, waker_name), NUMBER32(struct trace_event, severity),
 };
 static const struct shape event_shape = SHAPE(event_fields, struct trace_event, true);
 
@@ -205,10 +205,8 @@ static const struct field sample_fields[] = {
 static const struct shape sample_shape = SHAPE(sample_fields, struct later_look, true);
 
 static const struct field losses_fields[] = {
-	NUMBER(struct losses, events_overwritten),
-	NUMBER(struct losses, ring_lost),
-	NUMBER(struct losses, refused),
-	NUMBER(struct losses, blind_io),
+	NUMBER(struct losses, events_overwritten), NUMBER(struct losses, texts_cut), NUMBER(struct losses, spans_lost),
+	NUMBER(struct losses, ring_lost),	   NUMBER(struct losses, refused),   NUMBER(struct losses, blind_io),
 };
 static const struct shape losses_shape = SHAPE(losses_fields, struct losses, false);
 

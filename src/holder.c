@@ -61,6 +61,7 @@ bool holder_hop(struct trap *trap, uint32_t slot, uint64_t gen)
 	hop->gen = gen;
 	hop->held = true;
 	hop->ended = hop->copy.state == SLOT_ENDED;
+	hop->notes = tracer_notes(trap->world->tracer, slot, gen);
 	trap->hop_count++;
 	return true;
 }

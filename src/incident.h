@@ -78,6 +78,7 @@ struct trace_event {
 	uint64_t count; /* merged equal events; 1 for a single one */
 	pid_t waker;	/* tid that ended the wait, 0 unknown */
 	char *waker_name;
+	uint32_t severity; /* 1 critical ... 5 verbose, as in Failed Request Tracing; 0 none */
 };
 
 struct process_facts {
@@ -147,10 +148,11 @@ struct later_look {
 
 /* What may be missing. Every field not 0 is shown. */
 struct losses {
-	uint64_t events_overwritten; /* of this request's trace */
-	uint64_t ring_lost;	     /* records the kernel could not hand over, while watching */
-	uint64_t refused;	     /* requests not traced for want of a slot, while watching */
-	uint64_t blind_io;	     /* socket calls whose bytes could not be read (io_uring, splice) */
+	uint64_t events_overwritten;	/* of this request's trace */
+	uint64_t texts_cut, spans_lost; /* of marks and probes: longer, nested deeper than is kept */
+	uint64_t ring_lost;		/* records the kernel could not hand over, while watching */
+	uint64_t refused;		/* requests not traced for want of a slot, while watching */
+	uint64_t blind_io;		/* socket calls whose bytes could not be read (io_uring, splice) */
 };
 
 struct incident {

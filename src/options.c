@@ -33,6 +33,8 @@ const struct option_row option_rows[] = {
 	  "time-taken AND status must hold (default: one of them is enough)" },
 	{ "capture", 0, TYPE_CAPTURE, "LIST", NULL, VERB_WATCH, true,
 	  "what to take: trace,stacks, and mini or full for a core (default trace,stacks)" },
+	{ "areas", 0, TYPE_AREAS, "LIST", NULL, VERB_WATCH, true,
+	  "more detail, or less: file,query=verbose,socket=off; app is all that probes the target" },
 	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true,
 	  "take the stacks N times while the request runs, the first one included (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "time between two samples (default 1s)" },
@@ -262,6 +264,8 @@ int option_check(const struct option_row *row, const char *value, struct err *er
 		return parse_status(value, status, RULE_STATUS_MAX, &count, err);
 	case TYPE_CAPTURE:
 		return parse_capture(value, &bits, err);
+	case TYPE_AREAS:
+		return areas_parse(value, &scratch.areas, err);
 	case TYPE_LIMIT:
 		return parse_limit(value, &bits, &number, err);
 	case TYPE_CHOICE:

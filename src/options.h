@@ -53,6 +53,7 @@ enum option_type {
 	TYPE_COUNT,
 	TYPE_STATUS,
 	TYPE_CAPTURE,
+	TYPE_AREAS,
 	TYPE_LIMIT,
 	TYPE_CHOICE,
 };

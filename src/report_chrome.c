@@ -51,6 +51,8 @@ static void add_event(struct buf *out, const struct incident *i, const struct tr
 		buf_addf(out, ",\"bytes\":%" PRIu64, MIN(e->bytes, (uint64_t)INT64_MAX));
 	if (e->waker)
 		buf_addf(out, ",\"woken_by\":%d", e->waker);
+	if (e->severity)
+		buf_addf(out, ",\"severity\":%u", e->severity);
 	if (e->detail) {
 		buf_adds(out, ",\"detail\":");
 		facts_add_string(out, e->detail);

@@ -592,6 +592,8 @@ static void draw_losses(const struct incident *i, struct pen *pen)
 	} row[] = {
 		{ l->events_overwritten,
 		  "events of this request overwritten by later ones, so times are lower bounds" },
+		{ l->texts_cut, "texts of marks or statements cut" },
+		{ l->spans_lost, "spans nested deeper than what is kept" },
 		{ l->ring_lost, "records lost between kernel and reqtrap during the watch" },
 		{ l->refused, "requests not traced for want of a free slot during the watch" },
 		{ l->blind_io, "socket calls whose bytes could not be read (io_uring, splice)" },

@@ -234,6 +234,7 @@ static bool merges(const struct event_row *row, const struct trace_event *e)
 static void row_text(const struct incident *incident, struct event_row *row)
 {
 	const struct trace_event *e = row->event;
+	static const char *const grave[] = { NULL, "critical", "error", "warning" };
 	const char *name = e->name ? e->name : "", *detail = e->detail ? e->detail : "";
 	struct buf text;
 
@@ -246,6 +247,8 @@ static void row_text(const struct incident *incident, struct event_row *row)
 	if (e->waker)
 		buf_addf(&text, "  woken by %s%s%d", e->waker_name ? e->waker_name : "", e->waker_name ? " " : "",
 			 e->waker);
+	if (e->severity && e->severity < ARRAY_LEN(grave) && grave[e->severity])
+		buf_addf(&text, "  (%s)", grave[e->severity]);
 	row->text = buf_take(&text);
 	if (e->tid && e->tid != incident->holder_tid) {
 		const char *process = NULL;

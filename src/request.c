@@ -231,4 +231,5 @@ void request_trace_clear(struct incident *incident)
 	incident->trace = NULL;
 	incident->trace_count = 0;
 	incident->losses.events_overwritten = 0;
+	incident->losses.texts_cut = incident->losses.spans_lost = 0;
 }

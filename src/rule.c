@@ -609,6 +609,11 @@ static int set_capture(struct rule *rule, const char *value, struct err *err)
 	return parse_capture(value, &rule->capture, err);
 }
 
+static int set_areas(struct rule *rule, const char *value, struct err *err)
+{
+	return areas_parse(value, &rule->areas, err);
+}
+
 static int set_samples(struct rule *rule, const char *value, struct err *err)
 {
 	uint64_t n = 0;
@@ -678,19 +683,13 @@ static const struct rule_key {
 	const char *name;
 	int (*set)(struct rule *rule, const char *value, struct err *err);
 } keys[] = {
-	{ "path", set_path },
-	{ "method", set_method },
-	{ "host", set_host },
-	{ "time-taken", set_time_taken },
-	{ "status", set_status },
-	{ "all", set_all },
-	{ "capture", set_capture },
-	{ "samples", set_samples },
-	{ "every", set_every },
-	{ "limit", set_limit },
-	{ "limit-window", set_limit_window },
-	{ "cool-down", set_cool_down },
-	{ "action", set_action },
+	{ "path", set_path },		{ "method", set_method },
+	{ "host", set_host },		{ "time-taken", set_time_taken },
+	{ "status", set_status },	{ "all", set_all },
+	{ "capture", set_capture },	{ "areas", set_areas },
+	{ "samples", set_samples },	{ "every", set_every },
+	{ "limit", set_limit },		{ "limit-window", set_limit_window },
+	{ "cool-down", set_cool_down }, { "action", set_action },
 };
 
 int rule_set(struct rule *rule, const char *key, const char *value, struct err *err)
@@ -717,6 +716,19 @@ int rule_check(const struct rule *rule, struct err *err)
 		return err_say(err, -EINVAL, "rule '%s': samples are of stacks, but capture leaves them out",
 			       rule->name);
 	return 0;
+}
+
+void rules_areas(const struct rules *rules, struct areas *ret_areas)
+{
+	struct areas areas = { { 0 } };
+
+	for (size_t i = 0; i < rules->count; i++) {
+		if (i == 0)
+			areas = rules->rule[i].areas;
+		else
+			areas_join(&areas, &rules->rule[i].areas);
+	}
+	*ret_areas = areas;
 }
 
 struct rule *rules_add(struct rules *rules, const char *name)

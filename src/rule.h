@@ -7,6 +7,7 @@
 #include "buf.h"
 #include "err.h"
 #include "incident.h"
+#include "profile.h"
 
 #define RULE_STATUS_MAX 32
 #define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
@@ -38,7 +39,8 @@ struct rule {
 	uint64_t cool_down_ns;
 	unsigned int samples; /* stack samples, the first included: 1 */
 	uint64_t every_ns;
-	char **action; /* argv with tokens, NULL none */
+	struct areas areas; /* what is recorded, in which detail */
+	char **action;	    /* argv with tokens, NULL none */
 };
 
 struct rules {
@@ -82,6 +84,8 @@ const struct rule *rules_match_passing(const struct rules *rules, const struct r
 /* All distinct time-taken limits, ascending: what the kernel's timers are set to.
  * Returns the count, -E2BIG above max. */
 int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);
+/* What must be recorded so that each rule has its detail: of all, the most detailed. */
+void rules_areas(const struct rules *rules, struct areas *ret_areas);
 bool rules_want_status(const struct rules *rules, int status); /* any rule could fire at this status */
 
 void rules_free(struct rules *rules);

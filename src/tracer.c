@@ -35,6 +35,7 @@ struct tracer {
 	struct loop *loops;
 	unsigned int slot_count;
 	bool sock_hooks;
+	struct tracer_app *app; /* NULL: no area wants more than what always runs */
 	struct tracer_config config;
 	int stats_fd; /* the kernel measures run times, of every BPF program, while somebody has such a descriptor */
 	unsigned int tick;
@@ -282,6 +283,20 @@ void tracer_tick(struct tracer *t)
 	t->stats_fd = -1;
 }
 
+static int open_app(struct tracer *t, struct err *err)
+{
+	struct tracer_app_config config = { .areas = t->config.areas,
+					    .slots_fd = bpf_map__fd(t->skel->maps.slots),
+					    .threads_fd = bpf_map__fd(t->skel->maps.threads),
+					    .slot_count = t->slot_count,
+					    .tell = t->config.tell,
+					    .arg = t->config.arg };
+
+	int r = areas_want_programs(&config.areas) ? tracer_app_open(&config, &t->app, err) : 0;
+
+	return r < 0 && refusal[0] ? explain(r, err) : r;
+}
+
 static int load(struct tracer *t, struct err *err)
 {
 	struct requests_bpf *skel = t->skel;
@@ -321,7 +336,7 @@ static int load(struct tracer *t, struct err *err)
 	r = requests_bpf__attach(skel);
 	if (r < 0)
 		return explain(r, err);
-	return 0;
+	return open_app(t, err);
 }
 
 int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, struct err *err)
@@ -363,6 +378,7 @@ void tracer_close(struct tracer *t)
 		munmap(t->slots, (size_t)t->slot_count * sizeof(union slot_value));
 	if (t->loops)
 		munmap(t->loops, loops_bytes());
+	tracer_app_close(t->app);
 	requests_bpf__destroy(t->skel);
 	if (t->stats_fd >= 0)
 		close(t->stats_fd);
@@ -427,6 +443,8 @@ void tracer_forget(struct tracer *t, pid_t pid)
 
 	target_remove(t, key);
 	bpf_map_delete_elem(bpf_map__fd(t->skel->maps.handing), &key);
+	if (t->app)
+		tracer_app_detach(t->app, pid);
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
@@ -731,7 +749,31 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 		if (t->slots[i].slot.state == SLOT_OPEN || t->slots[i].slot.state == SLOT_HELD)
 			sum.in_flight++;
 	}
+	if (t->app)
+		tracer_app_totals(t->app, sum.area);
 	*ret_totals = sum;
+}
+
+void tracer_probe(struct tracer *t, pid_t pid)
+{
+	if (t->app)
+		tracer_app_attach(t->app, pid);
+}
+
+bool tracer_shed(struct tracer *t, enum area area)
+{
+	return t->app && tracer_app_shed(t->app, area);
+}
+
+struct notes *tracer_notes(struct tracer *t, uint32_t index, uint64_t gen)
+{
+	struct notes *copy = t->app ? malloc(sizeof(*copy)) : NULL;
+
+	if (copy && !tracer_app_notes(t->app, index, gen, copy)) {
+		free(copy);
+		return NULL;
+	}
+	return copy;
 }
 
 const char *tracer_hooks_name(const struct tracer *t)

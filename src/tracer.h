@@ -8,6 +8,7 @@
 
 #include "err.h"
 #include "event.h"
+#include "tracer_app.h"
 
 #include <sys/types.h>
 
@@ -20,6 +21,8 @@ struct tracer_config {
 	size_t limit_count;
 	bool (*want_status)(void *arg, int status);		/* asked once per code when loading */
 	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
+	struct areas areas;
+	void (*tell)(void *arg, const char *text); /* what could not be looked at; the watch goes on */
 	void *arg;
 };
 
@@ -35,6 +38,16 @@ void tracer_forget(struct tracer *tracer, pid_t pid); /* ends the requests it st
 
 int tracer_fd(const struct tracer *tracer); /* readable when there are records */
 void tracer_poll(struct tracer *tracer);    /* calls record() for each; does not block */
+
+/* Probes of the areas asked for, in a process that is watched; again for libraries that it
+ * loaded since. Milliseconds a probe; none when no area wants any. */
+void tracer_probe(struct tracer *tracer, pid_t pid);
+
+/* Takes an area's detail away for good, for it costs too much. False: there is none. */
+bool tracer_shed(struct tracer *tracer, enum area area);
+
+/* A copy of what was noted beside a slot, the caller's to free. NULL: nothing, or no memory. */
+struct notes *tracer_notes(struct tracer *tracer, uint32_t index, uint64_t gen);
 
 /* Copies a slot as it is now. False when it is no longer this request. */
 bool tracer_slot(struct tracer *tracer, uint32_t index, uint64_t gen, struct slot *ret_slot);
@@ -99,6 +112,7 @@ struct tracer_totals {
 		sched_runs; /* of the scheduler's, every switch and wake-up of the host: for the whole time */
 	uint64_t missed;    /* runs the kernel left out (recursion) */
 	unsigned int in_flight;
+	struct area_total area[AREA_COUNT]; /* of those beyond the usual detail */
 };
 
 void tracer_totals(struct tracer *tracer, struct tracer_totals *ret_totals);

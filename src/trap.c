@@ -9,6 +9,7 @@
 #include "journal.h"
 #include "ktime.h"
 #include "naming.h"
+#include "notes.h"
 #include "proc.h"
 #include "process.h"
 #include "request.h"
@@ -106,6 +107,8 @@ static void trace_words(struct trap *trap)
 		const struct hop_ref *hop = &trap->hop[i];
 
 		request_trace(&hop->copy, origin, hop->copied_ns, &wording, in);
+		if (hop->notes)
+			notes_trace(hop->notes, (pid_t)hop->copy.pid, origin, hop->copied_ns, &trap->rule->areas, in);
 		if (i + 1 == trap->hop_count) {
 			struct holding holding = holding_of(trap, hop);
 
@@ -132,6 +135,7 @@ static void trace_words(struct trap *trap)
 		request_trace_mark(in, in->time_taken_ns, "end", in->end_note ? in->end_note : text, NULL,
 				   in->chain[0].pid, in->chain[0].tid);
 	}
+	notes_hide(&trap->rule->areas, in);
 	request_trace_sort(in);
 }
 
@@ -185,6 +189,7 @@ void trap_free(struct trap *trap)
 	for (size_t i = 0; i < trap->hop_count; i++) {
 		if (trap->hop[i].held)
 			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
+		free(trap->hop[i].notes);
 	}
 	if (trap->action) {
 		action_abort(trap->action);
@@ -243,6 +248,8 @@ bool trap_ended(struct trap *trap, const struct record *record)
 		return false;
 	tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy);
 	hop->copied_ns = now_ns();
+	free(hop->notes);
+	hop->notes = tracer_notes(trap->world->tracer, hop->slot, hop->gen);
 	hop->ended = true;
 	hop->held = false;
 	tracer_release(trap->world->tracer, hop->slot, hop->gen);

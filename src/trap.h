@@ -40,8 +40,9 @@ struct hop_ref {
 	bool held; /* the slot is ours to release */
 	bool ended;
 	uint64_t copied_ns;
-	struct slot copy; /* as of the trigger, later as of the end */
-	struct loop loop; /* of its thread, as of the trigger; tid 0: it has none */
+	struct notes *notes; /* what the areas noted of it; NULL nothing */
+	struct slot copy;    /* as of the trigger, later as of the end */
+	struct loop loop;    /* of its thread, as of the trigger; tid 0: it has none */
 };
 
 /* A look at the request after the first: by another rule, or again after a while. */

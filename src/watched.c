@@ -106,7 +106,14 @@ static int member_add(struct watched *watched, pid_t pid, bool adopted, struct e
 	}
 	m->next = watched->member;
 	watched->member = m;
+	tracer_probe(watched->config.tracer, pid);
 	return 0;
+}
+
+void watched_probe(struct watched *watched)
+{
+	for (const struct member *m = watched->member; m; m = m->next)
+		tracer_probe(watched->config.tracer, m->proc.pid);
 }
 
 int watched_add(struct watched *watched, pid_t pid, struct err *err)

@@ -24,6 +24,9 @@ void watched_free(struct watched *watched);
 /* -ESRCH: it has ended. */
 int watched_add(struct watched *watched, pid_t pid, struct err *err);
 
+/* Probes for libraries that were loaded, and programs that were started, since. */
+void watched_probe(struct watched *watched);
+
 /* RECORD_FORK and RECORD_ADOPTED; true if it was one of them. */
 bool watched_record(struct watched *watched, const struct record *record);
 

@@ -107,7 +107,7 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct candidate), 16);
 	assert_int_equal(sizeof(struct holder_facts), 48);
 	assert_int_equal(sizeof(struct spending), 88);
-	assert_int_equal(sizeof(struct trace_event), 80);
+	assert_int_equal(sizeof(struct trace_event), 88);
 	assert_int_equal(sizeof(struct frame), 48);
 	assert_int_equal(sizeof(struct stack), 24);
 	assert_int_equal(sizeof(struct thread), 96);
@@ -115,10 +115,10 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct process_facts), 72);
 	assert_int_equal(sizeof(struct capture_facts), 96);
 	assert_int_equal(sizeof(struct action_facts), 56);
-	assert_int_equal(sizeof(struct losses), 32);
+	assert_int_equal(sizeof(struct losses), 48);
 	assert_int_equal(sizeof(struct analysis), 64);
 	assert_int_equal(sizeof(struct later_look), 216);
-	assert_int_equal(sizeof(struct incident), 696);
+	assert_int_equal(sizeof(struct incident), 712);
 }
 
 static void test_later_looks(void **state UNUSED)

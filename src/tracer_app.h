@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/* The opt-in programs: load, attach to processes, look at what was noted. Private to
+ * the tracer. Probes hang on descriptors of ours alone, each for one process: they go
+ * when that process, its area or we go. Attaching takes milliseconds a probe. */
+#ifndef REQTRAP_TRACER_APP_H
+#define REQTRAP_TRACER_APP_H
+
+#include "err.h"
+#include "profile.h"
+
+#include <sys/types.h>
+
+struct tracer_app;
+
+struct tracer_app_config {
+	struct areas areas;
+	int slots_fd, threads_fd; /* maps of requests.bpf.c, the caller's */
+	uint32_t slot_count;
+	void (*tell)(void *arg, const char *text); /* a probe that was refused; the watch goes on */
+	void *arg;
+};
+
+/* -ENOTSUP when the kernel cannot attach a probe without tracefs. */
+int tracer_app_open(const struct tracer_app_config *config, struct tracer_app **ret_app, struct err *err);
+void tracer_app_close(struct tracer_app *app);
+
+/* Reads /proc/PID/maps. What was probed already is left as it is: to be called again
+ * for libraries that were loaded later. */
+void tracer_app_attach(struct tracer_app *app, pid_t pid);
+void tracer_app_detach(struct tracer_app *app, pid_t pid);
+
+/* Takes an area's probes and programs away, for good. False: it has none. */
+bool tracer_app_shed(struct tracer_app *app, enum area area);
+
+bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen, struct notes *ret_notes);
+
+struct area_total {
+	uint64_t probes;   /* attached now */
+	uint64_t runs, ns; /* of the BPF programs; the trap into the kernel comes on top */
+	struct area_count count;
+	bool on, shed;
+};
+
+void tracer_app_totals(const struct tracer_app *app, struct area_total ret_totals[AREA_COUNT]);
+
+#endif
