@@ -105,11 +105,20 @@ static void *help(void *arg)
 	return NULL;
 }
 
+static bool is_ahead;
+
 static void set_self(bool on)
 {
-	struct sched_param param = { .sched_priority = on ? PRIORITY + 1 : 0 };
+	struct sched_param param = { .sched_priority = on ? PRIORITY + 1 : is_ahead };
+	int policy = on ? SCHED_FIFO : is_ahead ? SCHED_RR : SCHED_OTHER;
 
-	sched_setscheduler(0, on ? SCHED_FIFO | SCHED_RESET_ON_FORK : SCHED_OTHER, &param);
+	sched_setscheduler(0, policy | SCHED_RESET_ON_FORK, &param);
+}
+
+void boost_ahead(void)
+{
+	is_ahead = true;
+	set_self(false);
 }
 
 /* Is there such a lock, and such a priority for us? */
@@ -211,6 +220,7 @@ void boost_return(void)
 
 void boost_close(void)
 {
+	is_ahead = false;
 	boost_return();
 	if (claim >= 0)
 		close(claim);

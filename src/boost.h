@@ -13,6 +13,10 @@
  * blocked, but for one. Blocks for some 100 us: to be called before a stop. */
 void boost_prepare(void);
 
+/* Our own calling thread from now until boost_close: before all ordinary work of the
+ * host. For what somebody waits for; without the right to, nothing happens. */
+void boost_ahead(void);
+
 /* Our own calling thread: a little before those that are boosted. And others may be, if
  * no other reqtrap of this host boosts just now. */
 void boost_open(void);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -67,6 +68,7 @@ static int place_fds(const struct child_spec *spec, int *error_fd)
 static void child_side(const struct child_spec *spec, int error_fd, int go_fd) __attribute__((noreturn));
 static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 {
+	struct rlimit run;
 	sigset_t none;
 	int code;
 
@@ -74,6 +76,10 @@ static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 		signal(sig, SIG_DFL);
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
+	if (getrlimit(RLIMIT_RTTIME, &run) == 0 && run.rlim_cur != run.rlim_max) { /* loop_urgent's own */
+		run.rlim_cur = run.rlim_max;
+		setrlimit(RLIMIT_RTTIME, &run);
+	}
 	if (spec->own_session)
 		setsid();
 	if (go_fd >= 0 && read(go_fd, &code, 1) != 1)

@@ -607,6 +607,9 @@ static int engine_open(struct engine *engine, struct err *err)
 	r = loop_add_fd(engine->loop, tracer_fd(engine->tracer), EPOLLIN, on_ring, engine, &engine->ring_source);
 	if (r < 0)
 		return err_sys(err, r, "cannot watch the ring buffer");
+	/* Not allowed: then a trap on a busy host is a few milliseconds late, no more. */
+	if (!engine->config.normal_priority)
+		loop_urgent(engine->loop, engine->ring_source);
 	r = loop_add_timer(engine->loop, now_ns() + SWEEP_NS, SWEEP_NS, on_sweep, engine, &engine->sweep_source);
 	if (r == 0)
 		r = loop_add_timer(engine->loop, now_ns() + NSEC_PER_SEC, NSEC_PER_SEC, on_tick, engine,

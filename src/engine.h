@@ -28,6 +28,7 @@ struct engine_config {
 	unsigned int slots; /* requests in flight at most, 0: default */
 	uint64_t pause_budget_ns;
 	bool compress, no_journal;
+	bool normal_priority;				     /* else a trap goes before all other work of the host */
 	uint64_t core_max_bytes, core_free_bytes, core_rate; /* as in struct dump_order */
 	uint32_t core_free_percent;
 	/* Called from the loop. 'path' is where the incident lies (or will). */

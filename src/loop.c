@@ -6,10 +6,14 @@
 
 #include "ktime.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/timerfd.h>
+
+#define RUN_MOST_US 100000 /* of a loop that is urgent, without a wait */
 
 struct source {
 	struct source *next;
@@ -22,7 +26,7 @@ struct source {
 
 struct loop {
 	int epoll_fd;
-	struct source *sources;
+	struct source *sources, *urgent;
 	bool stopped;
 	int result;
 };
@@ -144,10 +148,36 @@ int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (
 	return 0;
 }
 
+/* A loop that ran wild would take a CPU from its host: then it is one of many again. */
+static void on_too_long(int signal UNUSED)
+{
+	const struct sched_param param = { 0 };
+
+	sched_setscheduler(0, SCHED_OTHER | SCHED_RESET_ON_FORK, &param);
+}
+
+int loop_urgent(struct loop *loop, struct source *source)
+{
+	const struct sched_param param = { .sched_priority = 1 };
+	const struct sigaction action = { .sa_handler = on_too_long };
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_RTTIME, &limit) < 0)
+		return -errno;
+	limit.rlim_cur = MIN(limit.rlim_max, (rlim_t)RUN_MOST_US);
+	if (sigaction(SIGXCPU, &action, NULL) < 0 || setrlimit(RLIMIT_RTTIME, &limit) < 0 ||
+	    sched_setscheduler(0, SCHED_RR | SCHED_RESET_ON_FORK, &param) < 0)
+		return -errno;
+	loop->urgent = source;
+	return 0;
+}
+
 void loop_remove(struct loop *loop, struct source *source)
 {
 	if (!source || source->removed)
 		return;
+	if (loop->urgent == source)
+		loop->urgent = NULL;
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
 	source->removed = true;
 }
@@ -166,29 +196,38 @@ static void sweep(struct loop *loop)
 	}
 }
 
+static void call(const struct source *s, uint32_t events)
+{
+	struct signalfd_siginfo info;
+	uint64_t ticks;
+
+	if (s->removed)
+		return;
+	if (s->kind == SOURCE_TIMER && read(s->fd, &ticks, sizeof(ticks)) < 0)
+		return;
+	if (s->kind == SOURCE_SIGNALS && read(s->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
+		return;
+	s->fn(s->arg, s->kind == SOURCE_FD ? events : s->kind == SOURCE_SIGNALS ? info.ssi_signo : 0);
+}
+
 int loop_run(struct loop *loop)
 {
 	struct epoll_event ev[32];
 
 	while (!loop->stopped) { /* it may be before the first turn */
 		int n = epoll_wait(loop->epoll_fd, ev, ARRAY_LEN(ev), -1);
-
 		if (n < 0 && errno != EINTR)
 			return -errno;
-		for (int i = 0; i < n && !loop->stopped; i++) {
-			struct source *s = ev[i].data.ptr;
-			struct signalfd_siginfo info;
-			uint64_t ticks;
+		for (int i = 1; i < n; i++) {
+			struct epoll_event first = ev[i];
 
-			if (s->removed)
+			if (first.data.ptr != loop->urgent)
 				continue;
-			if (s->kind == SOURCE_TIMER && read(s->fd, &ticks, sizeof(ticks)) < 0)
-				continue;
-			if (s->kind == SOURCE_SIGNALS && read(s->fd, &info, sizeof(info)) != (ssize_t)sizeof(info))
-				continue;
-			s->fn(s->arg, s->kind == SOURCE_FD	  ? ev[i].events
-				      : s->kind == SOURCE_SIGNALS ? info.ssi_signo
-								  : 0);
+			ev[i] = ev[0];
+			ev[0] = first;
+		}
+		for (int i = 0; i < n && !loop->stopped; i++) {
+			call(ev[i].data.ptr, ev[i].events);
 		}
 		sweep(loop);
 	}

@@ -26,6 +26,11 @@ int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void 
 int loop_add_signals(struct loop *loop, const int *signals, size_t count, void (*fn)(void *arg, uint32_t signal),
 		     void *arg, struct err *err);
 
+/* This source's callback comes first of those that are due together, and the loop before
+ * all other work of the host (SCHED_RR, which no child inherits), unless it runs for
+ * 100 ms without a wait. -EPERM: not allowed here; the loop runs as any other then. */
+int loop_urgent(struct loop *loop, struct source *source);
+
 void loop_remove(struct loop *loop, struct source *source); /* NULL is fine */
 
 /* Runs until loop_stop, which may come first. Returns the value given to loop_stop, or negative errno. */

@@ -47,6 +47,9 @@ const struct option_row option_rows[] = {
 	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_WATCH, false, "take the rules from FILE" },
 	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH | VERB_TOP, false,
 	  "where in the kernel to listen (default auto)" },
+	{ "priority", 0, TYPE_CHOICE, "HOW", "high|normal", VERB_WATCH, false,
+	  "of the steps from a limit to the stop of the process: before all other work of the host (default high), "
+	  "or as any other" },
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP, false,
 	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_TOP, false, "stop after N rounds" },

@@ -642,6 +642,7 @@ int dump_worker_main(int argc, char **argv)
 		w->dir_fd = WORKER_FD_DIR;
 	if (fd_is(WORKER_FD_ANALYST, S_IFSOCK))
 		w->analyst_fd = WORKER_FD_ANALYST;
+	boost_ahead(); /* until the target runs on: a request's limit has just passed */
 	if (take_order(w) < 0)
 		return 0;
 	w->start_ns = now_ns();
