@@ -38,7 +38,7 @@ static char *wait_label(const struct spending *s)
 	else if (s->waker)
 		text_setf(&waker, ", woken by %s", s->waker);
 	/* 'futex 0x7f..' says its call itself */
-	if (s->call && s->object && !strncmp(s->object, s->call, strlen(s->call)))
+	if (s->call && s->object && !strncmp(s->object, s->call, strlen(s->call)) && s->object[strlen(s->call)] == ' ')
 		call = "";
 	text_setf(&label, "waiting%s%s%s%s%s%s", call || s->object ? ": " : "", call ? call : "",
 		  call && call[0] && s->object ? "  " : "", s->object ? s->object : "", peer ? peer : "",

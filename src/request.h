@@ -63,6 +63,10 @@ struct holding {
 void request_spending(const struct slot *outer, const struct holding *holding, uint64_t until_ns,
 		      const struct wording *wording, struct incident *incident);
 
+/* Where the analyst has found out which lock a futex is, its waits are for that lock: by the
+ * futex's address, or by what the holder's thread was seen in. */
+void request_name_locks(struct incident *incident);
+
 /* The loop's turns for others, onto the trace, as far as they were remembered. */
 void request_trace_turns(const struct holding *holding, uint64_t origin_ns, struct incident *incident);
 

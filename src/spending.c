@@ -316,3 +316,38 @@ void request_spending(const struct slot *outer, const struct holding *holding, u
 	if (incident->spending_count)
 		qsort(incident->spending, incident->spending_count, sizeof(*incident->spending), by_size);
 }
+
+#define FUTEX "futex 0x"
+
+/* Does the lock's name have this address? 'address' is digits without '0x'. */
+static bool lock_at(const char *name, const char *address)
+{
+	size_t len = strlen(address);
+
+	for (const char *at = name; at && (at = strstr(at, "0x")); at += 2) {
+		if (!strncmp(at + 2, address, len) && !strchr("0123456789abcdef", at[2 + len] ? at[2 + len] : ' '))
+			return true;
+	}
+	return false;
+}
+
+void request_name_locks(struct incident *incident)
+{
+	const struct analysis *a = &incident->analysis;
+	const struct thread *t = a->thread_count && a->thread[0].holder ? &a->thread[0] : NULL;
+
+	for (size_t i = 0; i < incident->spending_count; i++) {
+		struct spending *s = &incident->spending[i];
+		const char *name = NULL;
+
+		if (s->kind != SPEND_WAIT || !s->object || strncmp(s->object, FUTEX, strlen(FUTEX)))
+			continue;
+		for (size_t k = 0; k < a->lock_count && !name; k++)
+			name = lock_at(a->lock[k].name, s->object + strlen(FUTEX)) ? a->lock[k].name : NULL;
+		if (!name && s->open && t && t->call && !strcmp(t->call, "futex") && t->waits_for &&
+		    strncmp(t->waits_for, FUTEX, strlen(FUTEX)) && incident->capture.running_at_snapshot)
+			name = t->waits_for;
+		if (name)
+			text_set(&s->object, name);
+	}
+}

@@ -399,6 +399,7 @@ void trap_store(struct trap *trap)
 
 	if (trap->writing || (!trap->entry && trap_entry_begin(trap) < 0))
 		return;
+	request_name_locks(trap->incident);
 	verdict_make(trap->incident);
 	trap->writing = true;
 	r = scribe_write(trap->world->scribe, trap->entry, trap->incident, on_written, trap, &err);

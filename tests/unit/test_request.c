@@ -207,6 +207,34 @@ static void cpu_is_split_by_its_ticks(void **state UNUSED)
 	}
 }
 
+static void a_futex_is_the_lock_that_it_is_of(void **state UNUSED)
+{
+	static const char *const object[] = { "futex 0x7f10", "futex 0x7f1", "tcp a -> b" };
+	struct incident *in = incident_new();
+	struct lock *lock = list_add(&in->analysis.lock, &in->analysis.lock_count, sizeof(*lock));
+	struct thread *t = list_add(&in->analysis.thread, &in->analysis.thread_count, sizeof(*t));
+
+	for (size_t i = 0; i < ARRAY_LEN(object); i++) {
+		struct spending *s = list_add(&in->spending, &in->spending_count, sizeof(*s));
+
+		s->kind = SPEND_WAIT;
+		text_set(&s->object, object[i]);
+	}
+	text_set(&lock->name, "mutex 0x7f10");
+	t->holder = true;
+	text_set(&t->call, "futex");
+	text_set(&t->waits_for, "the GIL");
+	in->capture.running_at_snapshot = true;
+	request_name_locks(in);
+	assert_string_equal(in->spending[0].object, "mutex 0x7f10");
+	assert_string_equal(in->spending[1].object, "futex 0x7f1"); /* over, and another address */
+	assert_string_equal(in->spending[2].object, "tcp a -> b");
+	in->spending[1].open = true;
+	request_name_locks(in);
+	assert_string_equal(in->spending[1].object, "the GIL");
+	incident_free(in);
+}
+
 static struct loop *busy_loop(void)
 {
 	struct loop *lp = calloc(1, sizeof(*lp));
@@ -404,6 +432,7 @@ int main(void)
 		cmocka_unit_test(waits_that_were_not_kept_apart_are_named),
 		cmocka_unit_test(objects_and_wakers_are_found),
 		cmocka_unit_test(cpu_is_split_by_its_ticks),
+		cmocka_unit_test(a_futex_is_the_lock_that_it_is_of),
 		cmocka_unit_test(what_a_request_waits_behind_is_named),
 		cmocka_unit_test(a_turn_of_nobody_is_the_only_one_s),
 		cmocka_unit_test(a_parked_request_waits),
