@@ -310,14 +310,17 @@ static int likelier_first(const void *a, const void *b)
 	return x->at_ns < y->at_ns ? 1 : x->at_ns > y->at_ns ? -1 : 0;
 }
 
-static bool at_work(const struct look *look, const struct hand *hand, const struct slot *s)
+enum { AT_REST, AT_A_LOCK, AT_WORK };
+
+/* A futex other than where it was woken from is a lock, or where it waits for work now. */
+static int at_work(const struct look *look, const struct hand *hand, const struct slot *s)
 {
 	struct proc_syscall now;
 
 	if (hand->tid == s->tid || hand->pid != s->pid || has_another(look, (pid_t)hand->tid) ||
-	    thread_call(look, (pid_t)hand->tid, &now) < 0)
-		return false;
-	return !back_home(hand, &now);
+	    thread_call(look, (pid_t)hand->tid, &now) < 0 || back_home(hand, &now))
+		return AT_REST;
+	return is_futex(now.nr) ? AT_A_LOCK : AT_WORK;
 }
 
 static void hand_words(const struct hand *hand, const struct slot *s, char *buf, size_t size)
@@ -339,12 +342,16 @@ static size_t handed_to(struct look *look, const struct hop_ref *hop)
 	if (!tracer_hands(look->tracer, hop->slot, hop->gen, &hands))
 		return 0;
 	qsort(hands.hand, MIN(hands.count, (uint32_t)HANDS), sizeof(hands.hand[0]), likelier_first);
-	for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
-		if (!at_work(look, &hands.hand[i], &hop->copy))
-			continue;
-		hand_words(&hands.hand[i], &hop->copy, text, sizeof(text));
-		candidate(look->in, (pid_t)hands.hand[i].pid, (pid_t)hands.hand[i].tid, text);
-		found++;
+	for (int how = AT_WORK; how > AT_REST; how--) {
+		for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+			const struct hand *h = &hands.hand[i];
+
+			if (at_work(look, h, &hop->copy) != how)
+				continue;
+			hand_words(h, &hop->copy, text, sizeof(text));
+			candidate(look->in, (pid_t)h->pid, (pid_t)h->tid, text);
+			found++;
+		}
 	}
 	return found;
 }
@@ -528,6 +535,7 @@ static void judge_left(struct look *look, const struct hop_ref *hop)
 {
 	struct incident *in = look->in;
 	const struct slot *s = &hop->copy;
+	size_t strays;
 
 	if (forked_to(look, hop))
 		return;
@@ -540,12 +548,13 @@ static void judge_left(struct look *look, const struct hop_ref *hop)
 		candidate(in, (pid_t)s->pid, (pid_t)s->tid, LAST_BYTES);
 		return;
 	}
-	if (!s->up_waiting && stray_calls(look, hop)) {
-		doubt(in, "the thread that has the request has others, too, and whose call is whose is not known");
-	} else if (hands_over(look, (pid_t)s->pid)) {
+	strays = s->up_waiting ? 0 : stray_calls(look, hop);
+	if (hands_over(look, (pid_t)s->pid)) {
 		busy_threads(look, s);
 		doubt(in, "the threads of this process hand requests to each other: who has this one, or whether it "
 			  "still waits for one of them, is not known");
+	} else if (strays) {
+		doubt(in, "the thread that has the request has others, too, and whose call is whose is not known");
 	} else {
 		return;
 	}

@@ -127,15 +127,16 @@ static __always_inline void hand_woken(struct task_struct *p)
 	hand.at_ns = bpf_ktime_get_ns();
 	hand.pid = p->tgid;
 	hand.tid = p->pid;
-	if (mine.how & SLOT_LINK_GUESSED) {
+	if (mine.how & SLOT_LINK_GUESSED)
 		hand.how = HAND_PASSED;
-	} else if (!slot_of(&his->maybe)) {
+	other = slot_of(&his->maybe);
+	if (!other) {
 		his->home_nr = hand.nr;
 		his->home_a = hand.a;
 	} else if (his->maybe.gen != mine.gen || his->maybe.slot != mine.slot) {
 		hand.busy = !same_place(his, hand.nr, hand.a);
 	}
-	if (!hand.busy && hand.how == HAND_WOKEN) {
+	if (!other || (!hand.busy && hand.how == HAND_WOKEN)) {
 		his->maybe.slot = mine.slot;
 		his->maybe.gen = mine.gen;
 	}
