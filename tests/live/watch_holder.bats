@@ -323,7 +323,7 @@ calls() { # PATH MS
 @test "links under load: none is wrong" {
 	need nginx wrk
 	start_holder threads
-	local PYTHON_PORT=$HOLDER_PORT load linked
+	local PYTHON_PORT=$HOLDER_PORT load linked round
 	start_nginx 2
 	cat >"$BATS_TEST_TMPDIR/unique.lua" <<-'END'
 		local n = 0
@@ -335,8 +335,8 @@ calls() { # PATH MS
 	watch_start auto --time-taken 400ms --limit 1000 --slots 4096 --capture trace "$NGINX" "$HOLDER"
 	wrk -t1 -c32 -d6s -s "$BATS_TEST_TMPDIR/unique.lua" "http://127.0.0.1:$NGINX_PORT/" >"$BATS_TEST_TMPDIR/wrk" 3>&- &
 	load=$!
-	for _ in 1 2 3 4; do
-		client "$NGINX_PORT" bodies "/py/work?ms=900&round=$_" 16 | sed 's,^/py,,' >>"$BATS_TEST_TMPDIR/did"
+	for round in 1 2 3 4; do
+		client "$NGINX_PORT" bodies "/py/work?ms=900&round=$round" 16 | sed 's,^/py,,' >>"$BATS_TEST_TMPDIR/did"
 	done
 	wait "$load"
 	watch_stop
