@@ -8,7 +8,6 @@ load helpers
 
 setup_file() {
 	live_begin
-	start_python
 }
 
 teardown_file() {
@@ -18,6 +17,8 @@ teardown_file() {
 setup() {
 	need_watch
 	need jq
+	DID=$BATS_TEST_TMPDIR/did
+	: >"$DID"
 }
 
 teardown() {
@@ -30,23 +31,33 @@ start_holder() { # KIND [WORKERS [UPSTREAM]]: in HOLDER, at HOLDER_PORT
 	HOLDER=$STARTED
 }
 
-# Asks COUNT at once, has all trapped, and compares with what the server says: RIGHT for
-# certain, SEVERAL with the truth among them, WRONG.
-ask_and_compare() { # PORT PATH COUNT
-	client "$1" bodies "$2" "$3" | sed 's/,$//' >"$BATS_TEST_TMPDIR/truth"
-	wait_events "$3" '.event == "ended"'
-	watch_stop
-	watch_clean
-	total trapped "$3"
-	read -r RIGHT SEVERAL WRONG < <(events '.event == "trapped"' | jq -rs --rawfile truth "$BATS_TEST_TMPDIR/truth" '
+# Asks COUNT at once; what the servers say they did is in $DID.
+ask() { # PORT PATH COUNT
+	client "$1" bodies "$2" "$3" | sed 's/,$//' >>"$DID"
+}
+
+# Of the requests whose URL has the word: RIGHT for certain, SEVERAL with the truth among
+# them, WRONG, which is never allowed.
+compare() { # WORD
+	read -r RIGHT SEVERAL WRONG < <(events '.event == "trapped"' | jq -rs --arg word "$1" --rawfile truth "$DID" '
 		($truth | split("\n") | map(select(. != "") | split(" ") | { (.[0]): (.[1] | split(",") | map(tonumber)) }) |
 			add) as $of |
-		map(.tid as $tid | [.holder.candidates[].tid] as $may | $of[.url] as $did |
+		map(select(.url | contains($word)) | .tid as $tid | [.holder.candidates[].tid] as $may | $of[.url] as $did |
 			if .holder.certain then if $did | index($tid) then "right" else "wrong" end
 			elif $did - $may != $did then "several" else "wrong" end) |
 		[map(select(. == "right")), map(select(. == "several")), map(select(. == "wrong"))] | map(length) | @tsv')
-	echo "# $BATS_TEST_DESCRIPTION: $RIGHT right, $SEVERAL several, $WRONG wrong" >&3
-	is "$WRONG" 0 "wrong holders"
+	echo "# $1: $RIGHT right, $SEVERAL several, $WRONG wrong" >&3
+	is "$WRONG" 0 "wrong holders ($1)"
+}
+
+right() { # WORD COUNT
+	compare "$1"
+	is "$RIGHT" "$2" "certain and right ($1)"
+}
+
+several() { # WORD COUNT
+	compare "$1"
+	is "$SEVERAL" "$2" "said not to be certain ($1)"
 }
 
 # Not certain: it says why, the one that is named comes first, each once.
@@ -56,32 +67,58 @@ doubts_are_told() {
 		([.holder.candidates[].tid] | length != (unique | length)))' | wc -l)" 0 "doubts without their words"
 }
 
-own_threads() { # COMMAND... with PORT in it: each request has a thread of its own
-	local port
-	port=$(free_port)
-	start_on_port server "$port" "${@//PORT/$port}"
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$STARTED"
-	ask_and_compare "$port" '/work?ms=800' 8
-	is "$RIGHT" 8 "certain and right"
-	is "$(events '.event == "trapped"' | jq .tid | sort -u | wc -l)" 8 "different threads"
+start_gunicorn() { # NAME OPTION...: at PORT_OF[NAME]
+	PORT_OF[$1]=$(free_port)
+	start_on_port "$1" "${PORT_OF[$1]}" gunicorn --chdir "$LIVE_TESTS/servers" -b "127.0.0.1:${PORT_OF[$1]}" \
+		"${@:2}" wsgi:app
+	TARGETS+=("$STARTED")
 }
 
-@test "gunicorn, eight processes" {
-	need gunicorn
-	own_threads gunicorn --chdir "$LIVE_TESTS/servers" -b 127.0.0.1:PORT --workers 8 wsgi:app
+start_apache_with() { # MPM: at PORT_OF[MPM]
+	PORT_OF[$1]=$(free_port)
+	fill apache-lua.conf.in PORT="${PORT_OF[$1]}" MPM="$1" LIVE="$LIVE_TESTS" >"$LIVE/apache-$1.conf"
+	# setsid: at its end it ends its whole process group
+	start_on_port "apache-$1" "${PORT_OF[$1]}" setsid apache2 -f "$LIVE/apache-$1.conf" -DFOREGROUND
+	TARGETS+=("$STARTED")
 }
 
-@test "gunicorn, one process and eight threads" {
-	need gunicorn
-	own_threads gunicorn --chdir "$LIVE_TESTS/servers" -b 127.0.0.1:PORT --threads 8 wsgi:app
+start_node_loop() {
+	PORT_OF[node]=$(free_port)
+	start_on_port node "${PORT_OF[node]}" node "$LIVE_TESTS/servers/pool.js" "${PORT_OF[node]}"
+	TARGETS+=("$STARTED")
 }
 
-@test "a pool that takes requests from a queue: another thread than the reader" {
-	start_holder queue 8
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" '/work?ms=800' 8
-	is "$SEVERAL" 8 "said not to be certain"
+@test "eight at once of each server: the thread for certain, or several with it among them" {
+	local -A PORT_OF=()
+	local name asked=() TARGETS=()
+	! command -v gunicorn >/dev/null || start_gunicorn processes --workers 8
+	! command -v gunicorn >/dev/null || start_gunicorn gthread --threads 8
+	[[ ! -e /usr/lib/apache2/modules/mod_lua.so ]] || start_apache_with event
+	[[ ! -e /usr/lib/apache2/modules/mod_lua.so ]] || start_apache_with prefork
+	! command -v node >/dev/null || start_node_loop
+	for name in queue executor loop fork threads; do
+		start_holder "$name" 8
+		PORT_OF[$name]=$HOLDER_PORT
+		TARGETS+=("$HOLDER")
+	done
+	watch_start auto --time-taken 400ms --limit 1000 --capture trace "${TARGETS[@]}"
+	for name in "${!PORT_OF[@]}"; do
+		ask "${PORT_OF[$name]}" "/work?ms=1500&of=$name" 8 3>&- &
+		asked+=($!)
+	done
+	wait "${asked[@]}"
+	wait_events $((8 * ${#PORT_OF[@]})) '.event == "ended"'
+	watch_stop
+	watch_clean
+	for name in "${!PORT_OF[@]}"; do
+		case $name in
+		queue | executor) several "of=$name" 8 ;;
+		*) right "of=$name" 8 ;;
+		esac
+	done
 	doubts_are_told
+	is "$(events '.event == "trapped" and (.url | contains("of=fork"))' |
+		jq -r '"\(.chain[0].process) \(.chain[0].via) \(.chain | length)"' | sort -u)" "python3 fork 2" "chains of the forking one"
 }
 
 @test "one request at a time through a queue: the worker is named first" {
@@ -89,83 +126,24 @@ own_threads() { # COMMAND... with PORT in it: each request has a thread of its o
 	start_holder queue 4
 	watch_start auto --time-taken 100ms --limit 100 --capture trace "$HOLDER"
 	for i in 1 2 3; do
-		client "$HOLDER_PORT" bodies "/work?ms=400&n=$i" 1 >>"$BATS_TEST_TMPDIR/did"
+		client "$HOLDER_PORT" bodies "/work?ms=400&n=$i" 1 >>"$DID"
 	done
 	wait_events 3 '.event == "ended"'
 	watch_stop
 	watch_clean
 	doubts_are_told
-	diff <(sort "$BATS_TEST_TMPDIR/did") <(events '.event == "trapped"' | jq -r '"\(.url) \(.tid)"' | sort)
+	diff <(sort "$DID") <(events '.event == "trapped"' | jq -r '"\(.url) \(.tid)"' | sort)
 }
 
 @test "more requests than workers: those that still wait in the queue belong to nobody" {
 	start_holder queue 3
 	watch_start auto --time-taken 700ms --limit 100 --capture trace "$HOLDER"
-	client "$HOLDER_PORT" bodies '/work?ms=500' 9 >"$BATS_TEST_TMPDIR/did"
+	client "$HOLDER_PORT" bodies '/work?ms=500' 9 >"$DID"
 	wait_events 6 '.event == "ended"'
 	watch_stop
 	watch_clean
 	is "$(count_events '.event == "trapped" and .holder.certain')" 0 "said to be certain"
 	doubts_are_told
-}
-
-@test "an event loop whose pool works: the loop reads and answers" {
-	start_holder executor 8
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" '/work?ms=800' 8
-	is "$SEVERAL" 8 "said not to be certain"
-	doubts_are_told
-}
-
-@test "an event loop alone that waits for time to pass: for certain" {
-	start_holder loop
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" '/work?ms=800' 8
-	is "$RIGHT" 8 "certain and right"
-}
-
-@test "a process forked for each request: the child alone has the connection" {
-	start_holder fork
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" '/work?ms=800' 8
-	is "$RIGHT" 8 "certain and right"
-	is "$(events '.event == "trapped"' | jq -r '"\(.chain[0].pid) \(.chain[0].via) \(.chain | length)"' | sort -u)" \
-		"$HOLDER fork 2" "chains"
-}
-
-start_apache_with() { # MPM: at APACHE_PORT
-	[[ -e /usr/lib/apache2/modules/mod_lua.so ]] || skip "Apache has no mod_lua"
-	APACHE_PORT=$(free_port)
-	fill apache-lua.conf.in PORT="$APACHE_PORT" MPM="$1" LIVE="$LIVE_TESTS" >"$LIVE/apache-$1.conf"
-	# setsid: at its end it ends its whole process group
-	start_on_port "apache-$1" "$APACHE_PORT" setsid apache2 -f "$LIVE/apache-$1.conf" -DFOREGROUND
-}
-
-apache() { # MPM
-	need apache2
-	start_apache_with "$1"
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$STARTED"
-	ask_and_compare "$APACHE_PORT" '/work?ms=800' 8
-	is "$RIGHT" 8 "certain and right"
-	is "$(events '.event == "trapped"' | jq .tid | sort -u | wc -l)" 8 "different threads"
-}
-
-@test "Apache, event: a listener, and workers that read" {
-	apache event
-}
-
-@test "Apache, prefork" {
-	apache prefork
-}
-
-@test "Node: one loop, for certain" {
-	need node
-	local port
-	port=$(free_port)
-	start_on_port loop "$port" node "$LIVE_TESTS/servers/pool.js" "$port"
-	watch_start auto --time-taken 300ms --limit 100 --capture trace "$STARTED"
-	ask_and_compare "$port" '/work?ms=800' 8
-	is "$RIGHT" 8 "certain and right"
 }
 
 opens() { # PID: the thread of it that waits until somebody opens the other end
@@ -201,16 +179,17 @@ opens() { # PID: the thread of it that waits until somebody opens the other end
 		go build -o work work.go)
 	port=$(free_port)
 	start_on_port go "$port" "$BATS_TEST_TMPDIR/go/work" "$port"
-	for path in /spin /block; do
-		watch_start auto --time-taken 300ms --limit 100 --capture trace "$STARTED"
-		ask_and_compare "$port" "$path?ms=800" 8
-		is "$SEVERAL" 8 "said not to be certain ($path)"
-		doubts_are_told
-	done
 	watch_start auto --time-taken 300ms --limit 100 --capture trace "$STARTED"
+	for path in spin block; do
+		ask "$port" "/$path?ms=800" 8
+	done
 	client "$port" bodies '/work?ms=800' 8 >/dev/null # waits in no thread at all
-	wait_events 8 '.event == "ended"'
+	wait_events 24 '.event == "ended"'
 	watch_stop
+	watch_clean
+	several spin 8
+	several block 8
+	doubts_are_told
 	is "$(count_events '.event == "trapped" and .holder.certain')" 0 "said to be certain"
 }
 
@@ -220,51 +199,42 @@ start_chain() { # UPSTREAM: at CHAIN_PORT
 	start_on_port chain "$CHAIN_PORT" nginx -c "$LIVE/chain.conf" -e "$LIVE/chain.error.log"
 }
 
-@test "five processes deep, over IPv4, IPv6 and a unix socket, ten at once" {
+@test "calls: five processes deep, one after the other, at the same time, by other threads" {
 	need nginx
+	local upstream targets=() asked=() kind
 	start_holder threads
-	start_holder threads 1 "127.0.0.1:$HOLDER_PORT"
-	start_chain "127.0.0.1:$HOLDER_PORT"
-	watch_start auto --time-taken 500ms --limit 100 --capture trace "$STARTED"
-	ask_and_compare "$CHAIN_PORT" '/call?ms=1000' 10
-	is "$RIGHT" 10 "certain and right"
-	is "$(events '.event == "trapped"' | jq -c '[.chain[].process]' | sort -u)" \
+	upstream=127.0.0.1:$HOLDER_PORT
+	start_holder threads 1 "$upstream"
+	local caller=$HOLDER_PORT callers=$HOLDER
+	start_holder queue 4 "$upstream"
+	start_chain "127.0.0.1:$caller"
+	targets=("$STARTED" "$callers" "$HOLDER")
+	watch_start auto --time-taken 700ms --limit 100 --capture trace "${targets[@]}"
+	ask "$CHAIN_PORT" '/call?ms=1500&of=deep' 8 3>&- &
+	asked+=($!)
+	ask "$caller" '/thrice?ms=400&of=thrice' 4 3>&- &
+	asked+=($!)
+	for kind in many fan; do
+		ask "$caller" "/$kind?ms=1500&of=$kind" 4 3>&- &
+		asked+=($!)
+	done
+	ask "$HOLDER_PORT" '/call?ms=1500&of=pool' 4 3>&- &
+	asked+=($!)
+	wait "${asked[@]}"
+	wait_events 24 '.event == "ended"'
+	watch_stop
+	watch_clean
+	right of=deep 8
+	is "$(events '.event == "trapped" and (.url | contains("of=deep"))' | jq -c '[.chain[].process]' | sort -u)" \
 		'["nginx","nginx","nginx","python3","python3"]' "chain"
-	is "$(events '.event == "trapped"' | jq -r '.chain[1].via' | sort -u)" "unix:$LIVE/chain.sock" "second call"
-}
-
-calls() { # PATH MS
-	start_holder threads
-	local upstream=$HOLDER
-	start_holder threads 1 "127.0.0.1:$HOLDER_PORT"
-	watch_start auto --time-taken 400ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" "$1?ms=$2" 4
-	is "$(events '.event == "trapped"' | jq .pid | sort -u)" "$upstream" "process"
-}
-
-@test "one call after the other, on one connection: the one that is under way" {
-	calls /thrice 300
-	is "$RIGHT" 4 "certain and right"
-}
-
-@test "several calls at the same time: the oldest, and the others are told" {
-	calls /many 1000
-	is "$RIGHT" 4 "certain and right"
-	is "$(events '.event == "trapped"' | jq '.holder.candidates | length' | sort -u)" 2 "others"
-}
-
-@test "calls by threads that were started for them: followed, and said to be likely only" {
-	calls /fan 1000
-	is "$SEVERAL" 4 "said not to be certain"
-	doubts_are_told
-}
-
-@test "a pool behind a queue calls another server: followed, and said to be likely only" {
-	start_holder threads
-	start_holder queue 4 "127.0.0.1:$HOLDER_PORT"
-	watch_start auto --time-taken 400ms --limit 100 --capture trace "$HOLDER"
-	ask_and_compare "$HOLDER_PORT" '/call?ms=1000' 4
-	is "$SEVERAL" 4 "said not to be certain"
+	is "$(events '.event == "trapped" and (.url | contains("of=deep"))' | jq -r '.chain[1].via' | sort -u)" \
+		"unix:$LIVE/chain.sock" "second call"
+	right of=thrice 4
+	right of=many 4
+	is "$(events '.event == "trapped" and (.url | contains("of=many"))' | jq '.holder.candidates | length' | sort -u)" 2 \
+		"others of those at the same time"
+	several of=fan 4
+	several of=pool 4
 	doubts_are_told
 }
 
@@ -307,14 +277,14 @@ calls() { # PATH MS
 	local second=$!
 	remember "$second"
 	wait_for 15 grep -q watching "$other/out"
-	client "$HOLDER_PORT" bodies '/work?ms=2500' 1 >"$BATS_TEST_TMPDIR/did"
+	client "$HOLDER_PORT" bodies '/work?ms=2500' 1 >"$DID"
 	wait_events 1 '.event == "ended"'
 	watch_stop
 	watch_clean
 	wait_for 15 gone "$second"
 	wait "$second"
-	is "$(cat "$BATS_TEST_TMPDIR/did")" "$(jq -r 'select(.event == "trapped") | "\(.url) \(.tid)"' "$one")" "the first watch"
-	is "$(cat "$BATS_TEST_TMPDIR/did")" "$(jq -r 'select(.event == "trapped") | "\(.url) \(.tid)"' "$other/out")" "the second"
+	is "$(cat "$DID")" "$(jq -r 'select(.event == "trapped") | "\(.url) \(.tid)"' "$one")" "the first watch"
+	is "$(cat "$DID")" "$(jq -r 'select(.event == "trapped") | "\(.url) \(.tid)"' "$other/out")" "the second"
 	is "$(jq -r 'select(.event == "trapped") | .capture.failed' "$one" "$other/out" | sort -u)" null "captures that failed"
 }
 
@@ -323,8 +293,8 @@ calls() { # PATH MS
 @test "links under load: none is wrong" {
 	need nginx wrk
 	start_holder threads
-	local PYTHON_PORT=$HOLDER_PORT load linked round
-	start_nginx 2
+	local load linked round
+	PYTHON_PORT=$HOLDER_PORT start_nginx 2
 	cat >"$BATS_TEST_TMPDIR/unique.lua" <<-'END'
 		local n = 0
 		function request()
@@ -336,15 +306,15 @@ calls() { # PATH MS
 	wrk -t1 -c32 -d6s -s "$BATS_TEST_TMPDIR/unique.lua" "http://127.0.0.1:$NGINX_PORT/" >"$BATS_TEST_TMPDIR/wrk" 3>&- &
 	load=$!
 	for round in 1 2 3 4; do
-		client "$NGINX_PORT" bodies "/py/work?ms=900&round=$round" 16 | sed 's,^/py,,' >>"$BATS_TEST_TMPDIR/did"
+		client "$NGINX_PORT" bodies "/py/work?ms=900&round=$round" 16 | sed 's,^/py,,' >>"$DID"
 	done
 	wait "$load"
 	watch_stop
 	watch_clean
 	linked='.event == "trapped" and (.url | test("round=")) and (.chain | length) == 2'
-	echo "# links under load: $(count_events "$linked") of $(wc -l <"$BATS_TEST_TMPDIR/did") linked, $(jq .requests <<<"$TOTALS") requests" >&3
+	echo "# links under load: $(count_events "$linked") of $(wc -l <"$DID") linked, $(jq .requests <<<"$TOTALS") requests" >&3
 	is "$(events "$linked and (.holder.certain | not)" | wc -l)" 0 "doubts"
-	is "$(events "$linked" | jq -r '"\(.url | ltrimstr("/py")) \(.tid)"' | sort | comm -23 - <(sort "$BATS_TEST_TMPDIR/did"))" "" \
+	is "$(events "$linked" | jq -r '"\(.url | ltrimstr("/py")) \(.tid)"' | sort | comm -23 - <(sort "$DID"))" "" \
 		"wrong links"
 	between "$(count_events "$linked")" 60 64 "linked"
 }
