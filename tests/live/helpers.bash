@@ -110,8 +110,19 @@ end_process() { # PID: TERM, then KILL
 	wait_for 5 gone "$1" || kill -KILL "$1" 2>/dev/null || :
 }
 
+# Not one of those that the kernel gives to clients: one of them would take it before the
+# server does, and whoever asks again and again whether it listens would meet himself there.
 free_port() {
-	python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
+	python3 -c 'import random, socket
+least = int(open("/proc/sys/net/ipv4/ip_local_port_range").read().split()[0])
+while True:
+    with socket.socket() as s:
+        try:
+            s.bind(("", random.randrange(10000, least) if least > 12000 else 0))
+            print(s.getsockname()[1])
+            break
+        except OSError:
+            pass'
 }
 
 connects() { # PORT
