@@ -31,6 +31,7 @@ const struct verb verbs[] = {
 			  "that is the one that works on it. STATE is what that thread does: cpu, runnable,\n"
 			  "lock, socket to X, client (it reads from, or writes to, whoever asked), file,\n"
 			  "disk, pipe, sleep, poll, child, fault; 'behind': it is at another request.\n"
+			  "A request that was running before 'top' came is not seen; the next is.\n"
 			  "On a terminal 'q' ends it; else a table is printed per round, and with --json a\n"
 			  "line: {\"event\":\"round\",\"in_flight\":N,\"requests\":[{\"elapsed_ms\":N,\"pid\":N,\n"
 			  "\"tid\":N,\"method\":\"GET\",\"url\":\"/x\",\"state\":\"socket\",\"on\":\"tcp:...\"}]}.\n"

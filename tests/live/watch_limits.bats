@@ -134,6 +134,22 @@ rules() { # WORD...: the file, as it stands
 	is "$(samples .rule)" four "the later"
 }
 
+@test "the watch goes before others, what it starts does not; and not when told so" {
+	need chrt
+	chrt -r 1 true 2>/dev/null || skip "no real-time priority is allowed here"
+	watch_start auto --time-taken 200ms --action "$(command -v chrt) --pid 0" "$PYTHON"
+	has "$(chrt --pid "$WATCH")" SCHED_RR "policy of the watch"
+	ask '/slow?ms=600'
+	wait_events 1 '.event == "ended"'
+	watch_stop
+	watch_clean
+	incident_of
+	has "$(fact .action.output)" SCHED_OTHER "policy of the command"
+	watch_start auto --priority normal --time-taken 200ms "$PYTHON"
+	has "$(chrt --pid "$WATCH")" SCHED_OTHER "policy with --priority normal"
+	watch_stop
+}
+
 @test "what makes no sense is refused" {
 	run "$REQTRAP" watch --time-taken 1s --samples 3 --capture trace "$PYTHON"
 	is "$status" 2 "exit code"
