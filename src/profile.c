@@ -15,21 +15,21 @@
 
 static const struct {
 	const char *name;
-	enum level usual;
+	enum level usual, most;
 } area_rows[AREA_COUNT] = {
-	[AREA_SOCKET] = { "socket", LEVEL_INFO },
-	[AREA_UPSTREAM] = { "upstream", LEVEL_INFO },
-	[AREA_LOCK] = { "lock", LEVEL_WARNING },
-	[AREA_FILE] = { "file", LEVEL_WARNING },
-	[AREA_PROCESS] = { "process", LEVEL_WARNING },
-	[AREA_FAULT] = { "fault", LEVEL_WARNING },
-	[AREA_MARK] = { "mark", LEVEL_OFF },
-	[AREA_PHP] = { "php", LEVEL_OFF },
-	[AREA_PYTHON] = { "python", LEVEL_OFF },
-	[AREA_QUERY] = { "query", LEVEL_OFF },
-	[AREA_DNS] = { "dns", LEVEL_OFF },
-	[AREA_NGINX] = { "nginx", LEVEL_OFF },
-	[AREA_APACHE] = { "apache", LEVEL_OFF },
+	[AREA_SOCKET] = { "socket", LEVEL_INFO, LEVEL_INFO },
+	[AREA_UPSTREAM] = { "upstream", LEVEL_INFO, LEVEL_INFO },
+	[AREA_LOCK] = { "lock", LEVEL_WARNING, LEVEL_WARNING }, /* waits alone */
+	[AREA_FILE] = { "file", LEVEL_WARNING, LEVEL_INFO },
+	[AREA_PROCESS] = { "process", LEVEL_WARNING, LEVEL_INFO },
+	[AREA_FAULT] = { "fault", LEVEL_WARNING, LEVEL_WARNING },
+	[AREA_MARK] = { "mark", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_PHP] = { "php", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_PYTHON] = { "python", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_QUERY] = { "query", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_DNS] = { "dns", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_NGINX] = { "nginx", LEVEL_OFF, LEVEL_VERBOSE },
+	[AREA_APACHE] = { "apache", LEVEL_OFF, LEVEL_VERBOSE },
 };
 
 static const char *const level_names[] = { "", "off", "critical", "error", "warning", "information", "verbose" };
@@ -52,6 +52,10 @@ static const char *const level_names[] = { "", "off", "critical", "error", "warn
 	USDT(AREA_PYTHON, severity, "*python3*", "python", symbol, label, __VA_ARGS__)
 
 const struct profile_row profile_rows[] = {
+	/* of tracepoints, for their words: in no file */
+	[PROFILE_ROW_FILE] = FUNCTION(AREA_FILE, INFO, "", "", "open, rename or unlink of", 1, 1, 0),
+	[PROFILE_ROW_FORK] = FUNCTION(AREA_PROCESS, INFO, "", "", "forked", 0, 1, 0),
+
 	USDT(AREA_MARK, SEVERITY_CRITICAL, "*", "reqtrap", "mark", "mark", HOW_MOMENT, 2, 3, 0),
 	USDT(AREA_MARK, INFO, "*", "reqtrap", "begin", "span", HOW_BEGIN, 2, 3, 0),
 	USDT(AREA_MARK, INFO, "*", "reqtrap", "end", "span", HOW_END, 0, 0, 0),
@@ -148,6 +152,11 @@ static int parse_one(const char *word, size_t len, struct areas *areas, struct e
 		return err_say(err, -EINVAL,
 			       "'%.*s': after '=' stands off, critical, error, warning, information or verbose",
 			       (int)len, word);
+	if (area < AREA_APP && stem == len)
+		level = area_rows[area].most;
+	if (area < AREA_APP && level > (int)area_rows[area].most)
+		return err_say(err, -EINVAL, "'%.*s': area '%s' has no more detail than '%s'", (int)len, word,
+			       area_rows[area].name, level_names[area_rows[area].most]);
 	for (int i = area == AREA_COUNT ? AREA_APP : area; i <= (area == AREA_COUNT ? AREA_COUNT - 1 : area); i++)
 		areas->level[i] = (uint8_t)level;
 	return 0;
@@ -213,7 +222,8 @@ bool areas_want_programs(const struct areas *areas)
 	for (enum area i = 0; i < AREA_COUNT; i++) {
 		enum severity least = areas_least(areas, i);
 
-		if (i >= AREA_APP ? least != SEVERITY_NONE : i >= AREA_FILE && least >= SEVERITY_INFO)
+		if (i >= AREA_APP ? least != SEVERITY_NONE
+				  : (i == AREA_FILE || i == AREA_PROCESS) && least >= SEVERITY_INFO)
 			return true;
 	}
 	return false;

@@ -40,6 +40,7 @@ struct profile_row {
 	uint8_t text, number, length; /* which argument, from 1; length bounds the text */
 };
 
+enum { PROFILE_ROW_FILE, PROFILE_ROW_FORK }; /* the first ones */
 extern const struct profile_row profile_rows[];
 extern const size_t profile_row_count;
 

@@ -61,7 +61,8 @@ static bool wanted(const struct tracer_app *app, enum area area)
 
 	if (app->shed[area])
 		return false;
-	return area >= AREA_APP ? least != SEVERITY_NONE : area >= AREA_FILE && least >= SEVERITY_INFO;
+	return area >= AREA_APP ? least != SEVERITY_NONE
+				: (area == AREA_FILE || area == AREA_PROCESS) && least >= SEVERITY_INFO;
 }
 
 static int load(struct tracer_app *app, struct err *err)
@@ -69,6 +70,8 @@ static int load(struct tracer_app *app, struct err *err)
 	struct app_bpf *skel = app->skel;
 	int r;
 
+	skel->rodata->row_file = PROFILE_ROW_FILE;
+	skel->rodata->row_fork = PROFILE_ROW_FORK;
 	for (enum area a = 0; a < AREA_COUNT; a++) {
 		struct bpf_program *prog = program_of(app, a);
 

@@ -297,3 +297,39 @@ int mark(struct pt_regs *ctx)
 	text = usdt_argument(ctx, COOKIE_FIELD(cookie, COOKIE_TEXT));
 	return noted(cookie, text, usdt_argument(ctx, COOKIE_FIELD(cookie, COOKIE_NUMBER)), ~0ull >> 1);
 }
+
+/* ---- tracepoints ---- */
+
+enum {
+	NR_OPEN = 2,
+	NR_RENAME = 82,
+	NR_UNLINK = 87,
+	NR_OPENAT = 257,
+	NR_UNLINKAT = 263,
+	NR_RENAMEAT = 264,
+	NR_RENAMEAT2 = 316
+};
+
+/* Rows of profile.c's table, set by user space. */
+const volatile u32 row_file, row_fork;
+
+/* Comes by at the end of every system call of the host: what is not of a file first. */
+SEC("tp_btf/sys_exit")
+int BPF_PROG(file, struct pt_regs *regs, long ret)
+{
+	u64 nr = regs->orig_ax, text = regs->si;
+
+	if (nr == NR_OPEN || nr == NR_RENAME || nr == NR_UNLINK)
+		text = regs->di;
+	else if (nr != NR_OPENAT && nr != NR_UNLINKAT && nr != NR_RENAMEAT && nr != NR_RENAMEAT2)
+		return 0;
+	return noted(COOKIE(row_file, AREA_FILE, SEVERITY_INFO, HOW_MOMENT, 1, 1, 0), text, ret, ~0ull >> 1);
+}
+
+SEC("tp_btf/sched_process_fork")
+int BPF_PROG(process, struct task_struct *parent, struct task_struct *child)
+{
+	if (parent->tgid == child->tgid)
+		return 0;
+	return noted(COOKIE(row_fork, AREA_PROCESS, SEVERITY_INFO, HOW_MOMENT, 0, 1, 0), 0, child->tgid, 0);
+}

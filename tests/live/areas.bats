@@ -3,6 +3,7 @@
 # Detail by area: an application's own marks, probes in real servers and libraries,
 # what they note and where it is shown, what is counted, and that nothing stays behind.
 
+bats_require_minimum_version 1.5.0
 load helpers
 
 setup_file() {
@@ -299,6 +300,20 @@ time.sleep(300)"
 	watch_stop
 	watch_clean
 	is "$(area query events)" 1 "events"
+	end_process "$STARTED"
+}
+
+@test "file and process: a path that is opened, a child that is forked" {
+	port=$(free_port)
+	start_on_port areas "$port" /usr/bin/python3 "$LIVE_TESTS/servers/areas.py" "$port"
+	watch_start auto --time-taken 100ms --capture trace --areas file,process "$STARTED"
+	get "$port" /run >/dev/null
+	wait_events 1 '.event == "ended"'
+	incident_of
+	has "$(lines file)" "open, rename or unlink of /dev/null" "the file"
+	has "$(lines process)" "forked" "the child"
+	watch_stop
+	watch_clean
 	end_process "$STARTED"
 }
 

@@ -30,9 +30,8 @@ static void test_parse(void **state)
 
 static void test_refused(void **state)
 {
-	static const char *const bad[] = {
-		"", "marks", "mark,", "mark=loud", "mark=", "mark query", "=off", "mark==off"
-	};
+	static const char *const bad[] = { "",		 "marks", "mark,",     "mark=loud",    "mark=",
+					   "mark query", "=off",  "mark==off", "lock=verbose", "socket=verbose" };
 	struct areas areas = { { 0 } };
 
 	(void)state;
@@ -83,7 +82,7 @@ static void test_programs(void **state)
 
 	(void)state;
 	assert_false(areas_want_programs(&areas));
-	areas_parse("socket=verbose,file=warning,mark=off", &areas, &err);
+	areas_parse("socket=information,file=warning,lock,fault,mark=off", &areas, &err);
 	assert_false(areas_want_programs(&areas));
 	areas_parse("file", &areas, &err);
 	assert_true(areas_want_programs(&areas));
@@ -133,10 +132,10 @@ static void test_notes(void **state)
 		notes->note[i].row = 255; /* of no table */
 	}
 	notes->note[0] = (struct note){
-		.at_ns = 1500, .number = (uint64_t)-7, .tid = 5, .row = 0, .severity = 2, .flags = NOTE_NUMBER | NOTE_CUT
+		.at_ns = 1500, .number = (uint64_t)-7, .tid = 5, .row = 2, .severity = 2, .flags = NOTE_NUMBER | NOTE_CUT
 	};
 	memset(notes->note[0].text, 'x', NOTE_TEXT); /* no NUL */
-	notes->note[1] = (struct note){ .at_ns = 1600, .tid = 5, .row = 1, .flags = NOTE_SPAN | NOTE_OPEN };
+	notes->note[1] = (struct note){ .at_ns = 1600, .tid = 5, .row = 3, .flags = NOTE_SPAN | NOTE_OPEN };
 	strcpy(notes->note[1].text, "render");
 	notes_trace(notes, 4, 1000, 2600, &areas, incident);
 	assert_int_equal(incident->losses.events_overwritten, 3);
