@@ -16,8 +16,11 @@ struct source {
 	s32 fd;
 	s32 nr;
 	u64 sk;
-	u64 now; /* of the call: one look at the clock for all that follows from it */
-	u64 id;	 /* tgid and thread */
+	u64 now;      /* of the call: one look at the clock for all that follows from it */
+	u64 id;	      /* tgid and thread */
+	u64 unix_ino; /* of a unix socket's file */
+	u32 port;     /* the socket's own; 0: a unix socket */
+	u32 pad;
 };
 
 __noinline u32 take_vector(struct slot *s, const struct source *src, u64 skip, u32 reply)

@@ -16,6 +16,12 @@ static __always_inline u64 net_of(struct sock *sk)
 	return (u64)BPF_CORE_READ(sk, __sk_common.skc_net.net);
 }
 
+/* Cheap, so that strangers' and clients' bytes are not asked about one by one. */
+static __always_inline bool may_have_parent(u32 port)
+{
+	return follow && client_conns && (!port || called[port / 64 % 1024] >> (port % 64) & 1);
+}
+
 /* Who made the call that this socket receives? The request of the caller's process. */
 __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 {
@@ -106,6 +112,7 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 	t.dport = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
 	t.net = net_of(sk);
 	conn->tuple = t;
+	__sync_fetch_and_or(&called[t.dport / 64], 1ull << (t.dport % 64));
 	/* A key in the memory of an argument is refused by older verifiers (6.1). */
 	if (bpf_map_update_elem(&tuples, &t, &key, BPF_ANY))
 		COUNT(lost_link);

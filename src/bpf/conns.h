@@ -19,28 +19,32 @@ static __always_inline void conn_fill(struct conn *conn, struct sock *sk, u64 in
 	endpoint_of((u64)sk, &conn->peer);
 }
 
-/* The connection's state, if it has any. The address of a socket is used again: TCP
- * sockets tell when they go (tcp_gone), of unix sockets the inode tells. */
-static __always_inline struct conn *conn_of(u64 key)
+/* Another unix socket where one was that has gone unseen. */
+static __noinline void conn_anew(struct conn *conn, u64 key)
 {
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
-	u64 ino;
+	struct sock *sk = (struct sock *)key;
 
-	if (!conn || conn->family != AF_UNIX)
-		return conn;
-	ino = inode_of((struct sock *)key);
-	if (conn->ino == ino)
-		return conn;
 	conn_end(conn, SLOT_END_INFERRED);
 	__builtin_memset(conn, 0, sizeof(*conn));
-	conn_fill(conn, (struct sock *)key, ino);
+	conn_fill(conn, sk, inode_of(sk));
+}
+
+/* The connection's state, if it has any. The address of a socket is used again: TCP
+ * sockets tell when they go (tcp_gone), of unix sockets the inode tells. */
+static __always_inline struct conn *conn_of(const struct source *src)
+{
+	u64 key = src->sk;
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
+
+	if (conn && conn->family == AF_UNIX && conn->ino != src->unix_ino)
+		conn_anew(conn, key);
 	return conn;
 }
 
 /* The same, made if need be. */
 static __noinline struct conn *conn_make(u64 key)
 {
-	struct conn *conn = conn_of(key), fresh = {};
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key), fresh = {};
 	struct sock *sk = (struct sock *)key;
 
 	if (conn)

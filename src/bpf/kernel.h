@@ -63,6 +63,7 @@ struct unix_address {
 
 struct socket {
 	struct sock *sk;
+	struct file *file;
 };
 
 struct super_block {

@@ -16,6 +16,8 @@ u32 client_conns;      /* how many calls to others were ever seen: 0 spares stra
 
 u64 watched[WATCHED]; /* watched_as(): strangers, who come by at each context switch, go after one load */
 
+u64 called[65536 / 64]; /* bit per TCP port that a watched process ever called */
+
 enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
 enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
 

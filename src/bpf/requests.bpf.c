@@ -63,7 +63,7 @@ static __noinline struct conn *on_first_bytes(const struct source *src, u32 kind
 			p->up_pid = src->id >> 32;
 		return NULL;
 	}
-	if (kind && follow && client_conns)
+	if (kind && may_have_parent(src->port))
 		find_parent(src, parent);
 	/* Who was only adopted is of interest for the calls it answers. */
 	if (kind == TARGET_ADOPTED && !slot_of(parent))
@@ -82,10 +82,10 @@ static __always_inline int on_recv(struct source *src)
 	u64 skip = 0;
 
 	/* Strangers: only who answers a watched request's call is of interest. */
-	if (!kind && (!follow || !client_conns || !find_parent(src, &parent)))
+	if (!kind && !(may_have_parent(src->port) && find_parent(src, &parent)))
 		return 0;
 	src->now = bpf_ktime_get_ns();
-	conn = conn_of(src->sk);
+	conn = conn_of(src);
 	if (conn && conn->role == ROLE_OPAQUE)
 		return 0;
 	if (conn && conn->role == ROLE_CLIENT) {
@@ -98,7 +98,7 @@ static __always_inline int on_recv(struct source *src)
 		if (!conn)
 			return 0;
 	} else if (conn->in_phase == IN_IDLE && kind && follow) {
-		if (client_conns)
+		if (may_have_parent(src->port))
 			find_parent(src, &parent);
 		if (kind == TARGET_ADOPTED && conn->queue_len == 0 && !slot_of(&parent))
 			return 0;
@@ -160,7 +160,7 @@ static __always_inline int on_send(struct source *src)
 	struct conn *conn;
 	u64 skip = 0;
 
-	conn = conn_of(src->sk);
+	conn = conn_of(src);
 	if ((s64)src->len <= 0) {
 		/* EPIPE, ECONNRESET: nobody is there to read the reply. A unix socket has
 		 * no other sign of its end. */
@@ -203,6 +203,18 @@ static __always_inline u64 id_of(struct task_struct *task)
 	return (u64)(u32)task->tgid << 32 | (u32)task->pid;
 }
 
+/* The argument of a tracepoint is a pointer that may simply be followed, which costs a
+ * tenth of the helper that reads kernel memory; of descriptors it may not. */
+static __always_inline void source_of_sock(struct source *src, struct sock *sk, struct task_struct *task)
+{
+	bool is_unix = sk->__sk_common.skc_family == AF_UNIX;
+
+	src->sk = (u64)sk;
+	src->unix_ino = is_unix ? sk->sk_socket->file->f_inode->i_ino : 0;
+	src->port = is_unix ? 0 : sk->__sk_common.skc_num;
+	src->id = id_of(task);
+}
+
 SEC("tp_btf/sock_recv_length")
 int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 {
@@ -213,10 +225,9 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 	if (ret <= 0 || flags & 2 /* MSG_PEEK: the bytes come again */)
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (!target_kind(task->tgid) && !(follow && client_conns))
+	source_of_sock(&src, sk, task);
+	if (!target_kind(task->tgid) && !may_have_parent(src.port))
 		return 0;
-	src.sk = (u64)sk;
-	src.id = id_of(task);
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	src.len = ret;
 	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
@@ -232,8 +243,7 @@ int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 
 	if (!target_kind(task->tgid))
 		return 0;
-	src.sk = (u64)sk;
-	src.id = id_of(task);
+	source_of_sock(&src, sk, task);
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	src.len = ret;
 	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
@@ -242,7 +252,7 @@ int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 
 /* Kernels before about 6.3 have no socket tracepoints: every system call's exit, and
  * the socket found through the file descriptor. */
-static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
+static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd, u64 *ret_ino)
 {
 	struct file *file = file_of_fd(task, fd);
 	struct socket *socket;
@@ -251,6 +261,7 @@ static __always_inline struct sock *sock_of_fd(struct task_struct *task, u32 fd)
 		return NULL;
 	if ((BPF_CORE_READ(file, f_inode, i_mode) & S_KIND) != S_SOCKET)
 		return NULL;
+	*ret_ino = BPF_CORE_READ(file, f_inode, i_ino);
 	socket = BPF_CORE_READ(file, private_data);
 	return socket ? BPF_CORE_READ(socket, sk) : NULL;
 }
@@ -261,6 +272,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	s32 nr = (s32)regs->orig_ax;
 	bool in = nr == NR_READ || nr == NR_READV || nr == NR_RECVFROM || nr == NR_RECVMSG;
 	struct task_struct *task;
+	struct sock *sk;
 	struct source src;
 
 	/* Cheapest first: every system call of the host comes by here. */
@@ -274,9 +286,11 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	/* MSG_PEEK moves nothing: recvfrom has its flags in r10, recvmsg in dx. */
 	if ((nr == NR_RECVFROM && regs->r10 & 2) || (nr == NR_RECVMSG && regs->dx & 2))
 		return 0;
-	src.sk = (u64)sock_of_fd(task, regs->di);
-	if (!src.sk)
+	sk = sock_of_fd(task, regs->di, &src.unix_ino);
+	if (!sk)
 		return 0;
+	src.sk = (u64)sk;
+	src.port = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX ? 0 : BPF_CORE_READ(sk, __sk_common.skc_num);
 	src.id = id_of(task);
 	src.len = ret;
 	source_of_exit(&src, nr, regs->di, regs->si, regs->dx);

@@ -221,6 +221,8 @@ int BPF_PROG(waking, struct task_struct *p)
 	struct loop *lp;
 	u64 now;
 
+	if (!target_kind(p->tgid))
+		return 0;
 	hand_woken(p);
 	if (!mine)
 		return 0;
