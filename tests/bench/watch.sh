@@ -248,7 +248,9 @@ start_fpm
 start_nginx 1
 nginx_worker=$(children "$NGINX")
 wait_for 10 test -S "$LIVE/php.sock"
-mapfile -t fpm_workers < <(children "$FPM")
+# not those of the other pool, which end when they are idle
+mapfile -t fpm_workers < <(for pid in $(children "$FPM"); do grep -qa 'pool unix' "/proc/$pid/cmdline" && echo "$pid"; done)
+((${#fpm_workers[@]} == 2)) || { echo "watch.sh: php-fpm has ${#fpm_workers[@]} workers" >&2; exit 1; }
 burn_port=$(free_port)
 start_on_port burn "$burn_port" python3 "$LIVE/burn.py" "$burn_port"
 burn=$STARTED
