@@ -93,8 +93,7 @@ static void connect_both(void)
 	at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	near = socket(AF_INET, SOCK_STREAM, 0);
 	if (bind(listener, (struct sockaddr *)&at, size) < 0 || listen(listener, 1) < 0 ||
-	    getsockname(listener, (struct sockaddr *)&at, &size) < 0 ||
-	    connect(near, (struct sockaddr *)&at, size) < 0)
+	    getsockname(listener, (struct sockaddr *)&at, &size) < 0 || connect(near, (struct sockaddr *)&at, size) < 0)
 		error(1, errno, "socket");
 	far = accept(listener, NULL, NULL);
 	if (far < 0)
