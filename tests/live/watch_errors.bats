@@ -180,8 +180,13 @@ END
 	client "$PYTHON_PORT" status '/slow?ms=1500' >"$BATS_TEST_TMPDIR/answer" 3>&- &
 	local asker=$!
 	wait_for 10 folder_is_there
+	local helpers pid
+	helpers=$(children "$WATCH")
 	kill -KILL "$WATCH"
 	wait "$WATCH" 2>/dev/null || :
+	for pid in $helpers; do # who lives in that folder: it is not swept before
+		wait_for 10 gone "$pid" || fail "process $pid outlives its watch"
+	done
 	wait "$asker"
 	is "$(cut -d' ' -f1 "$BATS_TEST_TMPDIR/answer")" 200 "the request's status"
 	for id in $ids; do
