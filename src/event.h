@@ -41,6 +41,7 @@ enum slot_flag {
 	SLOT_HEAD_CUT = 2, /* head longer than SLOT_HEAD: its framing is not known */
 	SLOT_REPLY_CUT = 4,
 	SLOT_UNREADABLE = 8,	/* bytes went by that could not be read */
+	SLOT_GAP = 16,		/* where it, or its reply, ends is not known for sure */
 	SLOT_END_INFERRED = 32, /* ended by the next request or by closing */
 	SLOT_ABORTED = 64,	/* the connection ended before the reply did */
 	SLOT_INNER = 128,	/* made by another request that is watched */
@@ -111,9 +112,7 @@ struct slot {
 	u8 next_limit; /* index of the limit that fires next */
 	u8 up_waiting; /* that call is not answered yet */
 	u32 head_len, reply_len;
-	u32 head_scan, reply_scan; /* where the line not finished yet starts */
-	u64 out_left;		   /* reply body still to come, by its framing */
-	u64 tail;		   /* last eight bytes sent, newest lowest */
+	u64 out_left; /* reply body still to come, by its framing */
 	u8 out_phase;
 	u8 method; /* index into the tracer's table; 'HEAD' and 'CONNECT' matter */
 	u8 seg_kind;
@@ -159,6 +158,17 @@ _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 
 enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
 
+struct walk {	  /* how far the framing of a message is known: bpf/walk.h */
+	u64 a, b; /* the last sixteen bytes of a word, newest lowest */
+	u64 left; /* bytes of the body, of the chunk, of the record still to come */
+	u64 number;
+	u16 status;
+	u16 flags;
+	u8 phase;
+	u8 len; /* of the word */
+	u16 pad;
+};
+
 /* A connection of a watched process, keyed by its socket's address in the kernel.
  * User space only looks for those whose socket is gone (tracer_sweep). First what
  * every call touches. */
@@ -174,8 +184,13 @@ struct conn {
 	u8 linked;		     /* ROLE_CLIENT: 'tuple' is in the map of tuples */
 	struct ref queue[QUEUE_MAX]; /* requests waiting for their reply, oldest at queue_head */
 	u64 in_left;		     /* request body bytes still to come */
-	u64 in_tail;		     /* last eight bytes received of a chunked body */
-	struct ref owner;	     /* ROLE_CLIENT: the request this call is made for */
+	u64 skipped_head;	     /* bit per skipped request, lowest the oldest: it is a HEAD */
+	u32 skipped;		     /* requests behind the queue's that have no slot and no reply yet */
+	u8 skipping;		     /* the oldest one's reply has begun */
+	u8 fastcgi;
+	u16 pad;
+	struct walk in_walk, out_walk;
+	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
 	struct endpoint peer;
 	struct tuple tuple;
 };
@@ -224,7 +239,12 @@ struct clock_order {
 struct counters {
 	u64 requests; /* outer ones whose method was recognised */
 	u64 inner;    /* those made for another one */
-	u64 ended;
+	/* Of both, those that are over, by their verdict. */
+	u64 complete;
+	u64 inferred; /* the end is: by the next request or by closing */
+	u64 aborted;
+	u64 gap;	   /* bytes were not seen, or can be read in two ways */
+	u64 unseen;	   /* replies to requests that were not seen */
 	u64 refused;	   /* no slot free */
 	u64 refused_conn;  /* connection table full */
 	u64 refused_queue; /* more than QUEUE_MAX pipelined */

@@ -7,6 +7,8 @@
 
 #include "maps.h"
 
+#define SOURCE_KEPT 2 /* 'readable': they lie in a slot */
+
 /* The bytes of one socket call in the caller's memory. */
 struct source {
 	u64 base;      /* the buffer, or the iovec array */
@@ -114,76 +116,16 @@ static __always_inline u32 take_head(struct slot *s, const struct source *src, u
 	return n;
 }
 
-#define TAIL_IOVECS 24
-
-/* The last eight bytes that the call moved, shifted into a tail kept so far: the
- * newest byte is the lowest. Only for chunked bodies and FastCGI. */
-__noinline u64 take_tail(const struct source *src, u64 tail)
-{
-	struct user_iovec whole;
-	u32 first = 0;
-	u64 left;
-
-	if (!src || !src->readable)
-		return 0;
-	whole.base = src->base;
-	left = whole.len = src->len;
-	if (src->iov_count > TAIL_IOVECS) {
-		/* Too many to add up: the last ones are taken as if all were moved. */
-		first = src->iov_count - TAIL_IOVECS;
-		left = ~0ull;
-	}
-	/* Not a loop for the verifier: the compiler likes to let the end of this one fall
-	 * through to its head, and older kernels (6.1) take only a jump for the way back. */
-#pragma clang loop unroll(full)
-	for (int i = 0; i < TAIL_IOVECS; i++) {
-		struct user_iovec v = whole;
-		u64 raw = 0, at = first + i;
-		u32 n;
-
-		if (src->iov_count) {
-			if (at >= src->iov_count)
-				break;
-			if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + at * sizeof(v))))
-				return 0;
-		} else if (i) {
-			break;
-		}
-		if (v.len > left)
-			v.len = left;
-		left -= v.len;
-		n = v.len < 8 ? v.len : 8;
-		if (n == 0)
-			continue;
-		asm volatile("%0 &= 0xf" : "+r"(n));
-		if (n > 8)
-			return 0;
-		if (bpf_probe_read_user(&raw, n, (void *)(v.base + v.len - n)))
-			return 0;
-		/* raw holds the bytes in memory order: lowest byte first. */
-		raw = __builtin_bswap64(raw);
-		tail = n == 8 ? raw : tail << (n * 8) | raw >> (64 - n * 8);
-		if (!left)
-			break;
-	}
-	return tail;
-}
-
-/* '\r\n0\r\n\r\n' at the end of what went by, or only '0\r\n\r\n' and nothing before it. */
-static __always_inline bool tail_is_last_chunk(u64 tail)
-{
-	return (tail & 0xffffffffffffffull) == 0x0d0a300d0a0d0aull || tail == 0x300d0a0d0aull;
-}
-
 /* ---- heads ---- */
 
 struct scanned {
-	u32 line;    /* where to go on: the newline before the last line seen */
-	u32 end;     /* just behind the blank line, 0: not there yet */
-	u32 length;  /* where the value of Content-Length starts, 0 none */
-	u32 chunked; /* a Transfer-Encoding was there */
-	u32 upgrade;
-	u32 pad;
+	u32 from;     /* 0; a constant would be a new state for the verifier at each step */
+	u32 end;      /* just behind the blank line, 0: not there yet */
+	u32 length;   /* where the value of Content-Length starts, 0 none */
+	u32 chunked;  /* 'Transfer-Encoding: chunked' was there */
+	u32 odd;      /* the framing is written in some other way: walk.h tells */
+	u32 given_up; /* so many lines that the end was not come to */
+	u64 number;   /* the value of Content-Length */
 };
 
 #define SCAN_STEPS 420
@@ -192,8 +134,81 @@ struct scanned {
 	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 | \
 	 (u64)(g) << 48 | (u64)(h) << 56)
 
+static __always_inline u64 newline_in(u64 w)
+{
+	w ^= 0x0a0a0a0a0a0a0a0aull;
+	return (w - 0x0101010101010101ull) & ~w & 0x8080808080808080ull;
+}
+
+#define NOT_PLAIN (~0ull)
+
+/* The value of a Content-Length, if it is plainly digits and the end of the line. */
+__noinline u64 read_number(struct slot *s, u32 from_reply, u32 at)
+{
+	u64 value = 0, digits = 0;
+	const u8 *data;
+
+	if (!s)
+		return NOT_PLAIN;
+	data = from_reply ? s->reply : s->head;
+	for (int i = 0; i < 20; i++) {
+		u8 c;
+
+		asm volatile("%0 &= 0xfff" : "+r"(at));
+		if (at >= SLOT_HEAD)
+			break;
+		c = data[at];
+		at++;
+		if (c == ' ' && !digits)
+			continue;
+		if (c < '0' || c > '9')
+			return digits && (c == '\r' || c == '\n') ? value : NOT_PLAIN;
+		value = value * 10 + (c - '0');
+		digits++;
+	}
+	return NOT_PLAIN;
+}
+
+#define CONTENT WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')
+#define TRANSFER WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')
+
+/* A line that may say how long the body is. */
+__noinline int scan_line(struct slot *s, u32 reply, u32 at, struct scanned *out)
+{
+	const u8 *line;
+	u64 w;
+
+	asm volatile("%0 &= 0xfff" : "+r"(at));
+	if (!s || !out || at > SLOT_HEAD)
+		return 0;
+	line = (reply ? s->reply : s->head) + at;
+	w = *(const u64 *)(line + 8) | LOWER;
+	switch (*(const u64 *)line | LOWER) {
+	case CONTENT:
+		if ((w ^ WORD('l', 'e', 'n', 'g', 't', 'h', 0, 0)) << 16)
+			break;
+		if (out->length || (w >> 48 & 0xff) != ':')
+			out->odd = 1;
+		out->length = at + 15;
+		break;
+	case TRANSFER:
+		if (w != WORD('-', 'e', 'n', 'c', 'o', 'd', 'i', 'n'))
+			break;
+		if (out->chunked ||
+		    (*(const u64 *)(line + 16) | LOWER) != WORD('g', ':', ' ', 'c', 'h', 'u', 'n', 'k') ||
+		    (*(const u32 *)(line + 24) | 0x2020) != ('e' | 'd' << 8 | '\r' << 16 | '\n' << 24))
+			out->odd = 1;
+		out->chunked = 1;
+		break;
+	default:
+		out->odd = 1; /* it begins with a blank: the line before goes on */
+	}
+	return 0;
+}
+
 /* Finds line starts eight bytes at a time. One loop whose every step goes to the
- * next newline or the next word: nested loops are too much for the verifier. */
+ * next newline or the next word: nested loops are too much for the verifier. Always
+ * from the start: a head mostly comes in one piece. */
 __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 {
 	const u8 *data;
@@ -203,16 +218,14 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 		return 0;
 	data = reply ? s->reply : s->head;
 	len = reply ? s->reply_len : s->head_len;
-	i = reply ? s->reply_scan : s->head_scan;
-	out->line = i;
+	i = out->from;
 	for (int n = 0; n < SCAN_STEPS; n++) {
 		u64 w, m;
 
 		asm volatile("%0 &= 0xfff" : "+r"(i));
 		if (i >= len || i >= SLOT_HEAD)
 			break;
-		w = *(const u64 *)(data + i) ^ 0x0a0a0a0a0a0a0a0aull;
-		m = (w - 0x0101010101010101ull) & ~w & 0x8080808080808080ull;
+		m = newline_in(*(const u64 *)(data + i));
 		if (!m) {
 			i += 8;
 			continue;
@@ -222,7 +235,6 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 		asm volatile("%0 &= 0xfff" : "+r"(i));
 		if (i >= len || i > SLOT_HEAD)
 			break;
-		out->line = i - 1;
 		w = *(const u64 *)(data + i);
 		if ((w & 0xff) == '\n') {
 			out->end = i + 1;
@@ -233,49 +245,18 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 			break;
 		}
 		w |= LOWER;
-		if (w == WORD('c', 'o', 'n', 't', 'e', 'n', 't', '-')) {
-			if (((*(const u64 *)(data + i + 8) | LOWER) & 0xffffffffffffffull) ==
-			    (WORD('l', 'e', 'n', 'g', 't', 'h', ':', 0) | (LOWER & 0xffffffffffffffull)))
-				out->length = i + 15;
-		} else if (w == WORD('t', 'r', 'a', 'n', 's', 'f', 'e', 'r')) {
-			out->chunked = 1;
-		} else if (w == WORD('u', 'p', 'g', 'r', 'a', 'd', 'e', ':')) {
-			out->upgrade = 1;
-		}
+		if (w == CONTENT || w == TRANSFER || (w & 0xff) == ' ' || (w & 0xff) == ('\t' | ' '))
+			scan_line(s, reply, i, out);
 	}
+	out->given_up = !out->end && i < len && i < SLOT_HEAD;
+	out->odd |= out->length && out->chunked;
 	if (out->end > len)
 		out->end = 0;
-	if (reply)
-		s->reply_scan = out->line;
-	else
-		s->head_scan = out->line;
-	return 0;
-}
-
-/* Decimal digits of a Content-Length. */
-__noinline u64 read_number(struct slot *s, u32 from_reply, u32 at)
-{
-	u64 value = 0;
-	const u8 *data;
-
-	if (!s)
-		return 0;
-	data = from_reply ? s->reply : s->head;
-	for (int i = 0; i < 24; i++) {
-		u8 c;
-
-		asm volatile("%0 &= 0xfff" : "+r"(at));
-		if (at >= SLOT_HEAD)
-			break;
-		c = data[at];
-		at++;
-		if (c == ' ' || c == '\t')
-			continue;
-		if (c < '0' || c > '9')
-			break;
-		value = value * 10 + (c - '0');
+	if (out->end && out->length) {
+		out->number = read_number(s, reply, out->length);
+		out->odd |= out->number == NOT_PLAIN;
 	}
-	return value;
+	return 0;
 }
 
 /* The request method by its first eight bytes; n of them are known. Returns 0 when
@@ -308,6 +289,12 @@ static __always_inline u32 method_of(u64 w, u32 n)
 	METHOD(18, WORD('P', 'U', 'R', 'G', 'E', ' ', 0, 0), 6);
 #undef METHOD
 	return 0;
+}
+
+/* 'HTTP/1.' and a digit */
+static __always_inline bool is_reply(u64 w)
+{
+	return !((w ^ WORD('H', 'T', 'T', 'P', '/', '1', '.', 0)) << 8);
 }
 
 #define METHOD_HEAD 2

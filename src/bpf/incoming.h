@@ -5,43 +5,83 @@
 
 #include "bytes.h"
 #include "recorder.h"
+#include "walk.h"
 
-/* The last chunk, with or without trailers. These come in the write that begins with
- * it: '0\r\nName: value\r\n\r\n'. */
-static __always_inline bool chunks_ended(const struct source *src, u64 tail)
-{
-	u32 n;
-
-	if (tail_is_last_chunk(tail))
-		return true;
-	return (tail & 0xffffffffull) == 0x0d0a0d0aull &&
-	       (peek(src, 0, &n) & 0xffffff) == ('0' | '\r' << 8 | '\n' << 16);
-}
+#define FEEDS 24 /* messages, or parts of them, of one call at most */
 
 /* The head is complete at scanned.end: what body follows? */
 static __always_inline void request_framed(struct conn *conn, struct slot *s, const struct scanned *sc, u64 now)
 {
 	s->head_ns = now;
-	conn->in_left = 0;
 	conn->in_phase = IN_IDLE;
 	if (sc->chunked) {
-		conn->in_phase = IN_CHUNKED;
-		conn->in_tail = 0;
-	} else if (sc->length) {
-		conn->in_left = read_number(s, 0, sc->length);
-		if (conn->in_left)
-			conn->in_phase = IN_LENGTH;
+		conn->in_phase = IN_WALK;
+		walk_begin(&conn->in_walk, WALK_SIZE, 0);
+	} else if (sc->number) {
+		conn->in_left = sc->number;
+		conn->in_phase = IN_LENGTH;
 	}
 }
 
-/* A new request comes while the end of the last reply has not been seen (a head too
- * long to look through, trailers): the client knows that it was over. */
+/* The walk has come to a stop, or to the end of what was read. */
+static __always_inline void request_walked(struct conn *conn, struct slot *s, u64 now)
+{
+	struct walk *w = &conn->in_walk;
+
+	if (s && !s->head_ns && w->phase >= WALK_SIZE)
+		s->head_ns = now;
+	if (s && (w->flags & WALK_BAD || w->phase == WALK_LOST))
+		s->flags |= SLOT_GAP;
+	if (!s && conn->skipped && w->flags & WALK_HEAD)
+		conn->skipped_head |= 1ull << ((conn->skipped - 1) & 63);
+	if (w->phase == WALK_OVER)
+		conn->in_phase = IN_IDLE;
+	else if (w->phase == WALK_LOST)
+		conn->in_phase = IN_UNKNOWN;
+}
+
+/* The head in the slot is odd, or not all of it is there: from its start, and on. */
+static __always_inline u64 walk_kept(struct walk *w, struct slot *s, u32 reply)
+{
+	struct source kept = { .readable = SOURCE_KEPT };
+	u64 at = 0, used;
+
+	kept.base = reply ? (u64)s->reply : (u64)s->head;
+	kept.len = reply ? s->reply_len : s->head_len;
+	for (int i = 0; i < 2 + 2 * SLOT_HEAD / WALK_STEPS; i++) {
+		used = walk(w, &kept, at);
+		at += used;
+		if (!used || at >= kept.len)
+			break;
+	}
+	return at;
+}
+
+/* There is no slot for it: it is counted, and followed so that what comes behind it is
+ * not mistaken. */
+static __always_inline u64 request_skip(struct conn *conn, const struct source *src, u64 skip, bool fastcgi)
+{
+	u64 used;
+
+	if (!conn->skipped)
+		conn->skipped_head = 0;
+	conn->skipped++;
+	conn->in.gen = 0;
+	conn->in_phase = IN_WALK;
+	walk_begin(&conn->in_walk, fastcgi ? WALK_RECORD : WALK_FIRST, 0);
+	used = walk(&conn->in_walk, src, skip);
+	request_walked(conn, NULL, src->now);
+	return used;
+}
+
+/* A new request comes while the end of the last reply cannot be seen: the client knows
+ * that it was over. */
 static __always_inline void reply_given_up(struct conn *conn, u64 now)
 {
 	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
 
-	if (s && s->reply_ns && (s->out_phase == OUT_UNKNOWN || s->out_phase == OUT_CHUNKED))
+	if (s && s->reply_ns && s->out_phase == OUT_UNKNOWN)
 		conn_pop(conn, SLOT_END_INFERRED, now);
 }
 
@@ -57,12 +97,11 @@ static __always_inline u64 feed_body(struct conn *conn, const struct source *src
 		conn->in_left -= used;
 		if (!conn->in_left)
 			conn->in_phase = IN_IDLE;
-	} else if (conn->in_phase == IN_CHUNKED) {
-		conn->in_tail = take_tail(src, conn->in_tail);
-		if (chunks_ended(src, conn->in_tail))
-			conn->in_phase = IN_IDLE;
-	} else if (conn->in_phase == IN_FASTCGI && s) {
-		take_head(s, src, skip, 0);
+	} else if (conn->in_phase == IN_WALK) {
+		if (s && s->flags & SLOT_FASTCGI)
+			take_head(s, src, skip, 0);
+		used = walk(&conn->in_walk, src, skip);
+		request_walked(conn, s, src->now);
 	}
 	if (s) {
 		s->request_bytes += used;
@@ -99,21 +138,23 @@ static __always_inline struct slot *request_begin(struct conn *conn, const struc
 		return NULL; /* not a request: what it is we do not know */
 	}
 	conn->role = ROLE_SERVER;
+	conn->fastcgi = fastcgi;
 	reply_given_up(conn, src->now);
-	if (!s) {
-		COUNT(refused);
-		return NULL;
-	}
-	if (conn->queue_len >= QUEUE_MAX) {
-		COUNT(refused_queue);
-		slot_give_back(index);
+	if (!s || conn->skipped || conn->queue_len >= QUEUE_MAX) {
+		if (!s)
+			COUNT(refused);
+		else
+			COUNT(refused_queue);
+		if (s)
+			slot_give_back(index);
+		*ret_used = request_skip(conn, src, skip, fastcgi);
 		return NULL;
 	}
 	slot_begin(conn, s, index, fastcgi ? SLOT_FASTCGI : 0, src, parent);
 	if (s->flags & SLOT_INNER)
 		COUNT(inner);
 	clock_arm(index, src->now);
-	conn->in_phase = fastcgi ? IN_FASTCGI : IN_HEAD;
+	conn->in_phase = fastcgi ? IN_WALK : IN_HEAD;
 	return s;
 }
 
@@ -138,9 +179,12 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 			if (!(s->flags & SLOT_INNER))
 				COUNT(requests);
 			s->head_ns = src->now;
-			s->request_bytes = avail;
-			event(s, EVENT_RECV, src->nr, avail, src->now, 0);
-			return avail;
+			walk_begin(&conn->in_walk, WALK_RECORD, 0);
+			used = walk(&conn->in_walk, src, skip);
+			request_walked(conn, s, src->now);
+			s->request_bytes = used;
+			event(s, EVENT_RECV, src->nr, used, src->now, 0);
+			return used;
 		}
 	} else {
 		s = slot_of(&conn->in);
@@ -149,8 +193,11 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 			return avail;
 		}
 		before = s->head_len;
-		if (!take_head(s, src, skip, 0) && before < SLOT_HEAD)
-			return avail; /* unreadable */
+		if (!take_head(s, src, skip, 0)) {
+			s->flags |= SLOT_GAP; /* bytes of a head that nobody can read */
+			COUNT(blind);
+			return avail;
+		}
 	}
 	if (s->method == 0) {
 		n = s->head_len < 8 ? s->head_len : 8;
@@ -170,19 +217,48 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 		return avail;
 	}
 	scan_head(s, 0, &sc);
-	if (sc.end) {
+	if (sc.end && !sc.odd) {
 		used = sc.end > before ? sc.end - before : 0;
 		request_framed(conn, s, &sc, src->now);
-	} else if (s->head_len >= SLOT_HEAD && !(s->flags & SLOT_HEAD_CUT)) {
-		/* Too long to look through: its body's length is not known. */
-		s->flags |= SLOT_HEAD_CUT;
-		s->head_ns = src->now;
-		COUNT(head_cut);
-		conn->in_phase = IN_UNKNOWN;
+	} else if (sc.end || s->head_len >= SLOT_HEAD || sc.given_up) {
+		conn->in_phase = IN_WALK;
+		walk_begin(&conn->in_walk, WALK_FIRST, 0);
+		used = walk_kept(&conn->in_walk, s, 0) - before;
+		request_walked(conn, s, src->now);
+		if (!s->head_ns) {
+			s->flags |= SLOT_HEAD_CUT;
+			COUNT(head_cut);
+		}
 	}
 	s->request_bytes += used;
 	event(s, EVENT_RECV, src->nr, used, src->now, 0);
 	return used ? used : avail;
+}
+
+/* Feeds all that a read brought. */
+static __always_inline void feed_requests(struct conn *conn, const struct source *src, const struct ref *parent)
+{
+	struct slot *s;
+	u64 skip = 0;
+
+	/* What comes behind a body of unknown length ends where the next request begins. */
+	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
+		conn->in_phase = IN_IDLE;
+	for (int i = 0; i < FEEDS; i++) {
+		u64 used = feed_request(conn, src, skip, parent);
+
+		skip += used;
+		if (!used || skip >= src->len)
+			break;
+	}
+	if (skip >= src->len)
+		return;
+	/* More in one read than is looked at. */
+	COUNT(refused_queue);
+	s = slot_of(&conn->in);
+	if (s)
+		s->flags |= SLOT_GAP;
+	conn->in_phase = IN_UNKNOWN;
 }
 
 #endif

@@ -18,8 +18,8 @@ u64 watched[WATCHED]; /* watched_as(): strangers, who come by at each context sw
 
 u64 called[65536 / 64]; /* bit per TCP port that a watched process ever called */
 
-enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_CHUNKED, IN_FASTCGI, IN_UNKNOWN };
-enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_CHUNKED, OUT_CLOSE, OUT_FASTCGI, OUT_UNKNOWN };
+enum in_phase { IN_IDLE, IN_HEAD, IN_LENGTH, IN_WALK, IN_UNKNOWN };
+enum out_phase { OUT_NONE, OUT_HEAD, OUT_LENGTH, OUT_WALK, OUT_CLOSE, OUT_UNKNOWN };
 
 struct clock {
 	struct bpf_timer timer;

@@ -314,9 +314,10 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 		return s->begin_ns + limit;
 	parent.slot = s->parent_slot;
 	parent.gen = s->parent_gen;
-	/* A few bytes that may become a request are none yet; a reply that has begun and
-	 * whose end cannot be known may be over. */
-	if (slot_of(&parent) || (!s->method && !(s->flags & SLOT_FASTCGI)) || s->out_phase == OUT_UNKNOWN)
+	/* A few bytes that may become a request are none yet; what nobody can tell the end
+	 * of may be over. */
+	if (slot_of(&parent) || (!s->method && !(s->flags & SLOT_FASTCGI)) || s->flags & SLOT_GAP ||
+	    s->out_phase == OUT_UNKNOWN)
 		return now + limit;
 	if (!fire)
 		return now;
@@ -494,8 +495,8 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->status = 0;
 	s->next_limit = 0;
 	s->up_waiting = s->turn_over = 0;
-	s->reply_len = s->head_scan = s->reply_scan = 0;
-	s->out_left = s->tail = 0;
+	s->reply_len = 0;
+	s->out_left = 0;
 	s->out_phase = OUT_NONE;
 	s->method = 0;
 	s->seg_kind = SEGMENT_AWAY;
@@ -518,6 +519,18 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	conn->queue[(conn->queue_head + conn->queue_len) & (QUEUE_MAX - 1)] = conn->in;
 	conn->queue_len++;
 	s->state = SLOT_OPEN;
+}
+
+static __always_inline void count_verdict(u32 flags)
+{
+	if (flags & SLOT_GAP)
+		COUNT(gap);
+	else if (flags & SLOT_END_INFERRED)
+		COUNT(inferred);
+	else if (flags & SLOT_ABORTED)
+		COUNT(aborted);
+	else
+		COUNT(complete);
 }
 
 __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
@@ -546,8 +559,8 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 	lp = loop_at(s->loop);
 	if (lp && lp->gen == gen && lp->slot == index)
 		loop_turn_over(lp, now);
-	if (counted)
-		COUNT(ended);
+	if (counted && (s->method || s->flags & SLOT_FASTCGI))
+		count_verdict(s->flags);
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN) {
 		slot_give_back(index);
 		return 0;
@@ -568,9 +581,8 @@ static __always_inline void conn_pop(struct conn *conn, u32 flags, u64 now)
 		return;
 	if (conn->in.gen == oldest->gen && conn->in.slot == oldest->slot) {
 		conn->in.gen = 0;
-		/* The rest of a refused upload is counted off; without a length it is
-		 * whatever does not look like a request. */
-		if (conn->in_phase != IN_LENGTH)
+		/* The rest of a refused upload is counted off. */
+		if (conn->in_phase != IN_LENGTH && conn->in_phase != IN_WALK)
 			conn->in_phase = IN_IDLE;
 	}
 	slot_end(oldest->slot, oldest->gen, flags, 1, now);
@@ -600,6 +612,7 @@ __noinline int conn_end(struct conn *conn, u32 flags)
 		conn_pop(conn, how, now);
 	}
 	conn->in_phase = IN_IDLE;
+	conn->skipped = conn->skipping = 0;
 	return 0;
 }
 

@@ -52,17 +52,18 @@ static __always_inline u32 reply_framed(struct conn *conn, struct slot *s, const
 {
 	u32 status = s->status;
 
-	if (status == 101 || (s->method == METHOD_CONNECT && status < 300)) {
+	if (status == 101 || (s->method == METHOD_CONNECT && status / 100 == 2)) {
 		conn->role = ROLE_OPAQUE; /* what follows is not HTTP/1 any more */
 		return 1;
 	}
 	if (s->method == METHOD_HEAD || status == 204 || status == 304)
 		return 1;
 	if (sc->chunked) {
-		s->out_phase = OUT_CHUNKED;
-		s->tail = 0;
+		s->out_phase = OUT_WALK;
+		walk_begin(&conn->out_walk, WALK_SIZE, WALK_REPLY);
+		conn->out_walk.status = status;
 	} else if (sc->length) {
-		s->out_left = read_number(s, 1, sc->length);
+		s->out_left = sc->number;
 		s->out_phase = OUT_LENGTH;
 		return s->out_left == 0;
 	} else {
@@ -71,38 +72,15 @@ static __always_inline u32 reply_framed(struct conn *conn, struct slot *s, const
 	return 0;
 }
 
-/* FastCGI: the reply is over with an END_REQUEST record at the very end: 01 03 id id
- * 00 08 pad 00 + 8 bytes of body. The tail holds the body only, so the record's
- * header is looked at one word before. */
-static __always_inline bool fastcgi_ended(const struct source *src)
-{
-	u64 w = 0, addr = src->base, len = src->len;
-
-	if (!src->readable)
-		return false;
-	if (src->iov_count) {
-		struct user_iovec v;
-		u32 last = src->iov_count - 1;
-
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + (u64)last * sizeof(v))))
-			return false;
-		addr = v.base;
-		len = v.len;
-	}
-	if (len < 16 || bpf_probe_read_user(&w, sizeof(w), (void *)(addr + len - 16)))
-		return false;
-	return (w & 0xffff) == 0x0301 && (w >> 32 & 0xffff) == 0x0800;
-}
-
 #define FASTCGI_STDERR 7
 
-__noinline u32 fastcgi_reply(struct slot *s, const struct source *src, const struct ref *self)
+__noinline int fastcgi_status(struct slot *s, const struct source *src, u64 skip, const struct ref *self)
 {
 	u32 at = 0;
 
 	if (!s || !src || !self)
 		return 0;
-	if (!s->status && take_head(s, src, 0, 1)) {
+	if (!s->status && take_head(s, src, skip, 1)) {
 		/* What PHP logs (STDERR records) may come before the reply itself. */
 		for (int i = 0; i < 8; i++) {
 			asm volatile("%0 &= 0x7ff" : "+r"(at));
@@ -124,7 +102,38 @@ __noinline u32 fastcgi_reply(struct slot *s, const struct source *src, const str
 			status_check(s, self, src->now);
 		}
 	}
-	return fastcgi_ended(src);
+	return 0;
+}
+
+/* The walk has come to a stop, or to the end of what was written. Returns 1 when the
+ * reply is over. */
+static __always_inline u32 reply_walked(struct conn *conn, struct slot *s, const struct ref *self, u64 now)
+{
+	struct walk *w = &conn->out_walk;
+
+	/* Behind the head, whose status may not have been the first in it. */
+	if (w->phase >= WALK_SIZE && !(s->flags & SLOT_FASTCGI) && w->status != s->status) {
+		s->status = w->status;
+		status_check(s, self, now);
+	}
+	if (w->flags & WALK_BAD || w->phase == WALK_LOST)
+		s->flags |= SLOT_GAP;
+	if (w->flags & WALK_TUNNEL)
+		conn->role = ROLE_OPAQUE;
+	if (w->phase == WALK_LOST)
+		s->out_phase = OUT_UNKNOWN;
+	else if (w->phase == WALK_CLOSE)
+		s->out_phase = OUT_CLOSE;
+	return w->phase == WALK_OVER;
+}
+
+static __always_inline u64 feed_walk(struct conn *conn, struct slot *s, const struct ref *self,
+				     const struct source *src, u64 skip, u32 *ret_over)
+{
+	u64 used = walk(&conn->out_walk, src, skip);
+
+	*ret_over = reply_walked(conn, s, self, src->now);
+	return used;
 }
 
 /* The reply's head, or more of it. Returns how many of the bytes belong to this reply;
@@ -145,20 +154,33 @@ static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, co
 		if (code >= 200 || code == 101)
 			status_check(s, self, src->now);
 	}
-	scan_head(s, 1, &sc);
-	if (!sc.end) {
-		if (!src->readable || s->reply_len >= SLOT_HEAD || s->reply_len == before) {
-			s->flags |= SLOT_REPLY_CUT;
-			s->out_phase = OUT_UNKNOWN;
-			COUNT(head_cut);
-		}
+	if (s->reply_len == before || (s->reply_len >= 8 && !is_reply(*(u64 *)s->reply))) {
+		s->flags |= SLOT_GAP; /* not to be read, or no HTTP/1 */
+		s->out_phase = OUT_UNKNOWN;
 		return avail;
 	}
+	scan_head(s, 1, &sc);
+	if (sc.end ? sc.odd : s->reply_len >= SLOT_HEAD || sc.given_up) {
+		if (!sc.end) {
+			s->flags |= SLOT_REPLY_CUT;
+			COUNT(head_cut);
+		}
+		s->out_phase = OUT_WALK;
+		walk_begin(&conn->out_walk, WALK_FIRST,
+			   WALK_REPLY | (s->method == METHOD_HEAD      ? WALK_HEAD
+					 : s->method == METHOD_CONNECT ? WALK_CONNECT
+								       : 0));
+		used = walk_kept(&conn->out_walk, s, 1) - before;
+		*ret_over = reply_walked(conn, s, self, src->now);
+		return used;
+	}
+	if (!sc.end)
+		return avail;
 	used = sc.end > before ? sc.end - before : 0;
 	if (s->status >= 100 && s->status < 200 && s->status != 101) {
 		/* An interim reply: the real one follows. */
 		s->status = 0;
-		s->reply_len = s->reply_scan = 0;
+		s->reply_len = 0;
 		s->out_phase = OUT_NONE;
 		return used;
 	}
@@ -171,11 +193,32 @@ static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, co
 			avail = s->out_left;
 		s->out_left -= avail;
 		*ret_over = s->out_left == 0;
-	} else if (s->out_phase == OUT_CHUNKED && avail) {
-		s->tail = take_tail(src, 0);
-		*ret_over = chunks_ended(src, s->tail);
+	} else if (s->out_phase == OUT_WALK && avail) {
+		avail = feed_walk(conn, s, self, src, skip + used, ret_over);
 	}
 	return used + avail;
+}
+
+/* To a request that has no slot: where the reply ends, so that the next is not mistaken. */
+static __always_inline u64 feed_skipped(struct conn *conn, const struct source *src, u64 skip)
+{
+	struct walk *w = &conn->out_walk;
+	u64 used;
+
+	if (!conn->skipping) {
+		walk_begin(w, conn->fastcgi ? WALK_RECORD : WALK_FIRST,
+			   WALK_REPLY | (conn->skipped_head & 1 ? WALK_HEAD : 0));
+		conn->skipping = 1;
+	}
+	used = walk(w, src, skip);
+	if (w->phase != WALK_OVER && w->phase != WALK_LOST)
+		return used;
+	if (w->flags & WALK_TUNNEL)
+		conn->role = ROLE_OPAQUE;
+	conn->skipping = 0;
+	conn->skipped--;
+	conn->skipped_head >>= 1;
+	return used;
 }
 
 /* Feeds what a write took, from 'skip' on, to the oldest request that waits for its
@@ -187,8 +230,10 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 	u32 over = 0;
 	u64 used;
 
-	if (!conn || !src || skip >= src->len || !conn->queue_len)
+	if (!conn || !src || skip >= src->len)
 		return 0;
+	if (!conn->queue_len)
+		return conn->skipped ? feed_skipped(conn, src, skip) : 0;
 	used = src->len - skip;
 	self = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	s = slot_of(&self);
@@ -201,9 +246,13 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 	if (!s->reply_ns)
 		s->reply_ns = src->now;
 	if (s->flags & SLOT_FASTCGI) {
-		over = fastcgi_reply(s, src, &self);
-		if (over)
-			conn->in_phase = IN_IDLE;
+		if (s->out_phase == OUT_NONE) {
+			s->out_phase = OUT_WALK;
+			walk_begin(&conn->out_walk, WALK_RECORD, WALK_REPLY);
+		}
+		fastcgi_status(s, src, skip, &self);
+		if (s->out_phase == OUT_WALK)
+			used = feed_walk(conn, s, &self, src, skip, &over);
 	} else if (s->out_phase == OUT_NONE || s->out_phase == OUT_HEAD) {
 		used = feed_reply_head(conn, s, &self, src, skip, &over);
 	} else if (s->out_phase == OUT_LENGTH) {
@@ -211,15 +260,34 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 			used = s->out_left;
 		s->out_left -= used;
 		over = s->out_left == 0;
-	} else if (s->out_phase == OUT_CHUNKED) {
-		s->tail = take_tail(src, s->tail);
-		over = chunks_ended(src, s->tail);
+	} else if (s->out_phase == OUT_WALK) {
+		used = feed_walk(conn, s, &self, src, skip, &over);
 	}
 	s->reply_bytes += used;
 	event(s, EVENT_SEND, src->nr, used, src->now, 0);
 	if (over)
 		conn_pop(conn, 0, src->now);
 	return used;
+}
+
+/* Feeds all that a write took. */
+static __always_inline void feed_replies(struct conn *conn, const struct source *src)
+{
+	u64 skip = 0, w;
+	u32 n;
+
+	for (int i = 0; i < FEEDS; i++) {
+		u64 used = feed_reply(conn, src, skip);
+
+		skip += used;
+		if (!used || skip >= src->len)
+			break;
+	}
+	if (skip >= src->len || conn->queue_len || conn->skipped || conn->role != ROLE_SERVER || conn->fastcgi)
+		return;
+	w = peek(src, skip, &n);
+	if (n == 8 && is_reply(w))
+		COUNT(unseen);
 }
 
 #endif

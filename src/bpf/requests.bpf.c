@@ -79,7 +79,6 @@ static __always_inline int on_recv(struct source *src)
 	struct ref parent = {};
 	struct conn *conn;
 	struct slot *s;
-	u64 skip = 0;
 
 	/* Strangers: only who answers a watched request's call is of interest. */
 	if (!kind && !(may_have_parent(src->port) && find_parent(src, &parent)))
@@ -104,18 +103,7 @@ static __always_inline int on_recv(struct source *src)
 			return 0;
 	}
 	conn->last_ns = src->now;
-	/* Bytes of a body whose length is unknown end where the next request begins. */
-	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
-		conn->in_phase = IN_IDLE;
-	for (int i = 0; i < 2 * QUEUE_MAX + 2; i++) {
-		u64 used = feed_request(conn, src, skip, &parent);
-
-		skip += used;
-		if (!used || skip >= src->len)
-			break;
-	}
-	if (skip < src->len)
-		COUNT(refused_queue); /* more requests in one read than are looked at */
+	feed_requests(conn, src, &parent);
 	s = slot_of(&conn->in);
 	if (s)
 		bind_thread(s, conn->in.slot, src->now);
@@ -157,10 +145,8 @@ static __noinline struct conn *on_first_words(const struct source *src)
 
 static __always_inline int on_send(struct source *src)
 {
-	struct conn *conn;
-	u64 skip = 0;
+	struct conn *conn = conn_of(src);
 
-	conn = conn_of(src);
 	if ((s64)src->len <= 0) {
 		/* EPIPE, ECONNRESET: nobody is there to read the reply. A unix socket has
 		 * no other sign of its end. */
@@ -179,13 +165,7 @@ static __always_inline int on_send(struct source *src)
 		conn->last_ns = src->now;
 		if (s)
 			bind_thread(s, oldest.slot, src->now);
-		for (int i = 0; i < QUEUE_MAX; i++) {
-			u64 used = feed_reply(conn, src, skip);
-
-			skip += used;
-			if (!used || skip >= src->len)
-				break;
-		}
+		feed_replies(conn, src);
 		return 0;
 	}
 	if (!follow)
