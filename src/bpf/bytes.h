@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* The bytes of one socket call in the caller's memory: heads are copied and looked
- * through for their framing, bodies are only counted, of chunked ones the tail is
- * kept. Knows nothing of connections. */
+ * through for their framing; what is not plain in them, and bodies, is walk.h's. Knows
+ * nothing of connections. */
 #ifndef REQTRAP_BPF_BYTES_H
 #define REQTRAP_BPF_BYTES_H
 
