@@ -249,6 +249,10 @@ static void totals_text(const struct engine_totals *t)
 		       t->lost_ring, t->lost_map);
 	if (t->refused)
 		printf("  refused: new requests found no free slot or connection entry (see --slots)\n");
+	if (t->inferred || t->gap || t->unseen)
+		printf("  not sure: %" PRIu64 " ends inferred, %" PRIu64 " with a gap, %" PRIu64
+		       " replies to requests that were not seen\n",
+		       t->inferred, t->gap, t->unseen);
 	if (t->blind)
 		printf("  blind: the bytes of %" PRIu64 " socket calls could not be read\n", t->blind);
 	if (t->head_cut)
@@ -258,9 +262,31 @@ static void totals_text(const struct engine_totals *t)
 	fflush(stdout);
 }
 
+/* All requests there were = requests + inner + refused + unseen; the first two are
+ * complete, end_inferred, aborted, gap or in flight. */
+static void identity_json(json_t *json, const struct engine_totals *t)
+{
+	const struct {
+		const char *name;
+		uint64_t number;
+	} rows[] = {
+		{ "complete", t->complete },
+		{ "end_inferred", t->inferred },
+		{ "aborted", t->aborted },
+		{ "gap", t->gap },
+		{ "unseen", t->unseen },
+		{ "refused_slots", t->refused_slot },
+		{ "refused_connections", t->refused_conn },
+		{ "refused_pipelined", t->refused_queue },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(rows); i++)
+		json_object_set_new(json, rows[i].name, json_integer((json_int_t)rows[i].number));
+}
+
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
-	print_json(json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
+	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
 			     "event", "totals", "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped,
 			     "lost_events", (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
 			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
@@ -268,7 +294,10 @@ static void totals_json(const struct engine_totals *t, const char *hooks)
 			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
 			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "sched_ns",
 			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks, "areas",
-			     areas_json(t->area)));
+			     areas_json(t->area));
+
+	identity_json(json, t);
+	print_json(json);
 }
 
 static const char *sample_reason(const struct later_look *s)
@@ -558,6 +587,12 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		if (r < 0)
 			return err_wrap(err, r, "--slots");
 		config.slots = (unsigned int)number;
+	}
+	if (option_given(line, "map-share")) {
+		r = parse_count(option_value(line, "map-share"), 1, 100, &number, err);
+		if (r < 0)
+			return err_wrap(err, r, "--map-share");
+		config.map_share = (unsigned int)number;
 	}
 	if (option_given(line, "pause-budget"))
 		parse_duration(option_value(line, "pause-budget"), &config.pause_budget_ns, NULL);

@@ -569,6 +569,7 @@ static int engine_open(struct engine *engine, struct err *err)
 	static const enum tracer_hooks hooks[] = { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
 	struct tracer_config tc = { .hooks = hooks[engine->config.hooks],
 				    .slots = engine->config.slots,
+				    .map_share = engine->config.map_share,
 				    .want_status = want_status,
 				    .record = on_record,
 				    .tell = on_tell,
@@ -701,6 +702,14 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->blind = t.counters.blind + t.counters.bad_read;
 	ret_totals->head_cut = t.counters.head_cut;
 	ret_totals->in_flight = t.in_flight;
+	ret_totals->complete = t.counters.complete;
+	ret_totals->inferred = t.counters.inferred;
+	ret_totals->aborted = t.counters.aborted;
+	ret_totals->gap = t.counters.gap;
+	ret_totals->unseen = t.counters.unseen;
+	ret_totals->refused_slot = t.counters.refused;
+	ret_totals->refused_conn = t.counters.refused_conn;
+	ret_totals->refused_queue = t.counters.refused_queue;
 	ret_totals->cpu_ns_per_request = t.metered_requests ? t.request_ns / t.metered_requests : 0;
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;

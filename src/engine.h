@@ -19,13 +19,16 @@ struct engine_totals {
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;
 	struct area_total area[AREA_COUNT]; /* detail that was asked for, and its cost */
+	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */
+	uint64_t refused_slot, refused_conn, refused_queue;
 };
 
 struct engine_config {
 	const struct rules *rules; /* the caller's, must outlive the engine */
 	const char *store_dir;	   /* NULL: default */
 	enum engine_hooks hooks;
-	unsigned int slots; /* requests in flight at most, 0: default */
+	unsigned int slots;	/* requests in flight at most, 0: default */
+	unsigned int map_share; /* see tracer.h */
 	uint64_t pause_budget_ns;
 	bool compress, no_journal;
 	bool normal_priority;				     /* else a trap goes before all other work of the host */

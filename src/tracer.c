@@ -33,6 +33,7 @@ struct tracer {
 	struct ring_buffer *ring;
 	union slot_value *slots;
 	struct loop *loops;
+	uint64_t aborted; /* by us: what the kernel gives no sign of */
 	unsigned int slot_count;
 	bool sock_hooks;
 	struct tracer_app *app; /* NULL: no area wants more than what always runs */
@@ -235,6 +236,7 @@ static struct counters count(const struct tracer *t)
 		for (int i = 0; i < cpus; i++)
 			add_counters(&sum, &per_cpu[i].counters);
 	}
+	sum.aborted += t->aborted;
 	return sum;
 }
 
@@ -297,6 +299,22 @@ static int open_app(struct tracer *t, struct err *err)
 	return r < 0 && refusal[0] ? explain(r, err) : r;
 }
 
+/* For tests of what happens when tables are full. A ring's size is a power of two. */
+static void shrink(struct tracer *t)
+{
+	struct requests_bpf *skel = t->skel;
+	struct bpf_map *const maps[] = { skel->maps.conns, skel->maps.tuples, skel->maps.targets };
+	uint32_t ring = bpf_map__max_entries(skel->maps.ring), share = t->config.map_share;
+
+	if (!share || share >= 100)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(maps); i++)
+		bpf_map__set_max_entries(maps[i], MAX(bpf_map__max_entries(maps[i]) * share / 100, 1u));
+	while (ring > 4096 && ring > bpf_map__max_entries(skel->maps.ring) * share / 100)
+		ring /= 2;
+	bpf_map__set_max_entries(skel->maps.ring, ring);
+}
+
 static int load(struct tracer *t, struct err *err)
 {
 	struct requests_bpf *skel = t->skel;
@@ -310,6 +328,7 @@ static int load(struct tracer *t, struct err *err)
 	bpf_map__set_max_entries(skel->maps.slots, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.free_slots, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.hands, t->slot_count);
+	shrink(t);
 	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
 		skel->bss->limits[i] = t->config.limits[i];
 	skel->rodata->slot_count = t->slot_count;
@@ -355,6 +374,8 @@ int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, 
 	t->config = *config;
 	t->stats_fd = -1;
 	t->slot_count = config->slots ? config->slots : SLOTS_DEFAULT;
+	if (!config->slots && config->map_share)
+		t->slot_count = MAX(SLOTS_DEFAULT * config->map_share / 100, 1u);
 	libbpf_set_print(quiet);
 	first_words[0] = refusal[0] = '\0';
 	/* Kernels before 5.11 count maps against this; where it is refused it is not needed. */
@@ -424,6 +445,8 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
 		return;
 	s->flags |= SLOT_ABORTED;
 	s->end_ns = now_ns();
+	if (s->state == SLOT_OPEN || s->state == SLOT_HELD)
+		t->aborted += s->method || s->flags & SLOT_FASTCGI;
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
 		give_back(t, index);
 	} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {

@@ -17,6 +17,7 @@ enum tracer_hooks { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
 struct tracer_config {
 	enum tracer_hooks hooks;
 	unsigned int slots;	/* requests in flight at most; 0: 2048 */
+	unsigned int map_share; /* per cent of the usual size for all tables; 0: 100 */
 	const uint64_t *limits; /* ascending, ns */
 	size_t limit_count;
 	bool (*want_status)(void *arg, int status);		/* asked once per code when loading */

@@ -259,7 +259,9 @@ bool trap_ended(struct trap *trap, const struct record *record)
 		in->time_taken_ns = hop->copy.end_ns > hop->copy.begin_ns ? hop->copy.end_ns - hop->copy.begin_ns : 0;
 		in->request.request_bytes = hop->copy.request_bytes;
 		in->request.response_bytes = hop->copy.reply_bytes;
-		if (hop->copy.flags & SLOT_ABORTED)
+		if (hop->copy.flags & SLOT_GAP)
+			text_set(&in->end_note, "not sure: bytes were not seen, or can be read in two ways");
+		else if (hop->copy.flags & SLOT_ABORTED)
 			text_set(&in->end_note, "the connection was closed before the reply was complete");
 		else if (hop->copy.flags & SLOT_END_INFERRED)
 			text_set(&in->end_note, "the end is inferred: the reply's length is not known");
