@@ -306,28 +306,57 @@ static __always_inline bool is_fastcgi_begin(u64 w, u32 n)
 	return n >= 8 && (w & 0xffff) == 0x0101 && (w >> 32 & 0xffff) == 0x0800;
 }
 
+/* The first bytes may lie in several buffers. */
+__noinline u64 peek_vector(const struct source *src, u64 skip, u32 *ret_n)
+{
+	u64 w = 0, left;
+	u32 n, got = 0;
+
+	if (!src || !ret_n)
+		return 0;
+	left = src->len > skip ? src->len - skip : 0;
+	for (u32 i = 0; i < 16 && got < 8 && left; i++) {
+		struct user_iovec v;
+		u64 part = 0;
+
+		if (i >= src->iov_count || bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + i * sizeof(v))))
+			break;
+		if (skip >= v.len) {
+			skip -= v.len;
+			continue;
+		}
+		v.base += skip;
+		v.len -= skip;
+		skip = 0;
+		n = 8 - got;
+		if (n > v.len)
+			n = v.len;
+		if (n > left)
+			n = left;
+		asm volatile("%0 &= 0xf" : "+r"(n));
+		if (n == 0 || n > 8 || bpf_probe_read_user(&part, n, (void *)v.base))
+			break;
+		w |= part << (got * 8 & 63);
+		got += n;
+		left -= n;
+	}
+	*ret_n = got;
+	return w;
+}
+
 static __always_inline u64 peek(const struct source *src, u64 skip, u32 *ret_n)
 {
-	u64 w = 0, addr = src->base;
+	u64 w = 0;
 	u32 n;
 
 	*ret_n = 0;
 	if (!src->readable || skip >= src->len)
 		return 0;
+	if (src->iov_count)
+		return peek_vector(src, skip, ret_n);
 	n = src->len - skip < 8 ? src->len - skip : 8;
-	if (src->iov_count) {
-		struct user_iovec v;
-
-		if (bpf_probe_read_user(&v, sizeof(v), (void *)src->base))
-			return 0;
-		addr = v.base;
-		if (skip >= v.len)
-			return 0;
-		if (n > v.len - skip)
-			n = v.len - skip;
-	}
 	asm volatile("%0 &= 0xf" : "+r"(n));
-	if (n == 0 || n > 8 || bpf_probe_read_user(&w, n, (void *)(addr + skip)))
+	if (n == 0 || n > 8 || bpf_probe_read_user(&w, n, (void *)(src->base + skip)))
 		return 0;
 	*ret_n = n;
 	return w;
