@@ -613,6 +613,7 @@ __noinline int conn_end(struct conn *conn, u32 flags)
 	}
 	conn->in_phase = IN_IDLE;
 	conn->skipped = conn->skipping = 0;
+	conn->closed = 1;
 	return 0;
 }
 

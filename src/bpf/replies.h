@@ -283,7 +283,8 @@ static __always_inline void feed_replies(struct conn *conn, const struct source 
 		if (!used || skip >= src->len)
 			break;
 	}
-	if (skip >= src->len || conn->queue_len || conn->skipped || conn->role != ROLE_SERVER || conn->fastcgi)
+	if (skip >= src->len || conn->queue_len || conn->skipped || conn->role != ROLE_SERVER || conn->fastcgi ||
+	    conn->closed)
 		return;
 	w = peek(src, skip, &n);
 	if (n == 8 && is_reply(w))
