@@ -166,8 +166,9 @@ struct walk {	  /* how far the framing of a message is known: bpf/walk.h */
 	u16 status;
 	u16 flags;
 	u8 phase;
-	u8 len; /* of the word */
-	u16 pad;
+	u8 len;	  /* of the word */
+	u8 first; /* byte of it */
+	u8 pad;
 };
 
 /* A connection of a watched process, keyed by its socket's address in the kernel.

@@ -77,6 +77,8 @@ static __always_inline void walk_append(struct walk *w, u8 c)
 {
 	w->a = w->a << 8 | w->b >> 56;
 	w->b = w->b << 8 | c;
+	if (!w->len)
+		w->first = c;
 	if (w->len < 255)
 		w->len++;
 }
@@ -156,7 +158,7 @@ static __always_inline void walk_name(struct walk *w, u8 c)
 		w->flags |= WALK_BLANK;
 	} else if (c == ':') {
 		bool length = w->len == 14 && w->a == NAME_LENGTH_A && w->b == NAME_LENGTH_B;
-		bool coding = w->len == 17 && w->a == NAME_CODING_A && w->b == NAME_CODING_B;
+		bool coding = w->len == 17 && w->first == 't' && w->a == NAME_CODING_A && w->b == NAME_CODING_B;
 
 		w->phase = length ? WALK_LENGTH : coding ? WALK_CODING : WALK_VALUE;
 		if (length || coding) {
