@@ -299,20 +299,16 @@ static int open_app(struct tracer *t, struct err *err)
 	return r < 0 && refusal[0] ? explain(r, err) : r;
 }
 
-/* For tests of what happens when tables are full. A ring's size is a power of two. */
+/* For tests of what happens when tables are full. */
 static void shrink(struct tracer *t)
 {
 	struct requests_bpf *skel = t->skel;
 	struct bpf_map *const maps[] = { skel->maps.conns, skel->maps.tuples, skel->maps.targets };
-	uint32_t ring = bpf_map__max_entries(skel->maps.ring), share = t->config.map_share;
 
-	if (!share || share >= 100)
-		return;
-	for (size_t i = 0; i < ARRAY_LEN(maps); i++)
-		bpf_map__set_max_entries(maps[i], MAX(bpf_map__max_entries(maps[i]) * share / 100, 1u));
-	while (ring > 4096 && ring > bpf_map__max_entries(skel->maps.ring) * share / 100)
-		ring /= 2;
-	bpf_map__set_max_entries(skel->maps.ring, ring);
+	for (size_t i = 0; t->config.map_share && i < ARRAY_LEN(maps); i++)
+		bpf_map__set_max_entries(maps[i], bpf_map__max_entries(maps[i]) * t->config.map_share / 100);
+	if (t->config.map_share && t->config.map_share < 50)
+		bpf_map__set_max_entries(skel->maps.ring, 16384); /* a power of two */
 }
 
 static int load(struct tracer *t, struct err *err)
