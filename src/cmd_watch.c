@@ -286,15 +286,16 @@ static void identity_json(json_t *json, const struct engine_totals *t)
 
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
-	json_t *json = json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
-			     "event", "totals", "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped,
-			     "lost_events", (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
-			     "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
-			     "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
-			     (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
-			     (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "sched_ns",
-			     (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks, "areas",
-			     areas_json(t->area));
+	json_t *json =
+		json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:s, s:o}",
+			  "event", "totals", "requests", (json_int_t)t->requests, "trapped", (json_int_t)t->trapped,
+			  "lost_events", (json_int_t)(t->lost_ring + t->lost_map), "refused", (json_int_t)t->refused,
+			  "cpu_ns_per_request", (json_int_t)t->cpu_ns_per_request, "inner", (json_int_t)t->inner,
+			  "lost_ring", (json_int_t)t->lost_ring, "lost_map", (json_int_t)t->lost_map, "blind",
+			  (json_int_t)t->blind, "head_cut", (json_int_t)t->head_cut, "suppressed",
+			  (json_int_t)t->suppressed, "in_flight", (json_int_t)t->in_flight, "sched_ns",
+			  (json_int_t)t->sched_ns, "sched_runs", (json_int_t)t->sched_runs, "hooks", hooks, "areas",
+			  areas_json(t->area));
 
 	identity_json(json, t);
 	print_json(json);

@@ -18,7 +18,7 @@ struct engine_totals {
 	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;
-	struct area_total area[AREA_COUNT]; /* detail that was asked for, and its cost */
+	struct area_total area[AREA_COUNT];		   /* detail that was asked for, and its cost */
 	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */
 	uint64_t refused_slot, refused_conn, refused_queue;
 };

@@ -302,13 +302,12 @@ static int open_app(struct tracer *t, struct err *err)
 /* For tests of what happens when tables are full. */
 static void shrink(struct tracer *t)
 {
-	struct requests_bpf *skel = t->skel;
-	struct bpf_map *const maps[] = { skel->maps.conns, skel->maps.tuples, skel->maps.targets };
+	struct bpf_map *const maps[] = { t->skel->maps.conns, t->skel->maps.tuples, t->skel->maps.targets };
 
 	for (size_t i = 0; t->config.map_share && i < ARRAY_LEN(maps); i++)
 		bpf_map__set_max_entries(maps[i], bpf_map__max_entries(maps[i]) * t->config.map_share / 100);
 	if (t->config.map_share && t->config.map_share < 50)
-		bpf_map__set_max_entries(skel->maps.ring, 16384); /* a power of two */
+		bpf_map__set_max_entries(t->skel->maps.ring, 16384); /* a power of two */
 }
 
 static int load(struct tracer *t, struct err *err)
@@ -369,9 +368,9 @@ int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, 
 		return err_sys(err, -ENOMEM, "cannot start the tracer");
 	t->config = *config;
 	t->stats_fd = -1;
-	t->slot_count = config->slots ? config->slots : SLOTS_DEFAULT;
-	if (!config->slots && config->map_share)
-		t->slot_count = MAX(SLOTS_DEFAULT * config->map_share / 100, 1u);
+	t->slot_count = config->map_share ? SLOTS_DEFAULT * config->map_share / 100 : SLOTS_DEFAULT;
+	if (config->slots)
+		t->slot_count = config->slots;
 	libbpf_set_print(quiet);
 	first_words[0] = refusal[0] = '\0';
 	/* Kernels before 5.11 count maps against this; where it is refused it is not needed. */
