@@ -73,6 +73,29 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 	return 1;
 }
 
+/* A call's owner is known once its bytes have gone, and by then the other side may have
+ * read them: who asks is looked for again at the reply's first byte, and before a limit
+ * fires. */
+__noinline int find_late_parent(u32 index)
+{
+	struct source src = {};
+	struct ref parent = {};
+	struct slot *s = slot_at(index);
+
+	if (!s || s->flags & SLOT_INNER || !may_have_parent(0))
+		return 0;
+	src.sk = s->conn;
+	if (!find_parent(&src, &parent) || parent.slot == index || !slot_of(&parent))
+		return 0;
+	s->parent_slot = parent.slot;
+	s->parent_gen = parent.gen;
+	s->flags |= SLOT_INNER | parent.how;
+	COUNT(inner);
+	if (s->method || s->flags & SLOT_FASTCGI)
+		COUNT_BY(requests, -1);
+	return 1;
+}
+
 __noinline int adopt(u32 tgid, const struct ref *parent)
 {
 	if (parent && target_add(tgid, TARGET_ADOPTED) == 0)

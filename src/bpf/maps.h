@@ -122,11 +122,12 @@ static __always_inline struct per_cpu *this_cpu(void)
 	return bpf_map_lookup_elem(&per_cpu, &zero);
 }
 
-#define COUNT(field)                             \
-	do {                                     \
-		struct per_cpu *c_ = this_cpu(); \
-		if (c_)                          \
-			c_->counters.field++;    \
+#define COUNT_BY(field, by)                         \
+	do {                                        \
+		struct per_cpu *c_ = this_cpu();    \
+		if (c_)                             \
+			c_->counters.field += (by); \
 	} while (0)
+#define COUNT(field) COUNT_BY(field, 1)
 
 #endif

@@ -294,6 +294,8 @@ static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
 
 /* ---- begin and end ---- */
 
+__noinline int find_late_parent(u32 index); /* calls.h */
+
 /* When the slot wants to be looked at next, 0: not at all. With 'fire' what is due
  * fires first. An inner request fires for itself only when nobody waits for it any
  * more: its outer one has the limit. */
@@ -312,6 +314,8 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 	limit = limits[i & (LIMITS_MAX - 1)];
 	if (now < s->begin_ns + limit)
 		return s->begin_ns + limit;
+	if (fire)
+		find_late_parent(index);
 	parent.slot = s->parent_slot;
 	parent.gen = s->parent_gen;
 	/* A few bytes that may become a request are none yet; what nobody can tell the end

@@ -3,6 +3,7 @@
 #ifndef REQTRAP_BPF_REPLIES_H
 #define REQTRAP_BPF_REPLIES_H
 
+#include "calls.h"
 #include "incoming.h"
 
 /* Tells user space of a status that some rule asks for. What a FastCGI worker sends is
@@ -243,8 +244,11 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 		return 0;
 	}
 	s->last_ns = src->now;
-	if (!s->reply_ns)
+	if (!s->reply_ns) {
 		s->reply_ns = src->now;
+		if (!(s->flags & SLOT_INNER) && may_have_parent(src->port))
+			find_late_parent(self.slot);
+	}
 	if (s->flags & SLOT_FASTCGI) {
 		if (s->out_phase == OUT_NONE) {
 			s->out_phase = OUT_WALK;
