@@ -19,6 +19,7 @@
 
 #define CHILD_WAIT_NS (2 * NSEC_PER_SEC)
 #define CHILD_EXIT_NS (30 * NSEC_PER_SEC) /* freeing its memory takes about 13 ms a GiB */
+#define RESERVE_BYTES (16ull << 20)	  /* some 20 ms of a process that writes to all its memory */
 #define REAP_TRIES 20
 #define LEFTOVERS_MOST 64		 /* dead copies of killed workers that one dump has reaped */
 #define CLONE_LATE_NS (1 * NSEC_PER_SEC) /* the call of a killed worker may still run for so long */
@@ -124,6 +125,17 @@ static int check_memory(const struct proc *proc, const struct proc_status *statu
 		 (unsigned long long)(MIN(headroom, avail) >> 20),
 		 headroom < avail ? "left in its control group" : "available", (unsigned long long)(need >> 20));
 	return -EOPNOTSUPP;
+}
+
+int snapshot_room(const struct snapshot *snapshot, uint64_t most_bytes, struct err *err)
+{
+	uint64_t left = cgroup_headroom(snapshot->proc->dir_fd);
+
+	if (left >= MIN(most_bytes, RESERVE_BYTES))
+		return 0;
+	return err_say(err, -ECANCELED,
+		       "the copy of process %d was given up: only %llu MiB are left in its control group",
+		       snapshot->proc->pid, (unsigned long long)(left >> 20));
 }
 
 static int check_status(const struct proc *proc, pid_t tid, char *why, size_t size)

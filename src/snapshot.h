@@ -35,6 +35,12 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 int snapshot_hold(struct snapshot *snapshot, struct err *err);
 bool snapshot_alive(const struct snapshot *snapshot);
 
+/* Is there room for what the process writes to meanwhile, which is most_bytes at most? To be
+ * asked now and then: -ECANCELED in words, before the kernel kills somebody for it. It takes
+ * the copy first; but whose memory is being read is gone before its memory is, and then the
+ * process itself is the next. */
+int snapshot_room(const struct snapshot *snapshot, uint64_t most_bytes, struct err *err);
+
 /* Kills the copy and has the target reap it, which stops one thread of the target for
  * a moment (added to ret_pause_ns), and what killed workers have left there before.
  * Fails if a zombie child of ours stays in the target. */

@@ -270,7 +270,9 @@ static int go_on(void *arg, uint64_t done_bytes, struct err *err)
 	}
 	if (!snapshot_alive(&w->snapshot))
 		return copy_died(w, err);
-	if (!done_bytes || proc_alive(&w->proc))
+	if (proc_alive(&w->proc))
+		return snapshot_room(&w->snapshot, w->status.rss_anon_bytes, err);
+	if (!done_bytes)
 		return 0;
 	/* The copy holds the dead server's port and locks: its successor waits for them. */
 	left_ns = total > done_bytes ? (now - w->write_ns) * (total - done_bytes) / done_bytes : 0;

@@ -176,6 +176,7 @@ teardown() {
 	echo $((230 << 20)) >"$group/memory.limit_in_bytes" # room by the estimate; then there is none
 	for ((i = 0; i < ZOO_DUMPS; i++)); do
 		dump --compress zstd
+		! gone "$TARGET" || fail "the target was killed"
 		[[ $status == 0 ]] || one_line "$errors" "errors"
 		[[ $status == 0 || ! -e $CORE ]] || fail "half a core has the final name"
 		rm -f "$CORE"
