@@ -43,8 +43,10 @@ one_line() { # TEXT WHAT
 	[[ -n $1 && $(printf '%s' "$1" | wc -l) -eq 0 ]] || fail "$2: not one line: '$1'"
 }
 
+PATIENCE=4 # a machine may be so much slower than the one a test was written on
+
 wait_for() { # SECONDS COMMAND...: until the command succeeds
-	local end=$((SECONDS + $1 + 1))
+	local end=$((SECONDS + $1 * PATIENCE + 1))
 	shift
 	until "$@" 2>/dev/null; do
 		((SECONDS < end)) || return 1

@@ -71,7 +71,7 @@ slow_cgi() { # HOOKS
 	watch_clean
 	total requests 2
 	total trapped 1
-	between "$(events '.event == "trapped"' | jq .elapsed_ms)" 500 520 "elapsed_ms"
+	between "$(events '.event == "trapped"' | jq .elapsed_ms)" 500 1000 "elapsed_ms"
 	is "$(fact .capture.running_at_snapshot)" true "running_at_snapshot"
 	times_add_up
 	is "$(fact .process.comm)" apache2 "process"

@@ -138,7 +138,7 @@ teardown() {
 	stands() { local n; n=$(count other); read -rt 0.1 <> <(:) || :; [[ $(count other) == "$n" ]]; }
 	wait_for 5 stands || fail "it is not frozen"
 	dump
-	((ms < 2000)) || fail "it took $ms ms"
+	((ms < 20000)) || fail "it took $ms ms" # it is thawed only afterwards
 	[[ $status == 3 || $status == 0 ]] || fail "exit code $status"
 	[[ $status == 0 ]] || one_line "$errors" "errors"
 	echo "$THAWED" >"$FREEZER"
@@ -258,7 +258,7 @@ teardown() {
 		zoo_start "$LIVE/z_zoo" "$kind"
 		dump
 		dumped clone
-		((ms < 3000)) || fail "$kind: it took $ms ms"
+		((ms < 20000)) || fail "$kind: it took $ms ms"
 		unharmed
 		counts_on
 		core_opens 3 "$LIVE/z_zoo"
@@ -299,7 +299,7 @@ teardown() {
 		zoo_start "$LIVE/z_zoo" exec "$how"
 		for ((i = 0; i < 5 * ZOO_DUMPS; i++)); do
 			dump
-			((ms < 5000)) || fail "$how: it took $ms ms"
+			((ms < 20000)) || fail "$how: it took $ms ms"
 			case $status in
 			0) eu-readelf -hl "$CORE" >/dev/null 2>&1 || fail "$how: a core that is none" ;;
 			[123])
@@ -342,7 +342,7 @@ teardown() {
 			disown "$TARGET" # else bash tells of each that was killed
 		fi
 		dump
-		((ms < 3000)) || fail "it took $ms ms"
+		((ms < 20000)) || fail "it took $ms ms"
 		case $status in
 		0) eu-readelf -hl "$CORE" >/dev/null 2>&1 || fail "a core that is none" ;;
 		[123])
