@@ -41,20 +41,24 @@ static __always_inline struct conn *conn_of(const struct source *src)
 	return conn;
 }
 
+static const struct conn no_conn; /* too large for a stack that older kernels add up to 512 */
+
 /* The same, made if need be. */
 static __noinline struct conn *conn_make(u64 key)
 {
-	struct conn *conn = bpf_map_lookup_elem(&conns, &key), fresh = {};
+	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 	struct sock *sk = (struct sock *)key;
 
 	if (conn)
 		return conn;
-	conn_fill(&fresh, sk, inode_of(sk));
-	if (bpf_map_update_elem(&conns, &key, &fresh, BPF_NOEXIST)) {
+	if (bpf_map_update_elem(&conns, &key, &no_conn, BPF_NOEXIST)) {
 		COUNT(refused_conn);
 		return NULL;
 	}
-	return bpf_map_lookup_elem(&conns, &key);
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (conn)
+		conn_fill(conn, sk, inode_of(sk));
+	return conn;
 }
 
 /* enum target_kind, 0: a stranger. */

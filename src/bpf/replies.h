@@ -10,15 +10,19 @@
  * what its proxy passes on, so it fires for the outer request, while the worker still
  * holds it. What another HTTP server answers may be changed or not be passed on at all:
  * there the outer request's own status counts. */
-static __always_inline void status_check(struct slot *s, const struct ref *self, u64 now)
+__noinline int status_check(struct slot *s, const struct ref *self, u64 now)
 {
-	struct ref outer = *self, up;
+	struct ref outer, up;
 	struct slot *o = s;
-	u32 status = s->status;
+	u32 status;
 
+	if (!s || !self)
+		return 0;
+	status = s->status;
 	event(s, EVENT_REPLY, -1, status, now, 0);
 	if (!(status_wanted[status >> 6 & 15] >> (status & 63) & 1))
-		return;
+		return 0;
+	outer = *self;
 	for (int i = 0; i < 4; i++) {
 		struct slot *p;
 
@@ -28,17 +32,18 @@ static __always_inline void status_check(struct slot *s, const struct ref *self,
 		if (!p)
 			break;
 		if (!(o->flags & SLOT_FASTCGI))
-			return;
+			return 0;
 		outer = up;
 		o = p;
 	}
 	if (o->fired_status == status)
-		return;
+		return 0;
 	o->fired_status = status;
 	if (o != s)
 		__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD);
 	__sync_val_compare_and_swap(&o->state, SLOT_OPEN, SLOT_HELD);
 	send_record(RECORD_STATUS, &outer, status, o != s ? self : NULL, s->pid);
+	return 0;
 }
 
 static __always_inline u32 three_digits(const u8 *p)
