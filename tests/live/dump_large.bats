@@ -63,7 +63,8 @@ dump() { # OPTIONS...: sets output; complete, from a clone and with little memor
 }
 
 unharmed() {
-	is "$(awk '/^State/ { print $2 }' "/proc/$VICTIM/status")" S "state"
+	asleep() { grep -q '^State:[[:space:]]*S' "/proc/$VICTIM/status"; }
+	wait_for 20 asleep || fail "it does not sleep any more: $(grep ^State "/proc/$VICTIM/status")"
 	is "$(cat /proc/"$VICTIM"/task/*/status | awk '/^TracerPid/ && $2 != 0' | wc -l)" 0 "traced threads"
 	is "$(children "$VICTIM")" "" "children"
 }
