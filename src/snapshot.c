@@ -384,7 +384,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
  * call of such a worker still makes. */
 static void reap_leftovers(struct snapshot *snapshot, bool wait, uint64_t *pause_ns, char *why, size_t size)
 {
-	uint64_t start_ns = now_ns();
+	uint64_t start_ns = now_ns(), coming_ns = start_ns; /* the call was last seen */
 	pid_t inside, last = 0;
 	bool dead;
 
@@ -392,10 +392,13 @@ static void reap_leftovers(struct snapshot *snapshot, bool wait, uint64_t *pause
 		bool coming = leftover_coming(snapshot->proc); /* before the look for what came of it */
 		pid_t pid = leftover_find(snapshot->proc, &inside, &dead);
 
+		if (coming)
+			coming_ns = now_ns();
 		if (!pid || !dead) {
-			uint64_t late_ns = pid || coming ? CHILD_LATE_NS : last ? 0 : CLONE_LATE_NS;
+			uint64_t now = now_ns();
+			bool may_come = pid || coming || (!last && now - coming_ns < CLONE_LATE_NS);
 
-			if (!wait || now_ns() - start_ns >= late_ns)
+			if (!wait || !may_come || now - start_ns >= CHILD_LATE_NS)
 				return;
 			nanosleep(&(struct timespec){ .tv_nsec = 10 * NSEC_PER_MSEC }, NULL);
 			continue;
