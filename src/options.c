@@ -36,7 +36,7 @@ const struct option_row option_rows[] = {
 	{ "areas", 0, TYPE_AREAS, "LIST", NULL, VERB_WATCH, true,
 	  "more detail, or less: file,query=verbose,socket=off; app is all that probes the target" },
 	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true,
-	  "take the stacks N times while the request runs, the first one included (default 1)" },
+	  "take the stacks N times from each limit on while the request runs, the first one included (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "time between two samples (default 1s)" },
 	{ "limit", 0, TYPE_LIMIT, "N[/D]", NULL, VERB_WATCH, true,
 	  "captures at most per life of a process, or per window D (default 1); what is over is logged" },

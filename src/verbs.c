@@ -19,7 +19,9 @@ const struct verb verbs[] = {
 	  PROCESS_DETAILS "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
 			  "is one line; its page, trace and core lie in a folder of their own.\n"
 			  "With several --time-taken it is looked at again at each further limit; the\n"
-			  "incident stays one.\n"
+			  "incident stays one. Time counts from the first byte that the server reads: what\n"
+			  "waits unread in its socket has not begun. Of a pipeline the first 8 are\n"
+			  "followed, the others counted as refused.\n"
 			  "Exit code: 0 something was trapped, 1 nothing was, 2 a mistake, 3 no rights.\n",
 	  "  reqtrap watch nginx php-fpm --time-taken 2s\n"
 	  "  reqtrap watch nginx --time-taken 2s --time-taken 30s --samples 5 --every 2s\n"
