@@ -545,11 +545,6 @@ static int analyse(struct body *b, struct analysis *ret, struct err *err)
 
 /* --- memory --- */
 
-static bool all_zeros(const uint8_t *p, size_t len)
-{
-	return !p[0] && !memcmp(p, p + 1, len - 1);
-}
-
 /* Pages that hold something: what an absent page and one of zeros are is told by no core. */
 static uint64_t count_bytes(const struct body *b, const struct row *row, uint8_t *chunk)
 {

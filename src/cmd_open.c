@@ -146,11 +146,6 @@ static bool has_room(int fd, uint64_t *ret_free)
 	return *ret_free >= MIN((uint64_t)FREE_FLOOR, (uint64_t)st.f_blocks * st.f_frsize / 100);
 }
 
-static bool is_zero(const uint8_t *p, size_t len)
-{
-	return !p[0] && !memcmp(p, p + 1, len - 1);
-}
-
 /* Pages of zeros become holes. */
 static int put_chunk(int fd, const uint8_t *data, size_t len, uint64_t at)
 {
@@ -158,9 +153,9 @@ static int put_chunk(int fd, const uint8_t *data, size_t len, uint64_t at)
 		size_t run = 0;
 
 		n = MIN(len - done, (size_t)PAGE_BYTES);
-		if (is_zero(data + done, n))
+		if (all_zeros(data + done, n))
 			continue;
-		while (done + n < len && !is_zero(data + done + n, MIN(len - done - n, (size_t)PAGE_BYTES)))
+		while (done + n < len && !all_zeros(data + done + n, MIN(len - done - n, (size_t)PAGE_BYTES)))
 			n += MIN(len - done - n, (size_t)PAGE_BYTES);
 		while (run < n) {
 			ssize_t w = pwrite(fd, data + done + run, n - run, (off_t)(at + done + run));

@@ -6,11 +6,12 @@
 #include "incident.h"
 #include "ktime.h"
 #include "proc.h"
+#include "rule.h"
 #include "target.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <sys/stat.h>
 
@@ -21,6 +22,28 @@ int targets_named(const struct command_line *line, struct err *err)
 	if (line->rest_count || line->command)
 		return 0;
 	return err_say(err, -EINVAL, "which process? Give a PID, a NAME, ':PORT', unit:NAME, cgroup:PATH or '-- CMD'");
+}
+
+int targets_how(const struct command_line *line, enum tracer_hooks *ret_hooks, unsigned int *ret_slots, struct err *err)
+{
+	static const char *const words[] = {
+		[TRACER_AUTO] = "auto", [TRACER_SOCK] = "sock", [TRACER_SYSCALLS] = "syscalls"
+	};
+	const char *hooks = option_value(line, "hooks");
+	uint64_t slots;
+	int r;
+
+	for (size_t i = 0; hooks && i < ARRAY_LEN(words); i++) {
+		if (!strcmp(hooks, words[i]))
+			*ret_hooks = (enum tracer_hooks)i;
+	}
+	if (!option_given(line, "slots"))
+		return 0;
+	r = parse_count(option_value(line, "slots"), 1, SLOTS_MOST, &slots, err);
+	if (r < 0)
+		return err_wrap(err, r, "--slots");
+	*ret_slots = (unsigned int)slots;
+	return 0;
 }
 
 static bool same_exe(pid_t a, pid_t b)
@@ -43,12 +66,10 @@ static int add_worker(pid_t pid, void *arg)
 {
 	struct workers *workers = arg;
 	struct err err;
-	char path[32], word[16];
+	CLEAN(fd) int dir_fd = proc_dir_open(pid);
 	struct proc_stat stat;
-	CLEAN(fd) int dir_fd = -1;
+	char word[16];
 
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0 || stat.ppid != workers->parent ||
 	    !same_exe(pid, workers->parent))
 		return 0;

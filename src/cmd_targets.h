@@ -6,9 +6,14 @@
 #include "child.h"
 #include "loop.h"
 #include "options.h"
+#include "tracer.h"
 
 /* -EINVAL with words when the command line names none. */
 int targets_named(const struct command_line *line, struct err *err);
+
+/* --hooks and --slots: each is written only if it was given. */
+int targets_how(const struct command_line *line, enum tracer_hooks *ret_hooks, unsigned int *ret_slots,
+		struct err *err);
 
 /* Starts the command after '--' (into *command, whose pid is 0 before) and calls add()
  * for each process that is meant, workers included. Of many, some may end meanwhile. */

@@ -224,23 +224,12 @@ static int add_target(void *arg, pid_t pid, struct err *err)
 
 static int trace(struct top *top, const struct command_line *line, struct err *err)
 {
-	static const char *const hooks_words[] = { "auto", "sock", "syscalls" };
-	const char *hooks = option_value(line, "hooks");
 	struct tracer_config config = { .record = on_record, .arg = top };
-	uint64_t slots = 0;
 	size_t added;
-	int r;
+	int r = targets_how(line, &config.hooks, &config.slots, err);
 
-	for (size_t i = 0; hooks && i < ARRAY_LEN(hooks_words); i++) {
-		if (!strcmp(hooks, hooks_words[i]))
-			config.hooks = (enum tracer_hooks)i;
-	}
-	if (option_given(line, "slots")) {
-		r = parse_count(option_value(line, "slots"), 1, SLOTS_MOST, &slots, err);
-		if (r < 0)
-			return err_wrap(err, r, "--slots");
-		config.slots = (unsigned int)slots;
-	}
+	if (r < 0)
+		return r;
 	r = tracer_open(&config, &top->tracer, err);
 	if (r == 0)
 		r = watched_new(

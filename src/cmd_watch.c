@@ -199,15 +199,13 @@ static void areas_text(const struct area_total *area)
 	for (enum area a = 0; a < AREA_COUNT; a++) {
 		const struct area_total *t = &area[a];
 
-		if (!t->on && !t->shed)
+		if (!t->on)
 			continue;
 		printf("  area %s: %" PRIu64 " events, %" PRIu64 " outside of requests; %" PRIu64
 		       " ns of BPF time at each "
 		       "of %" PRIu64 " runs%s\n",
 		       area_name(a), t->count.hits, t->count.stray, t->runs ? t->ns / t->runs : 0, t->runs,
-		       t->shed	       ? "; given up for its cost"
-		       : a >= AREA_APP ? " (and the trap into the kernel)"
-				       : "");
+		       a >= AREA_APP ? " (and the trap into the kernel)" : "");
 		if (t->count.cut || t->count.unread)
 			printf("    of their texts %" PRIu64 " were cut, %" PRIu64 " could not be read\n", t->count.cut,
 			       t->count.unread);
@@ -221,14 +219,14 @@ static json_t *areas_json(const struct area_total *area)
 	for (enum area a = 0; a < AREA_COUNT; a++) {
 		const struct area_total *t = &area[a];
 
-		if (!t->on && !t->shed)
+		if (!t->on)
 			continue;
 		json_array_append_new(list,
-				      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:b}", "area", area_name(a),
+				      json_pack("{s:s, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "area", area_name(a),
 						"probes", (json_int_t)t->probes, "events", (json_int_t)t->count.hits,
 						"stray", (json_int_t)t->count.stray, "texts_cut",
 						(json_int_t)t->count.cut, "texts_unread", (json_int_t)t->count.unread,
-						"runs", (json_int_t)t->runs, "ns", (json_int_t)t->ns, "shed", t->shed));
+						"runs", (json_int_t)t->runs, "ns", (json_int_t)t->ns));
 	}
 	return list;
 }
@@ -558,9 +556,8 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 
 static int set_up(struct watch *watch, const struct command_line *line, struct err *err)
 {
-	static const char *const hooks_words[] = { "auto", "sock", "syscalls" };
 	static const int ends[] = { SIGINT, SIGTERM, SIGHUP };
-	const char *hooks = option_value(line, "hooks"), *compress = option_value(line, "compress");
+	const char *compress = option_value(line, "compress");
 	struct engine_config config = {
 		.rules = &watch->rules,
 		.store_dir = option_value(line, "store") ? option_value(line, "store") : watch->rules.store,
@@ -579,16 +576,9 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 	uint64_t number;
 	int r;
 
-	for (size_t i = 0; hooks && i < ARRAY_LEN(hooks_words); i++) {
-		if (!strcmp(hooks, hooks_words[i]))
-			config.hooks = (enum engine_hooks)i;
-	}
-	if (option_given(line, "slots")) {
-		r = parse_count(option_value(line, "slots"), 1, 65536, &number, err);
-		if (r < 0)
-			return err_wrap(err, r, "--slots");
-		config.slots = (unsigned int)number;
-	}
+	r = targets_how(line, &config.hooks, &config.slots, err);
+	if (r < 0)
+		return r;
 	if (option_given(line, "map-share")) {
 		r = parse_count(option_value(line, "map-share"), 1, 100, &number, err);
 		if (r < 0)

@@ -566,8 +566,7 @@ static void on_tell(void *arg, const char *text)
 
 static int engine_open(struct engine *engine, struct err *err)
 {
-	static const enum tracer_hooks hooks[] = { TRACER_AUTO, TRACER_SOCK, TRACER_SYSCALLS };
-	struct tracer_config tc = { .hooks = hooks[engine->config.hooks],
+	struct tracer_config tc = { .hooks = engine->config.hooks,
 				    .slots = engine->config.slots,
 				    .map_share = engine->config.map_share,
 				    .want_status = want_status,

@@ -8,9 +8,7 @@
 #include "incident.h"
 #include "loop.h"
 #include "rule.h"
-#include "tracer_app.h"
-
-enum engine_hooks { HOOKS_AUTO, HOOKS_SOCK, HOOKS_SYSCALLS };
+#include "tracer.h"
 
 struct engine_totals {
 	uint64_t requests, trapped, ended, inner;		/* inner: requests between watched processes */
@@ -26,7 +24,7 @@ struct engine_totals {
 struct engine_config {
 	const struct rules *rules; /* the caller's, must outlive the engine */
 	const char *store_dir;	   /* NULL: default */
-	enum engine_hooks hooks;
+	enum tracer_hooks hooks;
 	unsigned int slots;	/* requests in flight at most, 0: default */
 	unsigned int map_share; /* see tracer.h */
 	uint64_t pause_budget_ns;

@@ -12,7 +12,6 @@
 #include "request.h"
 #include "waits.h"
 
-#include <fcntl.h>
 #include <string.h>
 
 static int by_age(const void *a, const void *b)
@@ -112,7 +111,7 @@ static void name_fd(const struct slot *slot, int fd, struct flight_state *state)
 		{ "socket", "socket" }, { "pipe", "pipe" },   { "file", "file" },
 	};
 	const char *arrow;
-	char path[32], text[sizeof(state->on) - 4];
+	char text[sizeof(state->on) - 4];
 	CLEAN(fd) int dir_fd = -1;
 
 	if (fd == slot->fd) {
@@ -125,8 +124,7 @@ static void name_fd(const struct slot *slot, int fd, struct flight_state *state)
 		request_endpoint(&slot->up, slot->up_path, state->on, sizeof(state->on));
 		return;
 	}
-	snprintf(path, sizeof(path), "/proc/%u", slot->pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir_fd = proc_dir_open((pid_t)slot->pid);
 	if (dir_fd < 0 || fd_describe(dir_fd, fd, text, sizeof(text)) < 0)
 		snprintf(text, sizeof(text), "fd %d", fd);
 	state->word = "wait";
@@ -182,7 +180,8 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 		state->word = "disk";
 }
 
-void flight_state_of(const struct slot *slot, uint64_t now, struct flight_state *ret_state)
+/* What a thread does that is in this slot, at 'now'. */
+static void state_of(const struct slot *slot, uint64_t now, struct flight_state *ret_state)
 {
 	*ret_state = (struct flight_state){ .word = "?" };
 	if (now > slot->seg_since_ns)
@@ -211,7 +210,6 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 	struct request_info info = { 0 };
 	struct flight_row row = { 0 };
 	enum tracer_look look = tracer_look(tracer, request->outer.slot, request->outer.gen, &outer);
-	char client[64];
 
 	*ret_torn = look == LOOK_TORN;
 	if (look != LOOK_TAKEN)
@@ -220,9 +218,7 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 	if (!request->hops || tracer_look(tracer, request->holder.slot, request->holder.gen, &holder) != LOOK_TAKEN)
 		holder = outer;
 	request_describe(&outer, &info);
-	request_endpoint(&outer.client, NULL, client, sizeof(client));
-	if (!info.client)
-		text_set(&info.client, strncmp(client, "tcp:", 4) ? client : client + 4);
+	request_client(&outer, &info);
 	row.method = info.method;
 	row.url = info.url;
 	row.host = info.host;
@@ -235,7 +231,7 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 	if (row.pid != row.first_pid)
 		request_endpoint(&outer.up, outer.up_path, row.via, sizeof(row.via));
 	proc_name(row.pid, row.process, sizeof(row.process));
-	flight_state_of(&holder, now_ns(), &row.state);
+	state_of(&holder, now_ns(), &row.state);
 	row.elapsed_ns = now_ns() - outer.begin_ns;
 	*ret_row = row;
 	return true;

@@ -51,7 +51,4 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 		     bool *ret_torn);
 void flight_row_done(struct flight_row *row);
 
-/* What a thread does that is in this slot, at 'now'. Pure but for the names of fds. */
-void flight_state_of(const struct slot *slot, uint64_t now, struct flight_state *ret_state);
-
 #endif

@@ -341,9 +341,9 @@ static size_t handed_to(struct look *look, const struct hop_ref *hop)
 
 	if (!tracer_hands(look->tracer, hop->slot, hop->gen, &hands))
 		return 0;
-	qsort(hands.hand, MIN(hands.count, (uint32_t)HANDS), sizeof(hands.hand[0]), likelier_first);
+	qsort(hands.hand, hands.count, sizeof(hands.hand[0]), likelier_first);
 	for (int how = AT_WORK; how > AT_REST; how--) {
-		for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+		for (uint32_t i = 0; i < hands.count; i++) {
 			const struct hand *h = &hands.hand[i];
 
 			if (at_work(look, h, &hop->copy) != how)
@@ -369,7 +369,7 @@ static bool forked_to(struct look *look, const struct hop_ref *hop)
 
 	if (hop->copy.fd < 0 || !caller || !tracer_hands(look->tracer, hop->slot, hop->gen, &hands))
 		return false;
-	for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+	for (uint32_t i = 0; i < hands.count; i++) {
 		const struct hand *h = &hands.hand[i];
 
 		if (h->how == HAND_FORKED && tracer_socket_open((pid_t)h->pid, hop->copy.fd, hop->copy.ino))
@@ -404,7 +404,7 @@ static void homes_read(const struct look *look, pid_t pid, struct homes *homes)
 	for (const struct inflight *f = look->flight; f < look->flight + look->count; f++) {
 		if (f->pid != pid || !tracer_hands(look->tracer, f->slot, f->gen, &hands))
 			continue;
-		for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+		for (uint32_t i = 0; i < hands.count; i++) {
 			struct hand *home = list_add(&homes->hand, &homes->count, sizeof(*home));
 
 			if (home)
@@ -461,7 +461,7 @@ static bool hands_over(const struct look *look, pid_t pid)
 	for (const struct inflight *f = look->flight; f < look->flight + look->count; f++) {
 		if (f->pid != pid || !tracer_hands(look->tracer, f->slot, f->gen, &hands))
 			continue;
-		for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+		for (uint32_t i = 0; i < hands.count; i++) {
 			struct proc_syscall now;
 
 			if (hands.hand[i].pid == (uint32_t)pid && !hands.hand[i].busy &&
@@ -569,10 +569,8 @@ static void judge(struct look *look)
 	bool parked = (s->seg_kind & (SEGMENTS - 1)) == SEGMENT_WAIT && is_futex(s->wait_nr);
 	bool left = (s->seg_kind & (SEGMENTS - 1)) == SEGMENT_AWAY || (s->turn_over && !s->up_waiting);
 	struct incident *in = look->in;
-	char path[32];
 
-	snprintf(path, sizeof(path), "/proc/%u", s->pid);
-	look->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	look->dir_fd = proc_dir_open((pid_t)s->pid);
 	if (look->dir_fd < 0)
 		return;
 	look->go = program_is_go(look->dir_fd);

@@ -126,7 +126,8 @@ static const struct python_words python_words[] = {
 
 struct python {
 	unsigned int minor;
-	const struct layout *at;   /* NULL: it says so itself */
+	const struct layout *at; /* NULL: it says so itself */
+	const struct python_words *words;
 	uint64_t runtime, version; /* addresses; version 0: not exported */
 };
 
@@ -181,10 +182,27 @@ static unsigned int minor_of_image(const struct image *image)
 	return at ? minor_of(at + sizeof(mark) - 1, end) : 0;
 }
 
+static const struct layout *layout_of(unsigned int minor)
+{
+	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
+		if (python_rows[i].minor == minor)
+			return &python_rows[i].at;
+	}
+	return NULL;
+}
+
+static const struct python_words *words_of(unsigned int minor)
+{
+	for (size_t i = 0; i < ARRAY_LEN(python_words); i++) {
+		if (python_words[i].minor == minor)
+			return &python_words[i];
+	}
+	return NULL;
+}
+
 static int python_find(const struct images *images, void **ret_state, char **ret_title, char **ret_why)
 {
 	struct python found = { 0 };
-	bool known = false;
 
 	for (size_t i = 0; i < images_count(images) && !found.minor; i++) {
 		const struct image *image = images_get(images, i);
@@ -198,13 +216,9 @@ static int python_find(const struct images *images, void **ret_state, char **ret
 	if (!found.minor)
 		return 0;
 	text_setf(ret_title, "Python 3.%u", found.minor);
-	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
-		if (python_rows[i].minor == found.minor)
-			found.at = &python_rows[i].at;
-	}
-	for (size_t i = 0; i < ARRAY_LEN(python_words); i++)
-		known |= python_words[i].minor == found.minor;
-	if (!found.at && !known) {
+	found.at = layout_of(found.minor);
+	found.words = words_of(found.minor);
+	if (!found.at && !found.words) {
 		text_setf(ret_why, "no offsets known for Python 3.%u", found.minor);
 		return 1;
 	}
@@ -235,13 +249,9 @@ static bool all_below(const uint64_t *word, const uint8_t *first, const uint8_t 
 /* As the interpreter itself says. */
 static const char *read_layout(const struct memory *mem, const struct python *py, struct layout *ret)
 {
-	const struct python_words *w = NULL;
+	const struct python_words *w = py->words;
 	uint64_t word[WORDS];
 
-	for (size_t i = 0; i < ARRAY_LEN(python_words); i++) {
-		if (python_words[i].minor == py->minor)
-			w = &python_words[i];
-	}
 	if (!w || memory_get(mem, py->runtime, word, sizeof(word)) < 0)
 		return "_PyRuntime cannot be read";
 	if (memcmp(word, COOKIE, 8) != 0)

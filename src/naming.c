@@ -9,7 +9,6 @@
 #include "proc.h"
 #include "waits.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -28,14 +27,6 @@ struct naming {
 	struct name_row *row;
 	size_t count;
 };
-
-static int process_dir(pid_t pid)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
 
 /* ---- files ---- */
 
@@ -109,12 +100,10 @@ static bool is_mapped(const struct endpoint *e)
 static void put_endpoint(const struct endpoint *e, char *buf, size_t size)
 {
 	struct endpoint plain = *e;
-	char text[80];
 
 	if (is_mapped(e))
 		plain = (struct endpoint){ .family = AF_INET, .port = e->port, .addr = { e->addr[3] } };
-	request_endpoint(&plain, NULL, text, sizeof(text));
-	snprintf(buf, size, "%s", strncmp(text, "tcp:", 4) ? text : text + 4);
+	request_address(&plain, buf, size);
 }
 
 static void put_socket(const struct slot_object *o, char *buf, size_t size)
@@ -144,7 +133,7 @@ static bool is_local(const struct slot_object *o)
 
 static void put_object(const struct slot_object *o, pid_t pid, char *buf, size_t size)
 {
-	CLEAN(fd) int dir_fd = process_dir(pid);
+	CLEAN(fd) int dir_fd = proc_dir_open(pid);
 	CLEAN(free) char *mount = NULL;
 	char link[PATH_MAX];
 	bool live;

@@ -241,7 +241,7 @@ static int check_choice(const struct option_row *row, const char *value, struct 
 	return err_say(err, -EINVAL, "'%s' is not one of %s", value, row->choices);
 }
 
-int option_check(const struct option_row *row, const char *value, struct err *err)
+static int option_check(const struct option_row *row, const char *value, struct err *err)
 {
 	struct rule scratch = { .name = NULL };
 	struct status_range status[RULE_STATUS_MAX];

@@ -94,9 +94,6 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct command
 bool option_given(const struct command_line *line, const char *name);
 const char *option_value(const struct command_line *line, const char *name); /* the last one; NULL */
 
-/* Checks a value against its row, as options_parse does. */
-int option_check(const struct option_row *row, const char *value, struct err *err);
-
 /* '--help' of one verb, within 80 columns. */
 void options_help(const struct verb *verb, struct buf *out);
 

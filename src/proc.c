@@ -51,6 +51,14 @@ int proc_start(const struct proc *proc, struct proc_stat *ret_stat)
 	return proc_stat_read(proc->dir_fd, path, ret_stat);
 }
 
+int proc_dir_open(pid_t pid)
+{
+	char path[32];
+
+	snprintf(path, sizeof(path), "/proc/%d", pid);
+	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+}
+
 /* A main thread that has ended has no memory any more; another thread's folder shows the
  * same process with it. */
 static void look_through_another(struct proc *proc)
@@ -58,15 +66,13 @@ static void look_through_another(struct proc *proc)
 	CLEAN(free) pid_t *tids = NULL;
 	struct proc_stat stat;
 	size_t count = 0;
-	char path[32];
 
 	if (proc_threads(proc->dir_fd, &tids, &count) < 0)
 		return;
 	for (size_t i = 0; i < count; i++) {
 		struct proc other = *proc;
 
-		snprintf(path, sizeof(path), "/proc/%d", tids[i]);
-		other.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+		other.dir_fd = proc_dir_open(tids[i]);
 		if (other.dir_fd < 0)
 			continue;
 		if (proc_stat_read(other.dir_fd, "stat", &stat) == 0 && !strchr("ZX", stat.state) &&
@@ -96,7 +102,6 @@ int proc_open(struct proc *ret_proc, pid_t pid, struct err *err)
 {
 	struct proc proc = { .pid = pid, .pidfd = -1, .dir_fd = -1 };
 	struct proc_stat stat;
-	char path[32];
 	int r;
 
 	if (pid <= 0)
@@ -110,8 +115,7 @@ int proc_open(struct proc *ret_proc, pid_t pid, struct err *err)
 							  : err_sys(err, code, "cannot open process %d", pid);
 	}
 	fcntl(proc.pidfd, F_SETFD, FD_CLOEXEC);
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	proc.dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	proc.dir_fd = proc_dir_open(pid);
 	r = proc.dir_fd < 0 ? -errno : proc_start(&proc, &stat);
 	if (r < 0 || !proc_alive(&proc)) {
 		proc_close(&proc);

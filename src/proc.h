@@ -21,6 +21,7 @@ struct proc {
 
 /* -ESRCH with a clear text when there is no such process. */
 int proc_open(struct proc *ret_proc, pid_t pid, struct err *err);
+int proc_dir_open(pid_t pid); /* /proc/PID alone, of whoever has the id now; an fd, or negative */
 void proc_close(struct proc *proc);
 bool proc_alive(const struct proc *proc); /* false for a zombie too */
 
@@ -38,17 +39,16 @@ enum proc_map_kind {
 	PROC_MAP_KERNEL, /* [vvar] and the like: no part of the process's memory */
 };
 
-/* Small, for there may be 100,000 of them. */
 /* The program it runs: another one after an exec, also of the same file. */
 struct proc_program {
 	uint64_t addr;	    /* of 'random'; 0: it cannot be told */
 	uint8_t random[16]; /* what the kernel gave it at its start */
 };
 
-/* dir_fd: an open /proc/PID. */
 void proc_program_read(int dir_fd, struct proc_program *ret_program);
 bool proc_program_same(int dir_fd, const struct proc_program *program);
 
+/* Small, for there may be 100,000 of them. */
 struct proc_map {
 	uint64_t start, end, offset;
 	uint64_t file : 40; /* equal: the same file; for proc_map_file */

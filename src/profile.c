@@ -117,11 +117,6 @@ const char *area_name(enum area area)
 	return area_rows[area].name;
 }
 
-const char *severity_name(enum severity severity)
-{
-	return severity ? level_names[severity + 1] : "";
-}
-
 static int find(const char *const *names, size_t count, const char *word, size_t len)
 {
 	for (size_t i = 0; i < count; i++) {

@@ -16,7 +16,6 @@ struct areas {
 };
 
 const char *area_name(enum area area);
-const char *severity_name(enum severity severity); /* 'error'; '' for none */
 
 /* 'mark,query=verbose,php=off' onto 'areas'. 'app' is all that needs probes in the
  * target; a name alone means 'information'. -EINVAL with a text. */

@@ -75,6 +75,24 @@ void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf,
 	}
 }
 
+void request_address(const struct endpoint *at, char *buf, size_t size)
+{
+	char text[80];
+
+	request_endpoint(at, NULL, text, sizeof(text));
+	snprintf(buf, size, "%s", strncmp(text, "tcp:", 4) ? text : text + 4);
+}
+
+void request_client(const struct slot *slot, struct request_info *info)
+{
+	char text[80];
+
+	if (info->client) /* FastCGI says whose request it is */
+		return;
+	request_address(&slot->client, text, sizeof(text));
+	text_set(&info->client, text);
+}
+
 const char *request_call(const struct wording *wording, long nr, char *buf, size_t size)
 {
 	const char *name = nr == NO_CALL_STOPPED ? "stopped for the capture"

@@ -38,6 +38,12 @@ void request_describe(const struct slot *slot, struct request_info *ret_info);
  * UNIX_PATH bytes, NULL for a client. */
 void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf, size_t size);
 
+/* The same without 'tcp:'. */
+void request_address(const struct endpoint *at, char *buf, size_t size);
+
+/* After request_describe: who sent it, if the head does not say. */
+void request_client(const struct slot *slot, struct request_info *info);
+
 /* The slot's events onto the incident's trace, at_ns counted from origin_ns (events
  * before it are at 0). copied_ns: when the copy of the slot was made; a wait that was
  * going on then is shown up to it. Call for each slot of the chain, then

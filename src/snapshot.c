@@ -287,13 +287,11 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 
 int snapshot_hold(struct snapshot *snapshot, struct err *err)
 {
-	char path[32];
 	int fd, r = freeze_child_hold(snapshot->child, CHILD_WAIT_NS);
 
 	if (r < 0)
 		return err_sys(err, r, "cannot hold the copy of process %d", snapshot->proc->pid);
-	snprintf(path, sizeof(path), "/proc/%d", snapshot->child);
-	snapshot->dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	snapshot->dir_fd = proc_dir_open(snapshot->child);
 	fd = openat(snapshot->dir_fd, "oom_score_adj", O_WRONLY | O_CLOEXEC);
 	if (fd < 0 || write(fd, "1000", 4) != 4)
 		r = -errno;

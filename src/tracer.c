@@ -74,16 +74,12 @@ static int quiet(enum libbpf_print_level level, const char *fmt, va_list ap)
 	return 0;
 }
 
-bool tracer_kernel_has(const char *tracepoint)
+static bool kernel_has(const struct btf *btf, const char *tracepoint)
 {
-	struct btf *btf = btf__load_vmlinux_btf();
 	char name[128];
-	bool has;
 
 	snprintf(name, sizeof(name), "btf_trace_%s", tracepoint);
-	has = btf && btf__find_by_name(btf, name) > 0;
-	btf__free(btf);
-	return has;
+	return btf && btf__find_by_name(btf, name) > 0;
 }
 
 static int explain(int code, struct err *err)
@@ -104,9 +100,12 @@ static int explain(int code, struct err *err)
 
 static int choose_hooks(struct tracer *t, struct err *err)
 {
-	bool has = tracer_kernel_has("sock_recv_length") && tracer_kernel_has("sock_send_length");
+	struct btf *btf = btf__load_vmlinux_btf();
+	bool has = kernel_has(btf, "sock_recv_length") && kernel_has(btf, "sock_send_length");
+	bool usable = kernel_has(btf, "sched_switch");
 
-	if (!tracer_kernel_has("sched_switch"))
+	btf__free(btf);
+	if (!usable)
 		return err_say(err, -ENOTSUP,
 			       "the kernel has no type information (/sys/kernel/btf/vmlinux): "
 			       "reqtrap needs CONFIG_DEBUG_INFO_BTF");
@@ -127,33 +126,23 @@ static size_t loops_bytes(void)
 	return (LOOPS * sizeof(struct loop) + page - 1) / page * page;
 }
 
-static int map_loops(struct tracer *t, struct err *err)
+static size_t slots_bytes(const struct tracer *t)
 {
-	t->loops = mmap(NULL, loops_bytes(), PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(t->skel->maps.loops), 0);
-	if (t->loops == MAP_FAILED) {
-		t->loops = NULL;
-		return err_sys(err, -errno, "cannot map the event loops");
-	}
-	for (uint32_t i = LOOPS; i-- > 0;) {
-		if (bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_loops), NULL, &i, BPF_ANY) < 0)
-			return err_sys(err, -errno, "cannot fill the list of event loops");
-	}
-	return 0;
+	return (size_t)t->slot_count * sizeof(union slot_value);
 }
 
-static int map_slots(struct tracer *t, struct err *err)
+/* Into our memory, and all of its places onto the list of those that are free. */
+static int map_places(struct bpf_map *map, size_t bytes, struct bpf_map *free_list, uint32_t count, const char *what,
+		      void *ret_places, struct err *err)
 {
-	size_t bytes = (size_t)t->slot_count * sizeof(union slot_value);
-	int free_fd = bpf_map__fd(t->skel->maps.free_slots);
+	void *places = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
 
-	t->slots = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(t->skel->maps.slots), 0);
-	if (t->slots == MAP_FAILED) {
-		t->slots = NULL;
-		return err_sys(err, -errno, "cannot map the request slots");
-	}
-	for (uint32_t i = t->slot_count; i-- > 0;) {
-		if (bpf_map_update_elem(free_fd, NULL, &i, BPF_ANY) < 0)
-			return err_sys(err, -errno, "cannot fill the list of free slots");
+	if (places == MAP_FAILED)
+		return err_sys(err, -errno, "cannot map the %s", what);
+	*(void **)ret_places = places;
+	for (uint32_t i = count; i-- > 0;) {
+		if (bpf_map_update_elem(bpf_map__fd(free_list), NULL, &i, BPF_ANY) < 0)
+			return err_sys(err, -errno, "cannot fill the list of free %s", what);
 	}
 	return 0;
 }
@@ -336,9 +325,11 @@ static int load(struct tracer *t, struct err *err)
 	r = requests_bpf__load(skel);
 	if (r < 0)
 		return explain(r, err);
-	r = map_slots(t, err);
+	r = map_places(skel->maps.slots, slots_bytes(t), skel->maps.free_slots, t->slot_count, "request slots",
+		       &t->slots, err);
 	if (r == 0)
-		r = map_loops(t, err);
+		r = map_places(skel->maps.loops, loops_bytes(), skel->maps.free_loops, LOOPS, "event loops", &t->loops,
+			       err);
 	if (r == 0)
 		r = make_clocks(t, err);
 	if (r < 0)
@@ -391,7 +382,7 @@ void tracer_close(struct tracer *t)
 		return;
 	ring_buffer__free(t->ring);
 	if (t->slots)
-		munmap(t->slots, (size_t)t->slot_count * sizeof(union slot_value));
+		munmap(t->slots, slots_bytes(t));
 	if (t->loops)
 		munmap(t->loops, loops_bytes());
 	tracer_app_close(t->app);
@@ -427,6 +418,11 @@ int tracer_watch(struct tracer *t, pid_t pid, struct err *err)
 	return 0;
 }
 
+static bool in_flight(uint32_t state)
+{
+	return state == SLOT_OPEN || state == SLOT_HELD;
+}
+
 static void give_back(struct tracer *t, uint32_t index)
 {
 	bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_slots), NULL, &index, BPF_ANY);
@@ -440,7 +436,7 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
 		return;
 	s->flags |= SLOT_ABORTED;
 	s->end_ns = now_ns();
-	if (s->state == SLOT_OPEN || s->state == SLOT_HELD)
+	if (in_flight(s->state))
 		t->aborted += s->method || s->flags & SLOT_FASTCGI;
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
 		give_back(t, index);
@@ -466,7 +462,7 @@ void tracer_forget(struct tracer *t, pid_t pid)
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
-		if (s->pid != (uint32_t)pid || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
+		if (s->pid != (uint32_t)pid || !in_flight(s->state))
 			continue;
 		slot_abort(t, i, s->gen);
 	}
@@ -495,7 +491,7 @@ static bool socket_open(struct tracer *t, uint32_t index, const struct slot *s, 
 		return true;
 	if (!tracer_hands(t, index, s->gen, &hands))
 		return false;
-	for (uint32_t i = 0; i < MIN(hands.count, (uint32_t)HANDS); i++) {
+	for (uint32_t i = 0; i < hands.count; i++) {
 		if (hands.hand[i].how == HAND_FORKED && tracer_socket_open((pid_t)hands.hand[i].pid, s->fd, ino))
 			return true;
 	}
@@ -515,7 +511,7 @@ static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
 	if (idle < CONN_DOUBT_NS || oldest->slot >= t->slot_count)
 		return false;
 	s = &t->slots[oldest->slot].slot;
-	if (s->gen != oldest->gen || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
+	if (s->gen != oldest->gen || !in_flight(s->state))
 		return idle > CONN_IDLE_NS;
 	if (s->fd < 0 || socket_open(t, oldest->slot, s, conn->ino))
 		return false;
@@ -541,7 +537,7 @@ const struct slot *tracer_next(struct tracer *t, uint32_t *index)
 	for (uint32_t i = *index; i < t->slot_count; i++) {
 		const struct slot *s = &t->slots[i].slot;
 
-		if (s->state == SLOT_OPEN || s->state == SLOT_HELD) {
+		if (in_flight(s->state)) {
 			*index = i;
 			return s;
 		}
@@ -551,8 +547,10 @@ const struct slot *tracer_next(struct tracer *t, uint32_t *index)
 
 bool tracer_hands(struct tracer *t, uint32_t index, uint64_t gen, struct hands *ret_hands)
 {
-	return bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.hands), &index, ret_hands) == 0 && ret_hands->gen == gen &&
-	       ret_hands->count > 0;
+	if (bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.hands), &index, ret_hands) < 0 || ret_hands->gen != gen)
+		return false;
+	ret_hands->count = MIN(ret_hands->count, (uint32_t)HANDS); /* of memory that is written meanwhile */
+	return ret_hands->count > 0;
 }
 
 bool tracer_handing(struct tracer *t, pid_t pid)
@@ -629,11 +627,6 @@ bool tracer_slot(struct tracer *t, uint32_t index, uint64_t gen, struct slot *re
 unsigned int tracer_slots(const struct tracer *t)
 {
 	return t->slot_count;
-}
-
-static bool in_flight(uint32_t state)
-{
-	return state == SLOT_OPEN || state == SLOT_HELD;
 }
 
 /* The kernel counts 'gen' up before it writes a new request's fields, and sets the
@@ -763,10 +756,8 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 		sum.sched_ns = (uint64_t)((double)sum.sched_ns * whole);
 		sum.sched_runs = (uint64_t)((double)sum.sched_runs * whole);
 	}
-	for (uint32_t i = 0; i < t->slot_count; i++) {
-		if (t->slots[i].slot.state == SLOT_OPEN || t->slots[i].slot.state == SLOT_HELD)
-			sum.in_flight++;
-	}
+	for (uint32_t i = 0; i < t->slot_count; i++)
+		sum.in_flight += in_flight(t->slots[i].slot.state);
 	if (t->app)
 		tracer_app_totals(t->app, sum.area);
 	*ret_totals = sum;
@@ -776,11 +767,6 @@ void tracer_probe(struct tracer *t, pid_t pid)
 {
 	if (t->app)
 		tracer_app_attach(t->app, pid);
-}
-
-bool tracer_shed(struct tracer *t, enum area area)
-{
-	return t->app && tracer_app_shed(t->app, area);
 }
 
 struct notes *tracer_notes(struct tracer *t, uint32_t index, uint64_t gen)

@@ -44,9 +44,6 @@ void tracer_poll(struct tracer *tracer);    /* calls record() for each; does not
  * loaded since. Milliseconds a probe; none when no area wants any. */
 void tracer_probe(struct tracer *tracer, pid_t pid);
 
-/* Takes an area's detail away for good, for it costs too much. False: there is none. */
-bool tracer_shed(struct tracer *tracer, enum area area);
-
 /* A copy of what was noted beside a slot, the caller's to free. NULL: nothing, or no memory. */
 struct notes *tracer_notes(struct tracer *tracer, uint32_t index, uint64_t gen);
 
@@ -118,8 +115,5 @@ struct tracer_totals {
 
 void tracer_totals(struct tracer *tracer, struct tracer_totals *ret_totals);
 const char *tracer_hooks_name(const struct tracer *tracer); /* 'sock' or 'syscalls' */
-
-/* True if the kernel's BTF has this tracepoint, by its name ('sock_recv_length'). */
-bool tracer_kernel_has(const char *tracepoint);
 
 #endif

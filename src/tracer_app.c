@@ -13,7 +13,6 @@
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <fcntl.h>
 #include <fnmatch.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -45,7 +44,6 @@ struct tracer_app {
 	struct known_file *known;
 	size_t known_count;
 	struct bpf_link *tracepoint[AREA_COUNT];
-	bool shed[AREA_COUNT];
 	bool refused[AREA_COUNT], full_told;
 };
 
@@ -59,8 +57,6 @@ static bool wanted(const struct tracer_app *app, enum area area)
 {
 	enum severity least = areas_least(&app->config.areas, area);
 
-	if (app->shed[area])
-		return false;
 	return area >= AREA_APP ? least != SEVERITY_NONE
 				: (area == AREA_FILE || area == AREA_PROCESS) && least >= SEVERITY_INFO;
 }
@@ -263,13 +259,11 @@ static void attach_file(struct tracer_app *app, pid_t pid, const struct proc_map
 void tracer_app_attach(struct tracer_app *app, pid_t pid)
 {
 	struct proc_maps maps;
-	char path[32];
 	CLEAN(fd) int dir_fd = -1;
 
 	if (!wants_probes(app))
 		return;
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	dir_fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	dir_fd = proc_dir_open(pid);
 	if (dir_fd < 0 || proc_maps_read(dir_fd, false, &maps, NULL) < 0)
 		return;
 	for (size_t i = 0; i < maps.count; i++) {
@@ -295,21 +289,6 @@ void tracer_app_detach(struct tracer_app *app, pid_t pid)
 	}
 }
 
-bool tracer_app_shed(struct tracer_app *app, enum area area)
-{
-	if (!wanted(app, area))
-		return false;
-	app->shed[area] = true;
-	app->skel->bss->least[area] = SEVERITY_NONE; /* at once; taking probes away takes long */
-	bpf_link__destroy(app->tracepoint[area]);
-	app->tracepoint[area] = NULL;
-	for (size_t i = app->probe_count; i-- > 0;) {
-		if (profile_rows[app->probe[i].row].area == area)
-			drop(app, i);
-	}
-	return true;
-}
-
 /* ---- looking ---- */
 
 bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen, struct notes *ret_notes)
@@ -333,7 +312,6 @@ void tracer_app_totals(const struct tracer_app *app, struct area_total ret_total
 		uint32_t len = sizeof(info);
 
 		total->on = wanted(app, a);
-		total->shed = app->shed[a];
 		total->probes = app->tracepoint[a] != NULL;
 		bpf_map_lookup_elem(bpf_map__fd(app->skel->maps.counts), &a, &total->count);
 		if (!prog || bpf_program__fd(prog) < 0 ||

@@ -29,16 +29,13 @@ void tracer_app_close(struct tracer_app *app);
 void tracer_app_attach(struct tracer_app *app, pid_t pid);
 void tracer_app_detach(struct tracer_app *app, pid_t pid);
 
-/* Takes an area's probes and programs away, for good. False: it has none. */
-bool tracer_app_shed(struct tracer_app *app, enum area area);
-
 bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen, struct notes *ret_notes);
 
 struct area_total {
 	uint64_t probes;   /* attached now */
 	uint64_t runs, ns; /* of the BPF programs; the trap into the kernel comes on top */
 	struct area_count count;
-	bool on, shed;
+	bool on;
 };
 
 void tracer_app_totals(const struct tracer_app *app, struct area_total ret_totals[AREA_COUNT]);

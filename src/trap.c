@@ -17,35 +17,16 @@
 #include "verdict.h"
 #include "waits.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/utsname.h>
 
-int trap_process_dir(pid_t pid)
-{
-	char path[32];
-
-	snprintf(path, sizeof(path), "/proc/%d", pid);
-	return open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-}
-
 /* ---- making ---- */
-
-static void client_words(struct trap *trap)
-{
-	char text[64];
-
-	if (trap->incident->request.client) /* FastCGI says whose request it is */
-		return;
-	request_endpoint(&trap->hop[0].copy.client, NULL, text, sizeof(text));
-	text_set(&trap->incident->request.client, strncmp(text, "tcp:", 4) ? text : text + 4);
-}
 
 void trap_surroundings(struct incident *in)
 {
-	CLEAN(fd) int dir_fd = trap_process_dir(in->holder_pid);
+	CLEAN(fd) int dir_fd = proc_dir_open(in->holder_pid);
 	struct utsname un;
 
 	in->process.pid = in->holder_pid;
@@ -172,10 +153,10 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	}
 	trigger_words(trap, why, record);
 	request_describe(&trap->hop[0].copy, &trap->incident->request);
+	request_client(&trap->hop[0].copy, &trap->incident->request);
 	holder_find(trap, record);
 	holder = &trap->hop[trap->hop_count - 1];
 	wording = naming_words(trap->naming);
-	client_words(trap);
 	holding = holding_of(trap, holder);
 	request_spending(&trap->hop[0].copy, &holding, record->at_ns, &wording, trap->incident);
 	trace_words(trap);

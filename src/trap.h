@@ -116,9 +116,7 @@ struct capture_wish {
 int trap_capture_start(struct trap *trap, const struct capture_wish *wish, struct err *err);
 bool trap_dump_take(struct trap *trap, struct dump_result *ret_result); /* false: not finished */
 bool trap_analysis_take(struct trap *trap, pid_t pid, struct analysis *ret_analysis);
-bool trap_still_running(struct trap *trap, uint64_t taken_ns);
 int trap_entry_begin(struct trap *trap);
-int trap_process_dir(pid_t pid); /* an fd, or negative */
 void trap_surroundings(struct incident *incident);
 void trap_refresh(struct trap *trap); /* slots copied anew, and the trace out of them */
 void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *facts);

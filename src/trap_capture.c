@@ -90,7 +90,7 @@ static void omissions(struct capture_facts *capture, const struct dump_result *r
 }
 
 /* Was the request still being answered when the threads stood still? */
-bool trap_still_running(struct trap *trap, uint64_t taken_ns)
+static bool still_running(struct trap *trap, uint64_t taken_ns)
 {
 	for (size_t i = 0; i < trap->hop_count; i += MAX(trap->hop_count - 1, (size_t)1)) {
 		struct hop_ref *hop = &trap->hop[i];
@@ -142,7 +142,7 @@ bool trap_analysis_take(struct trap *trap, pid_t pid, struct analysis *ret_analy
 	trap->pair.analyst = NULL;
 	loop_remove(trap->world->loop, trap->analyst_source);
 	trap->analyst_source = NULL;
-	dir_fd = trap_process_dir(pid);
+	dir_fd = proc_dir_open(pid);
 	if (dir_fd >= 0)
 		waits_name_fds(ret_analysis, dir_fd);
 	return true;
@@ -166,7 +166,7 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	if (result.stop_ns > trap->trigger_ns)
 		capture->started_after_ns = result.stop_ns - trap->trigger_ns;
 	if (result.taken_ns)
-		capture->running_at_snapshot = trap_still_running(trap, result.taken_ns);
+		capture->running_at_snapshot = still_running(trap, result.taken_ns);
 	capture_settle(trap);
 }
 
@@ -209,7 +209,7 @@ static int order_capture(struct trap *trap, const struct capture_wish *wish, str
 		.free_percent = config->core_free_percent,
 		.rate = config->core_rate,
 	};
-	CLEAN(fd) int dir_fd = trap_process_dir(wish->pid);
+	CLEAN(fd) int dir_fd = proc_dir_open(wish->pid);
 	struct proc_stat stat;
 
 	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0)

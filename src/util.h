@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
@@ -43,6 +44,11 @@ static inline void clean_dir(DIR **d)
 {
 	if (*d)
 		closedir(*d);
+}
+
+static inline bool all_zeros(const uint8_t *p, size_t len)
+{
+	return !p[0] && !memcmp(p, p + 1, len - 1);
 }
 
 /* Hands an fd over to somebody else: the scope no longer closes it. */

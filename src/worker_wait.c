@@ -51,7 +51,7 @@ static void attend(struct worker *w, const struct aside *a)
 	}
 	/* At its end: it is held from here on, and nothing else is looked at. */
 	w->next_ns = now_ns();
-	freeze_longest(&w->freeze, w->order.hold_ns ? w->order.hold_ns : 0);
+	freeze_longest(&w->freeze, w->order.hold_ns);
 }
 
 int worker_beside(struct worker *w, int (*work)(struct worker *w, struct err *err), struct err *err)
@@ -92,17 +92,15 @@ static void passed(void *arg, pid_t tid, const siginfo_t *info)
 static void mind_leader(struct worker *w)
 {
 	struct proc_stat stat;
-	char path[32];
-	int fd;
+	CLEAN(fd) int fd = -1;
 
 	if (proc_stat_read(w->proc.dir_fd, "stat", &stat) == 0 && stat.state != 'Z')
 		return;
-	snprintf(path, sizeof(path), "/proc/%d", w->event.tid);
-	fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	fd = proc_dir_open(w->event.tid);
 	if (fd < 0 || proc_stat_read(fd, "stat", &stat) < 0)
 		return;
 	close(w->proc.dir_fd);
-	w->proc.dir_fd = fd;
+	w->proc.dir_fd = take_fd(&fd);
 }
 
 /* What was waited for is there, its thread stands. A process that is at its end is not

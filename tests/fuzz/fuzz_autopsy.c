@@ -4,29 +4,7 @@
  * of fuzz_corefile.c. */
 #include "../../src/autopsy.c"
 
-#include "../unit/play_core.h"
-
-static int file_with(const uint8_t *data, size_t size)
-{
-	static struct play_core core;
-	int fd = memfd_create("core", MFD_CLOEXEC);
-
-	if (size && data[0] == 'R') {
-		if (write(fd, data + 1, size - 1) != (ssize_t)(size - 1))
-			abort();
-		return fd;
-	}
-	play_core(&core, "/bin/true");
-	for (size_t i = 1; i + 3 <= size; i += 3) {
-		size_t at = data[i] | (size_t)data[i + 1] << 8;
-
-		if (at < sizeof(core.byte))
-			core.byte[at] = data[i + 2];
-	}
-	if (write(fd, core.byte, sizeof(core.byte)) != (ssize_t)sizeof(core.byte))
-		abort();
-	return fd;
-}
+#include "core_input.h"
 
 static void look_through(struct body *b)
 {
@@ -58,7 +36,7 @@ static void look_through(struct body *b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	CLEAN(fd) int fd = file_with(data, size);
+	CLEAN(fd) int fd = core_of(data, size);
 	const struct autopsy_spec spec = { .memory = true };
 	struct autopsy_facts facts = { .pid = 0 };
 	struct body b = { .spec = &spec, .facts = &facts };

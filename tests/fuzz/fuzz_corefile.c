@@ -2,36 +2,10 @@
 /* Cores of any bytes: a whole one with some bytes changed (three bytes of input each: a
  * place and a value), or the input as it stands. Nothing may be read out of bounds, what
  * is told must be printable, and memory must come out as it lies in the file. */
-#include "../unit/play_core.h"
+#include "core_input.h"
 #include "corefile.h"
 #include "verify.h"
 
-#include <sys/mman.h>
-
-static int file_of(const uint8_t *data, size_t size)
-{
-	static struct play_core core;
-	size_t len = sizeof(core.byte);
-	int fd = memfd_create("core", MFD_CLOEXEC);
-
-	if (size && data[0] == 'R') {
-		if (write(fd, data + 1, size - 1) != (ssize_t)(size - 1))
-			abort();
-		return fd;
-	}
-	play_core(&core, "/bin/true");
-	for (size_t i = 1; i + 3 <= size; i += 3) {
-		size_t at = data[i] | (size_t)data[i + 1] << 8;
-
-		if (at < sizeof(core.byte))
-			core.byte[at] = data[i + 2];
-		else
-			len = at - sizeof(core.byte); /* cut off */
-	}
-	if (write(fd, core.byte, len) != (ssize_t)len)
-		abort();
-	return fd;
-}
 
 static void read_memory(int fd)
 {
@@ -67,7 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (size > 65536)
 		return 0;
-	fd = file_of(data, size);
+	fd = core_of(data, size);
 	r = verify_core(fd, false, &report, &err);
 	if (r < 0 && !err.text[0])
 		abort();

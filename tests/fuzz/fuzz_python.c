@@ -20,10 +20,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size < 32)
 		return 0;
 	py.minor += data[0] % 7;
-	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
-		if (python_rows[i].minor == py.minor)
-			py.at = &python_rows[i].at;
-	}
+	py.at = layout_of(py.minor);
+	py.words = words_of(py.minor);
 	/* Addresses below the size of the input are read as they stand in it. */
 	py.runtime = data[1] * 8u;
 	thread.reg[REG_FS_BASE] = data[2];

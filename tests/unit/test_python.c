@@ -139,16 +139,12 @@ static struct world *world_new(unsigned int minor)
 	w->mem = (struct memory){ .read = read_ram, .arg = &w->ram };
 	w->py.minor = minor;
 	w->py.runtime = take(&w->ram, 2048);
-	for (size_t i = 0; i < ARRAY_LEN(python_rows); i++) {
-		if (python_rows[i].minor == minor)
-			w->py.at = &python_rows[i].at;
-	}
+	w->py.at = layout_of(minor);
+	w->py.words = words_of(minor);
 	if (w->py.at)
 		w->at = *w->py.at;
-	for (size_t i = 0; i < ARRAY_LEN(python_words); i++) {
-		if (python_words[i].minor == minor)
-			put_words(w, &python_words[i]);
-	}
+	else
+		put_words(w, w->py.words);
 	w->py.version = take(&w->ram, 4);
 	put(&w->ram, w->py.version, 3u << 24 | minor << 16 | 0xf0, 4);
 	w->interp = take(&w->ram, 8192);
