@@ -6,7 +6,6 @@
 #include "corefile.h"
 #include "verify.h"
 
-
 static void read_memory(int fd)
 {
 	struct corefile *core;
