@@ -27,12 +27,14 @@ struct thread {
 	pid_t tid;
 	char *comm;
 	char state;
-	char *call;	     /* system call it is in, NULL in user mode */
-	char *waits_for;     /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
-	pid_t waits_for_tid; /* owner of what it waits for, 0 none or unknown */
-	bool holder;	     /* the request's thread */
-	struct stack stack;  /* native */
-	struct stack script; /* language frames; count 0 if none */
+	char *call;	      /* system call it is in, NULL in user mode */
+	char *waits_for;      /* object in words: 'mutex 0x55.. held by 5690 "dl-B"' */
+	pid_t waits_for_tid;  /* owner of what it waits for, 0 none or unknown */
+	bool holder;	      /* the request's thread */
+	uint64_t cpu_ns;      /* CPU it used ... */
+	uint64_t cpu_over_ns; /* ... in this time before the stop; 0: not measured */
+	struct stack stack;   /* native */
+	struct stack script;  /* language frames; count 0 if none */
 };
 
 /* A lock somebody waits for. */

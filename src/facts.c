@@ -119,6 +119,8 @@ static const struct field thread_fields[] = {
 	TEXT(struct thread, waits_for),
 	PID(struct thread, waits_for_tid),
 	FLAG(struct thread, holder),
+	NUMBER(struct thread, cpu_ns),
+	NUMBER(struct thread, cpu_over_ns),
 	OBJECT(struct thread, script, stack_shape),
 	OBJECT(struct thread, stack, stack_shape),
 };
@@ -204,6 +206,59 @@ static const struct field sample_fields[] = {
 };
 static const struct shape sample_shape = SHAPE(sample_fields, struct later_look, true);
 
+static const struct field beyond_fields[] = {
+	PID(struct beyond, pid),	 PID(struct beyond, tid),
+	TEXT(struct beyond, process),	 TEXT(struct beyond, how),
+	TEXT(struct beyond, request),	 NUMBER(struct beyond, request_age_ns),
+	NUMBER(struct beyond, pause_ns), TEXT(struct beyond, failed),
+	FLAG(struct beyond, cycle),	 OBJECT(struct beyond, thread, thread_shape),
+};
+static const struct shape beyond_shape = SHAPE(beyond_fields, struct beyond, true);
+
+static const struct field end_fields[] = {
+	NUMBER32(struct open_end, fd),	     TEXT(struct open_end, what),	  TEXT(struct open_end, peer),
+	TEXT(struct open_end, peer_request), TEXT(struct open_end, protocol),	  TEXT(struct open_end, statement),
+	NUMBER(struct open_end, recv_queue), NUMBER(struct open_end, send_queue), FLAG(struct open_end, waited),
+	FLAG(struct open_end, mine),
+};
+static const struct shape end_shape = SHAPE(end_fields, struct open_end, true);
+
+static const struct field group_fields[] = {
+	NUMBER32(struct pool_group, count),
+	TEXT(struct pool_group, what),
+	TEXT(struct pool_group, place),
+};
+static const struct shape group_shape = SHAPE(group_fields, struct pool_group, true);
+
+static const struct field pool_fields[] = {
+	TEXT(struct pool, name),
+	TEXT(struct pool, listen),
+	NUMBER32(struct pool, workers),
+	NUMBER32(struct pool, busy),
+	NUMBER32(struct pool, queue),
+	NUMBER32(struct pool, backlog),
+	LIST(struct pool, group, group_count, group_shape, 1u << 12),
+};
+static const struct shape pool_shape = SHAPE(pool_fields, struct pool, false);
+
+static const struct field host_fields[] = {
+	NUMBER32(struct host_facts, cpus),	 NUMBER32(struct host_facts, load_permille),
+	NUMBER32(struct host_facts, cpu_some),	 NUMBER32(struct host_facts, memory_some),
+	NUMBER32(struct host_facts, io_some),	 NUMBER(struct host_facts, throttled_ns),
+	NUMBER(struct host_facts, memory_bytes), NUMBER(struct host_facts, memory_limit_bytes),
+	NUMBER(struct host_facts, swap_bytes),	 NUMBER(struct host_facts, oom_kills),
+};
+static const struct shape host_shape = SHAPE(host_fields, struct host_facts, false);
+
+static const struct field scene_fields[] = {
+	FLAG(struct scene, looked),
+	LIST(struct scene, end, end_count, end_shape, 1u << 12),
+	OBJECT(struct scene, pool, pool_shape),
+	OBJECT(struct scene, host, host_shape),
+	TEXTS(struct scene, note, 256),
+};
+static const struct shape scene_shape = SHAPE(scene_fields, struct scene, false);
+
 static const struct field losses_fields[] = {
 	NUMBER(struct losses, events_overwritten), NUMBER(struct losses, texts_cut), NUMBER(struct losses, spans_lost),
 	NUMBER(struct losses, ring_lost),	   NUMBER(struct losses, refused),   NUMBER(struct losses, blind_io),
@@ -246,6 +301,8 @@ static const struct field incident_fields[] = {
 	OBJECT(struct incident, losses, losses_shape),
 	OBJECT(struct incident, analysis, analysis_shape),
 	LIST(struct incident, sample, sample_count, sample_shape, 4096),
+	LIST(struct incident, beyond, beyond_count, beyond_shape, 256),
+	OBJECT(struct incident, scene, scene_shape),
 	LIST(struct incident, trace, trace_count, event_shape, 1u << 20),
 };
 static const struct shape incident_shape = SHAPE(incident_fields, struct incident, false);

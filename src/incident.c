@@ -234,6 +234,37 @@ static void samples_done(struct incident *i)
 	free(i->sample);
 }
 
+void beyond_done(struct beyond *b)
+{
+	free(b->process);
+	free(b->how);
+	free(b->request);
+	free(b->failed);
+	thread_done(&b->thread);
+	*b = (struct beyond){ 0 };
+}
+
+void scene_done(struct scene *s)
+{
+	for (size_t n = 0; n < s->end_count; n++) {
+		free(s->end[n].what);
+		free(s->end[n].peer);
+		free(s->end[n].peer_request);
+		free(s->end[n].protocol);
+		free(s->end[n].statement);
+	}
+	free(s->end);
+	free(s->pool.name);
+	free(s->pool.listen);
+	for (size_t n = 0; n < s->pool.group_count; n++) {
+		free(s->pool.group[n].what);
+		free(s->pool.group[n].place);
+	}
+	free(s->pool.group);
+	strings_free(s->note);
+	*s = (struct scene){ 0 };
+}
+
 void incident_free(struct incident *i)
 {
 	if (!i)
@@ -265,5 +296,9 @@ void incident_free(struct incident *i)
 	free(i->advice);
 	action_done(&i->action);
 	samples_done(i);
+	for (size_t n = 0; n < i->beyond_count; n++)
+		beyond_done(&i->beyond[n]);
+	free(i->beyond);
+	scene_done(&i->scene);
 	free(i);
 }

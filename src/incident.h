@@ -11,6 +11,7 @@
 #define REQTRAP_INCIDENT_H
 
 #include "incident_holder.h"
+#include "incident_scene.h"
 #include "analysis.h"
 
 #define INCIDENT_SCHEMA 1  /* of incident.json; grows when a field changes its meaning */
@@ -192,6 +193,9 @@ struct incident {
 	struct analysis analysis;
 	struct later_look *sample;
 	size_t sample_count;
+	struct beyond *beyond; /* in the order of the chain */
+	size_t beyond_count;
+	struct scene scene;
 	char *verdict;	  /* one sentence */
 	char **evidence;  /* lines behind it, NULL-terminated */
 	char *confidence; /* 'high' 'medium' 'low' */

@@ -110,15 +110,58 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct trace_event), 88);
 	assert_int_equal(sizeof(struct frame), 48);
 	assert_int_equal(sizeof(struct stack), 24);
-	assert_int_equal(sizeof(struct thread), 96);
+	assert_int_equal(sizeof(struct thread), 112);
 	assert_int_equal(sizeof(struct lock), 40);
 	assert_int_equal(sizeof(struct process_facts), 72);
 	assert_int_equal(sizeof(struct capture_facts), 96);
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 48);
 	assert_int_equal(sizeof(struct analysis), 64);
-	assert_int_equal(sizeof(struct later_look), 216);
-	assert_int_equal(sizeof(struct incident), 712);
+	assert_int_equal(sizeof(struct later_look), 232);
+	assert_int_equal(sizeof(struct beyond), 176);
+	assert_int_equal(sizeof(struct open_end), 72);
+	assert_int_equal(sizeof(struct pool_group), 24);
+	assert_int_equal(sizeof(struct pool), 48);
+	assert_int_equal(sizeof(struct host_facts), 64);
+	assert_int_equal(sizeof(struct scene), 144);
+	assert_int_equal(sizeof(struct incident), 872);
+}
+
+static void test_scene(void **state UNUSED)
+{
+	struct incident *i = incident_new();
+	struct beyond *b = list_add(&i->beyond, &i->beyond_count, sizeof(*b));
+	struct open_end *end = list_add(&i->scene.end, &i->scene.end_count, sizeof(*end));
+	struct pool_group *group = list_add(&i->scene.pool.group, &i->scene.pool.group_count, sizeof(*group));
+
+	*b = (struct beyond){ .pid = 20214, .tid = 20215, .request_age_ns = 41, .pause_ns = 9, .cycle = true };
+	text_set(&b->process, "php-fpm");
+	text_set(&b->how, "holds flock /var/lib/php/sessions/sess_x");
+	text_set(&b->request, "GET /report");
+	b->thread.tid = 20215;
+	b->thread.cpu_ns = 3;
+	b->thread.cpu_over_ns = 4;
+	text_set(&b->failed, "is gone");
+	*end = (struct open_end){ .fd = 9, .recv_queue = 1, .send_queue = 2, .waited = true, .mine = true };
+	text_set(&end->what, "tcp 10.0.0.8:51234 -> 10.0.0.5:5432");
+	text_set(&end->peer, "postgres 77");
+	text_set(&end->peer_request, "GET /other");
+	text_set(&end->protocol, "PostgreSQL");
+	text_set(&end->statement, "SELECT 1");
+	i->scene.looked = true;
+	text_set(&i->scene.pool.name, "php-fpm: pool www");
+	text_set(&i->scene.pool.listen, "unix:/run/php.sock");
+	i->scene.pool.workers = 20;
+	i->scene.pool.busy = 19;
+	i->scene.pool.queue = 37;
+	i->scene.pool.backlog = 511;
+	group->count = 9;
+	text_set(&group->what, "waits for file /x");
+	text_set(&group->place, "session.php:12");
+	i->scene.host = (struct host_facts){ 8, 1400, 12, HOST_UNKNOWN, 120, 5, 6, 7, 8, 9 };
+	assert_int_equal(strings_add(&i->scene.note, "the socket's other end is in another name space"), 0);
+	same_after_reading(i);
+	incident_free(i);
 }
 
 static void test_later_looks(void **state UNUSED)
@@ -329,12 +372,19 @@ static void test_utf8(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_field),    cmocka_unit_test(test_no_member_forgotten),
-		cmocka_unit_test(test_later_looks),    cmocka_unit_test(test_empty_incident),
-		cmocka_unit_test(test_hostile_text),   cmocka_unit_test(test_long_text_is_marked),
-		cmocka_unit_test(test_does_not_fit),   cmocka_unit_test(test_refused),
-		cmocka_unit_test(test_too_many_hops),  cmocka_unit_test(test_unknown_keys_pass),
-		cmocka_unit_test(test_analysis_alone), cmocka_unit_test(test_utf8),
+		cmocka_unit_test(test_every_field),
+		cmocka_unit_test(test_no_member_forgotten),
+		cmocka_unit_test(test_scene),
+		cmocka_unit_test(test_later_looks),
+		cmocka_unit_test(test_empty_incident),
+		cmocka_unit_test(test_hostile_text),
+		cmocka_unit_test(test_long_text_is_marked),
+		cmocka_unit_test(test_does_not_fit),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_too_many_hops),
+		cmocka_unit_test(test_unknown_keys_pass),
+		cmocka_unit_test(test_analysis_alone),
+		cmocka_unit_test(test_utf8),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
