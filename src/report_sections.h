@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* The sections of a page. Each draws itself with the pen, its title first, and draws
+ * nothing when it has nothing to say; their order is the table in report_page.c. To add
+ * one: a function and a row there. Texts from outside go to the pen raw. */
+#ifndef REQTRAP_REPORT_SECTIONS_H
+#define REQTRAP_REPORT_SECTIONS_H
+
+#include "buf.h"
+#include "report_page.h"
+
+#define PAGE_PARTS_MAX (64u << 20) /* of a value put together; what is shown is clipped */
+
+int section_request(const struct incident *incident, struct pen *pen); /* all of them: 0, -ENOMEM */
+int section_time(const struct incident *incident, struct pen *pen);
+int section_holder(const struct incident *incident, struct pen *pen);
+int section_locks(const struct incident *incident, struct pen *pen);
+int section_others(const struct incident *incident, struct pen *pen);
+int section_capture(const struct incident *incident, struct pen *pen);
+int section_action(const struct incident *incident, struct pen *pen);
+int section_samples(const struct incident *incident, struct pen *pen);
+int section_losses(const struct incident *incident, struct pen *pen);
+int section_trace(const struct incident *incident, struct pen *pen);
+
+/* The pen's field, line and warn, with a format; what is too long is cut with a mark. */
+void PRINTF(3, 4) page_field(struct pen *pen, const char *label, const char *fmt, ...);
+void PRINTF(2, 3) page_line(struct pen *pen, const char *fmt, ...);
+void PRINTF(2, 3) page_warn(struct pen *pen, const char *fmt, ...);
+
+const char *page_known(const char *text); /* 'unknown' for none */
+char *page_clip(char *text);		  /* cuts in place to PAGE_TEXT_MAX, with a mark */
+
+/* A thread's stack, script frames first, then what the machine does below them. */
+void page_stack(struct pen *pen, const struct thread *thread, size_t most);
+/* 'in futex (S), waits for mutex 0x..' */
+void page_doing(const struct thread *thread, struct buf *out);
+/* The user's command; nothing when there was none. */
+void page_action(const struct action_facts *action, struct pen *pen);
+const char *page_why_no_stacks(const struct incident *incident);
+
+#endif

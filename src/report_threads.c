@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: MIT
+/* The sections about threads: the one that holds the request, the locks between them,
+ * what the others do, and the later looks. */
+#include "report_sections.h"
+
+#include "report_words.h"
+
+#include <string.h>
+
+static void draw_frame(struct pen *pen, size_t index, const struct frame *f)
+{
+	char *place = NULL;
+
+	if (f->file && f->line)
+		text_setf(&place, "%s:%u", f->file, f->line);
+	else if (f->file)
+		text_set(&place, f->file);
+	else if (f->script)
+		text_setf(&place, "[%s]", f->module ? f->module : "internal");
+	else
+		text_set(&place, f->module);
+	pen->frame(pen, index, frame_function(f), place ? page_clip(place) : "", f->script);
+	free(place);
+}
+
+/* Script frames first, then what the machine does below them. */
+void page_stack(struct pen *pen, const struct thread *t, size_t most)
+{
+	size_t shown = 0, left = 0;
+
+	for (size_t n = 0; n < t->script.count; n++) {
+		if (shown < most)
+			draw_frame(pen, shown++, &t->script.frame[n]);
+		else
+			left++;
+	}
+	if (t->script.count && t->stack.count)
+		pen->line(pen, "native:");
+	/* a deep script must not hide which call the machine is in */
+	most = shown + (t->script.count ? MAX(most / 2, 4u) : most);
+	for (size_t n = 0; n < t->stack.count; n++) {
+		if (t->script.count && t->stack.frame[n].script)
+			continue;
+		if (shown < most)
+			draw_frame(pen, shown++, &t->stack.frame[n]);
+		else
+			left++;
+	}
+	if (left)
+		page_line(pen, "... %zu more frame%s: see stacks.txt", left, word_plural(left));
+	if (t->stack.unavailable)
+		page_warn(pen, "stack: %s", t->stack.unavailable);
+	if (t->script.unavailable)
+		page_warn(pen, "script stack: %s", t->script.unavailable);
+}
+
+const char *page_why_no_stacks(const struct incident *i)
+{
+	if (i->suppressed)
+		return i->suppressed;
+	if (i->capture.failed)
+		return i->capture.failed;
+	if (i->analysis.failed)
+		return i->analysis.failed;
+	if (i->limit_reached)
+		return "the rule's limit was reached";
+	return i->capture.method == METHOD_NONE ? "the rule asks for no capture" : "the capture holds no thread";
+}
+
+void page_doing(const struct thread *t, struct buf *out)
+{
+	if (t->call)
+		buf_addf(out, "in %s", t->call);
+	else if (t->state == 'R')
+		buf_adds(out, "running");
+	else
+		buf_adds(out, "in no system call");
+	if (t->state)
+		buf_addf(out, " (%c)", t->state);
+	if (t->waits_for)
+		buf_addf(out, ", waits for %s", t->waits_for);
+}
+
+int section_holder(const struct incident *i, struct pen *pen)
+{
+	const struct thread *t = holder_thread(i);
+	struct buf what;
+
+	pen->section(pen, "STACK OF THE REQUEST'S THREAD", NULL);
+	if (!t) {
+		page_line(pen, i->analysis.thread_count ? "It was not among the captured threads." : "None: %s.",
+			  page_why_no_stacks(i));
+		return 0;
+	}
+	buf_init(&what, PAGE_PARTS_MAX);
+	buf_addf(&what, "%s %d, ", page_known(t->comm), t->tid);
+	page_doing(t, &what);
+	page_field(pen, "thread", "%s", what.data);
+	buf_done(&what);
+	if (!t->stack.count && !t->script.count && !t->stack.unavailable && !t->script.unavailable)
+		pen->line(pen, "no frames");
+	page_stack(pen, t, pen->frames_most);
+	return 0;
+}
+
+int section_locks(const struct incident *i, struct pen *pen)
+{
+	const struct analysis *a = &i->analysis;
+	size_t most = pen->groups_most;
+
+	if (!a->lock_count && !a->deadlock)
+		return 0;
+	pen->section(pen, "LOCKS", NULL);
+	for (size_t n = 0; a->deadlock && a->deadlock[n]; n++)
+		page_warn(pen, "DEADLOCK  %s", a->deadlock[n]);
+	for (size_t n = 0; n < MIN(a->lock_count, most); n++) {
+		const struct lock *l = &a->lock[n];
+		struct buf who;
+
+		buf_init(&who, PAGE_PARTS_MAX);
+		if (l->owner)
+			buf_addf(&who, "held by %d%s%s%s", l->owner, l->owner_name ? " \"" : "",
+				 l->owner_name ? l->owner_name : "", l->owner_name ? "\"" : "");
+		else
+			buf_adds(&who, "holder unknown");
+		buf_addf(&who, "; %zu wait%s", l->waiter_count, l->waiter_count == 1 ? "s" : "");
+		for (size_t k = 0; k < MIN(l->waiter_count, 12u); k++)
+			buf_addf(&who, "%s %d", k ? "" : ":", l->waiter[k]);
+		if (l->waiter_count > 12)
+			buf_addf(&who, " and %zu more", l->waiter_count - 12);
+		page_line(pen, "%s  %s", page_known(l->name), who.data ? who.data : "");
+		buf_done(&who);
+	}
+	if (a->lock_count > most)
+		page_line(pen, "... %zu more locks: see incident.json", a->lock_count - most);
+	return 0;
+}
+
+static void draw_group(const struct incident *i, struct pen *pen, const struct thread_group *g)
+{
+	const struct thread *t = &i->analysis.thread[g->member[0]];
+	struct buf what, tids;
+
+	buf_init(&what, PAGE_PARTS_MAX);
+	buf_init(&tids, PAGE_PARTS_MAX);
+	buf_addf(&what, "%s ", page_known(t->comm));
+	page_doing(t, &what);
+	for (size_t n = 0; n < MIN(g->count, 8u); n++)
+		buf_addf(&tids, "%s%d", n ? " " : "", i->analysis.thread[g->member[n]].tid);
+	if (g->count > 8)
+		buf_addf(&tids, " and %zu more", g->count - 8);
+	pen->group(pen, g->count, what.data ? page_clip(what.data) : "", tids.data ? tids.data : "");
+	page_stack(pen, t, MAX(pen->frames_most / 4, 4u));
+	buf_done(&what);
+	buf_done(&tids);
+}
+
+int section_others(const struct incident *i, struct pen *pen)
+{
+	struct thread_group *groups = NULL;
+	size_t count = 0, threads = 0, left = 0;
+	char note[256];
+	int r = threads_group(i, &groups, &count);
+
+	if (r < 0 || !count)
+		return r;
+	for (size_t n = 0; n < count; n++) {
+		threads += groups[n].count;
+		left += n >= pen->groups_most ? groups[n].count : 0;
+	}
+	snprintf(note, sizeof(note), "%s, in %s group%s of the same stack", word_count(threads).s, word_count(count).s,
+		 word_plural(count));
+	pen->section(pen, "OTHER THREADS", note);
+	for (size_t n = 0; n < MIN(count, pen->groups_most); n++)
+		draw_group(i, pen, &groups[n]);
+	if (left)
+		page_line(pen, "... %zu more groups with %zu threads: see stacks.txt", count - pen->groups_most, left);
+	thread_groups_free(groups, count);
+	return 0;
+}
+
+/* --- later looks --- */
+
+static bool same_stack(const struct stack *a, const struct stack *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t n = 0; n < a->count; n++) {
+		if (a->frame[n].pc != b->frame[n].pc || a->frame[n].line != b->frame[n].line ||
+		    strcmp(frame_function(&a->frame[n]), frame_function(&b->frame[n])))
+			return false;
+	}
+	return true;
+}
+
+static bool same_place(const struct thread *a, const struct thread *b)
+{
+	return a && a->tid == b->tid && (a->stack.count || a->script.count) && same_stack(&a->stack, &b->stack) &&
+	       same_stack(&a->script, &b->script);
+}
+
+static void draw_sample(const struct later_look *s, const struct thread *before, struct pen *pen)
+{
+	const struct thread *t = &s->thread;
+	struct buf what;
+
+	buf_init(&what, PAGE_PARTS_MAX);
+	buf_addf(&what, "after %s: ", word_duration(s->at_ns).s);
+	if (s->repeat)
+		buf_addf(&what, "again, as rule '%s' asks", page_known(s->rule));
+	else
+		buf_addf(&what, "rule '%s' fired too (%s)", page_known(s->rule), reason_name(s->reason));
+	if (t->tid) {
+		buf_addf(&what, "; %s %d, ", page_known(t->comm), t->tid);
+		page_doing(t, &what);
+		if (same_place(before, t))
+			buf_adds(&what, "; the same stack as before");
+	}
+	page_line(pen, "%s", what.data ? what.data : "");
+	buf_done(&what);
+	if (s->failed)
+		page_warn(pen, "no stack: %s", s->failed);
+	if (t->tid && !same_place(before, t))
+		page_stack(pen, t, MAX(pen->frames_most / 2, 4u));
+}
+
+int section_samples(const struct incident *i, struct pen *pen)
+{
+	const struct thread *before = holder_thread(i);
+	char note[128];
+
+	if (!i->sample_count)
+		return 0;
+	snprintf(note, sizeof(note), "%s more of the request's thread, while it went on",
+		 word_count(i->sample_count).s);
+	pen->section(pen, "LATER LOOKS", note);
+	for (size_t n = 0; n < i->sample_count; n++) {
+		draw_sample(&i->sample[n], before, pen);
+		if (i->sample[n].thread.tid)
+			before = &i->sample[n].thread;
+	}
+	for (size_t n = 0; n < i->sample_count; n++)
+		page_action(&i->sample[n].action, pen);
+	return 0;
+}
