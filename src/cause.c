@@ -54,6 +54,28 @@ static void tell_deadlock(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
+/* ... or, through other processes, to it? */
+static bool test_cycle(const struct view *v)
+{
+	return chain_cycle(v) && chain_of_locks(v);
+}
+
+static bool test_both_wait(const struct view *v)
+{
+	return chain_cycle(v);
+}
+
+static void tell_cycle(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " is in a %s: it waited", chain_of_locks(v) ? "deadlock" : "circle of waits");
+	put_for(out, v);
+	put_in_place(out, v, " in ");
+	buf_adds(out, " for ");
+	put_own_lock(out, v);
+	put_chain(out, v, true);
+}
+
 static bool test_lock(const struct view *v)
 {
 	return in_lock_wait(v);
@@ -66,13 +88,15 @@ static void tell_lock(const struct view *v, struct buf *out)
 	put_subject(out, v);
 	buf_adds(out, " waited");
 	put_for(out, v);
-	buf_addf(out, " for %s", t->waits_for);
+	buf_adds(out, " for ");
+	put_own_lock(out, v);
 	for (int n = 0; n < CHAIN_MAX && (next = next_in_chain(v, t)); n++, t = next) {
 		buf_adds(out, ", which ");
 		put_doing(out, next);
 	}
 	if (t == v->t) /* no holder known: at least where it waits */
 		put_in_place(out, v, " in ");
+	put_chain(out, v, true);
 }
 
 static bool test_futex(const struct view *v)
@@ -132,11 +156,27 @@ static void tell_child(const struct view *v, struct buf *out)
 		buf_addf(out, " waited for %s (%s)", v->object ? v->object : "a child process", v->call);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
+	put_chain(out, v, false);
 }
 
 static bool test_file_lock(const struct view *v)
 {
 	return v->kind == WAIT_FILE_LOCK;
+}
+
+/* PHP's own session handler: one file a session, locked from session_start() on. */
+static bool is_session(const struct view *v)
+{
+	const char *object = v->object ? v->object : v->agrees ? v->t->waits_for : NULL;
+	const struct stack *script = v->agrees ? &v->t->script : NULL;
+
+	return object && strstr(object, "/sess_") && starts(v->i->analysis.language, "PHP ") &&
+	       (!script || !script->count || starts(script->frame[0].function, "session_"));
+}
+
+static bool test_session(const struct view *v)
+{
+	return test_file_lock(v) && is_session(v);
 }
 
 static void tell_file_lock(const struct view *v, struct buf *out)
@@ -149,8 +189,20 @@ static void tell_file_lock(const struct view *v, struct buf *out)
 	if (v->object == waits_for && by)
 		object = strndup(waits_for, (size_t)(by - waits_for));
 	put_subject(out, v);
-	buf_addf(out, " waited for the lock (%s) on ", v->call);
+	buf_adds(out, " waited");
+	if (has_chain(v)) {
+		put_for(out, v);
+		put_in_place(out, v, " in ");
+	}
+	if (is_session(v))
+		buf_adds(out, " for the PHP session lock on ");
+	else
+		buf_addf(out, " for the lock (%s) on ", v->call);
 	put_object(out, object ? object : v->object ? v->object : "a file");
+	if (has_chain(v)) {
+		put_chain(out, v, true);
+		return;
+	}
 	if (by)
 		buf_addf(out, ", which process %s holds,", by + strlen(WAITS_LOCKED_BY));
 	else if (v->top && v->top->peer)
@@ -176,6 +228,7 @@ static void tell_called(const struct view *v, struct buf *out)
 	else
 		put_in_place(out, v, " in ");
 	put_for(out, v);
+	put_chain(out, v, false);
 }
 
 static bool test_event_loop(const struct view *v)
@@ -271,6 +324,7 @@ static void tell_other_end(const struct view *v, struct buf *out)
 	buf_adds(out, ")");
 	put_in_place(out, v, " in ");
 	put_for(out, v);
+	put_chain(out, v, false);
 }
 
 /* Nobody had taken the request yet. */
@@ -457,6 +511,10 @@ const struct cause causes[] = {
 	  "Read the trace from the top: many small parts add up." },
 	{ test_deadlock, tell_deadlock, "high", PROOF_BOTH,
 	  "Take these locks in the same order everywhere; only a restart ends this one." },
+	{ test_cycle, tell_cycle, "high", PROOF_BOTH,
+	  "Take these locks in the same order in every process; only the end of one of them ends this." },
+	{ test_both_wait, tell_cycle, "medium", PROOF_BOTH,
+	  "Each waits for the next: look at who should have written, unlocked or ended first." },
 	{ test_lock, tell_lock, "high", PROOF_BOTH,
 	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
 	{ test_futex, tell_futex, "medium", PROOF_BOTH,
@@ -465,8 +523,11 @@ const struct cause causes[] = {
 	  "Take the sleep out of the request, or wait for the event that it stands for." },
 	{ test_child, tell_child, "high", PROOF_BOTH,
 	  "Look at what the child process does; run it outside the request if it may be slow." },
+	{ test_session, tell_file_lock, "high", PROOF_BOTH,
+	  "Call session_write_close() in the script that holds it before its slow work: a session is locked from "
+	  "session_start() to the script's end." },
 	{ test_file_lock, tell_file_lock, "high", PROOF_BOTH,
-	  "Let the holder give the lock back before slow work; PHP sessions: session_write_close()." },
+	  "Let the holder give the lock back before slow work." },
 	{ test_queue, tell_queue, "high", PROOF_TRACE,
 	  "Every worker was busy: more workers, or look at what the others were doing." },
 	{ test_called, tell_called, "high", PROOF_BOTH,

@@ -73,6 +73,15 @@ void put_object(struct buf *out, const char *object);
  * that the sentence is about. */
 void put_in_place(struct buf *out, const struct view *v, const char *before);
 
+/* The chain beyond the holder's process counts only if the thread stood in the wait that the
+ * sentence is about. Inside a sentence: ', held by php-fpm 20214 (GET /report, 41.00 s old),
+ * which is itself reading from ...'; else behind it, after a semicolon. */
+bool has_chain(const struct view *v);
+void put_chain(struct buf *out, const struct view *v, bool inside);
+void put_own_lock(struct buf *out, const struct view *v); /* what the thread waits for */
+const struct beyond *chain_cycle(const struct view *v);	  /* it comes round at this step; NULL */
+bool chain_of_locks(const struct view *v);		  /* each step holds a lock */
+
 const struct frame *native_frame(const struct thread *t); /* the innermost that is the program's own; NULL */
 const struct thread *thread_by_tid(const struct incident *i, pid_t tid); /* NULL */
 

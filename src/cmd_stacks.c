@@ -6,6 +6,7 @@
  * that what a stop costs a thread is in all differences alike. */
 #include "analyst.h"
 #include "autopsy.h"
+#include "beyond.h"
 #include "cmd.h"
 #include "compare.h"
 #include "corefile.h"
@@ -15,6 +16,7 @@
 #include "incident.h"
 #include "ktime.h"
 #include "log.h"
+#include "loop.h"
 #include "proc.h"
 #include "report_words.h"
 #include "rule.h"
@@ -155,7 +157,8 @@ static void add_locks(struct buf *out, const struct analysis *a)
 }
 
 /* Without a request there is no holder; the thread to judge is the one that the most
- * threads are held up by, or the only one. 0: none stands out. */
+ * threads are held up by, or the only one, or the first that waits for another process's
+ * lock. 0: none stands out. */
 static pid_t thread_to_judge(const struct analysis *a)
 {
 	const struct lock *most = NULL;
@@ -172,7 +175,34 @@ static pid_t thread_to_judge(const struct analysis *a)
 		if (a->thread[n].script.count || a->thread_count == 1)
 			return a->thread[n].tid;
 	}
+	for (size_t n = 0; n < a->thread_count; n++) {
+		if (wait_kind_of(a->thread[n].call) == WAIT_FILE_LOCK)
+			return a->thread[n].tid;
+	}
 	return 0;
+}
+
+/* Who the thread waits for in other processes, and what those do. */
+static void add_beyond(struct buf *out, const struct incident *i)
+{
+	for (size_t n = 0; n < i->beyond_count; n++) {
+		const struct beyond *b = &i->beyond[n];
+		struct buf line;
+
+		buf_init(&line, PAGE_MAX);
+		beyond_words(b, &line);
+		buf_adds(out, n ? "  " : "\nthread ");
+		if (!n)
+			buf_addf(out, "%d waits for another process\n  ", i->holder_tid);
+		add_text(out, line.data ? line.data : "");
+		buf_adds(out, "\n");
+		buf_done(&line);
+		if (b->thread.script.count) {
+			add_stack(out, &b->thread.script);
+			buf_adds(out, "    native\n");
+		}
+		add_stack(out, &b->thread.stack);
+	}
 }
 
 static int print_text(const struct subject *subject, const struct incident *i, const struct dump_result *result)
@@ -210,6 +240,7 @@ static int print_text(const struct subject *subject, const struct incident *i, c
 	for (size_t n = 0; n < count; n++)
 		add_group(&out, a, &group[n]);
 	add_locks(&out, a);
+	add_beyond(&out, i);
 	for (char **n = a->note; n && *n; n++) {
 		buf_adds(&out, n == a->note ? "\nnote: " : "note: ");
 		add_text(&out, *n);
@@ -243,6 +274,14 @@ static int print_json(const struct subject *subject, const struct incident *i, c
 			 "threads", (json_int_t)i->analysis.thread_count, "analysis", analysis);
 	if (!json)
 		return r < 0 ? r : -ENOMEM;
+	buf_init(&text, PAGE_MAX);
+	if (i->beyond_count && beyond_write(i, &text, &err) == 0) {
+		json_t *beyond = json_loadb(text.data, text.len, 0, NULL);
+
+		json_object_update(json, beyond);
+		json_decref(beyond);
+	}
+	buf_done(&text);
 	if (result) {
 		json_object_set_new(json, "threads", json_integer(result->threads));
 		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
@@ -326,6 +365,27 @@ static int take(const struct proc *proc, struct dump_result *ret_result, struct 
 	return 0;
 }
 
+static void on_walked(void *arg)
+{
+	loop_stop(arg, 0);
+}
+
+/* Who that thread waits for in other processes. What fails is left out: the stacks are there. */
+static void walk(struct incident *i)
+{
+	struct beyond_walk *walk = NULL;
+	struct loop *loop;
+
+	if (loop_new(&loop, NULL) < 0)
+		return;
+	walk = beyond_begin(&(struct beyond_spec){
+		.loop = loop, .incident = i, .tid = i->holder_tid, .done = on_walked, .arg = loop });
+	if (walk)
+		loop_run(loop);
+	beyond_free(walk);
+	loop_free(loop);
+}
+
 /* Makes of the analysis what is printed. result NULL: of a core. */
 static int tell(const struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
 {
@@ -335,9 +395,10 @@ static int tell(const struct samples *s, struct subject *subject, struct inciden
 		waits_name_fds(&i->analysis, subject->proc.dir_fd);
 	i->holder_tid = thread_to_judge(&i->analysis);
 	i->capture.running_at_snapshot = true;
+	if (i->holder_tid && result)
+		walk(i);
 	if (i->holder_tid)
 		verdict_make(i);
-	i->holder_tid = 0; /* so that it is grouped like the others */
 	if (s->json)
 		return print_json(subject, i, result, s->count > 1 ? subject->turn : 0);
 	if (subject->taken || subject != s->subject)

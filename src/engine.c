@@ -459,11 +459,7 @@ static void on_fired(struct engine *engine, const struct record *record)
 	if (!rule)
 		tracer_release(engine->tracer, record->slot, record->gen);
 	inner_release(engine, record);
-	free(info.method);
-	free(info.url);
-	free(info.host);
-	free(info.user_agent);
-	free(info.client);
+	request_info_done(&info);
 }
 
 static void on_record(void *arg, const struct record *record)

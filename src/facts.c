@@ -215,6 +215,10 @@ static const struct field beyond_fields[] = {
 };
 static const struct shape beyond_shape = SHAPE(beyond_fields, struct beyond, true);
 
+#define BEYOND LIST(struct incident, beyond, beyond_count, beyond_shape, 256)
+static const struct field chain_fields[] = { BEYOND };
+static const struct shape chain_shape = SHAPE(chain_fields, struct incident, false);
+
 static const struct field end_fields[] = {
 	NUMBER32(struct open_end, fd),	     TEXT(struct open_end, what),	  TEXT(struct open_end, peer),
 	TEXT(struct open_end, peer_request), TEXT(struct open_end, protocol),	  TEXT(struct open_end, statement),
@@ -301,7 +305,7 @@ static const struct field incident_fields[] = {
 	OBJECT(struct incident, losses, losses_shape),
 	OBJECT(struct incident, analysis, analysis_shape),
 	LIST(struct incident, sample, sample_count, sample_shape, 4096),
-	LIST(struct incident, beyond, beyond_count, beyond_shape, 256),
+	BEYOND,
 	OBJECT(struct incident, scene, scene_shape),
 	LIST(struct incident, trace, trace_count, event_shape, 1u << 20),
 };
@@ -358,6 +362,13 @@ int analysis_write(const struct analysis *analysis, struct buf *out, struct err 
 	int r = shape_write(&analysis_shape, analysis, -1, out, err);
 
 	buf_adds(out, "\n");
+	return r < 0 ? r : written(out, err);
+}
+
+int beyond_write(const struct incident *incident, struct buf *out, struct err *err)
+{
+	int r = shape_write(&chain_shape, incident, -1, out, err);
+
 	return r < 0 ? r : written(out, err);
 }
 

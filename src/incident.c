@@ -265,6 +265,16 @@ void scene_done(struct scene *s)
 	*s = (struct scene){ 0 };
 }
 
+void request_info_done(struct request_info *info)
+{
+	free(info->method);
+	free(info->url);
+	free(info->host);
+	free(info->user_agent);
+	free(info->client);
+	*info = (struct request_info){ 0 };
+}
+
 void incident_free(struct incident *i)
 {
 	if (!i)
@@ -275,11 +285,7 @@ void incident_free(struct incident *i)
 	free(i->rule);
 	strings_free(i->also_matched);
 	free(i->suppressed);
-	free(i->request.method);
-	free(i->request.url);
-	free(i->request.host);
-	free(i->request.user_agent);
-	free(i->request.client);
+	request_info_done(&i->request);
 	free(i->process.comm);
 	free(i->process.exe);
 	free(i->process.cmdline);

@@ -33,6 +33,8 @@ struct request_info {
 	uint64_t request_bytes, response_bytes;
 };
 
+void request_info_done(struct request_info *info);
+
 /* A process on the request's way, from the first that got it to the holder. */
 struct hop {
 	pid_t pid, tid;

@@ -75,6 +75,7 @@ struct found {
 	const char *name; /* of a language's lock; else NULL */
 	uint64_t base;
 	size_t owner;	  /* index of the thread, or NOBODY */
+	uint32_t foreign; /* then: its id, in another process that shares the lock; 0 none */
 	uint32_t readers; /* of a rwlock */
 	bool owner_died;
 	bool words_fit; /* though they name no owner */
@@ -158,14 +159,29 @@ static bool on_stack(const struct stack *stack, const char *prefix)
 	return false;
 }
 
-static size_t mutex_owner(const struct solver *s, const struct lock_words *w)
+/* A futex that processes share is never a private one, and its lock says so, too. */
+static void set_owner(const struct solver *s, size_t i, uint32_t ns_tid, bool shared, struct found *f)
 {
+	f->owner = thread_of(s, ns_tid);
+	if (f->owner == NOBODY && shared && !(s->threads[i].arg[1] & FUTEX_PRIVATE_FLAG))
+		f->foreign = ns_tid;
+}
+
+/* struct __pthread_mutex_s: lock 0, count 4, owner 8, nusers 12, kind 16 */
+static bool mutex_shared(const struct lock_words *w)
+{
+	uint32_t kind;
+
+	return word_at(w, 16, &kind) && kind < 0x400 && kind & 0x80;
+}
+
+static void mutex_owner(const struct solver *s, size_t i, struct found *f)
+{
+	const struct lock_words *w = &s->words[i];
 	uint32_t owner, users, kind;
 
-	/* struct __pthread_mutex_s: lock 0, count 4, owner 8, nusers 12, kind 16 */
-	if (!word_at(w, 8, &owner) || !word_at(w, 12, &users) || !word_at(w, 16, &kind) || users == 0 || kind >= 0x400)
-		return NOBODY;
-	return thread_of(s, owner);
+	if (word_at(w, 8, &owner) && word_at(w, 12, &users) && word_at(w, 16, &kind) && users && kind < 0x400)
+		set_owner(s, i, owner, mutex_shared(w), f);
 }
 
 static size_t stdio_owner(const struct solver *s, const struct lock_words *w)
@@ -183,17 +199,18 @@ static size_t stdio_owner(const struct solver *s, const struct lock_words *w)
 	return NOBODY;
 }
 
-/* readers 0, writers 4, wrphase futex 8, writers futex 12, current writer 24: the
+/* readers 0, writers 4, wrphase futex 8, writers futex 12, current writer 24, shared 28: the
  * lock begins on a multiple of 8, which tells the two futexes apart. */
-static void rwlock_owner(const struct solver *s, const struct lock_words *w, struct found *f)
+static void rwlock_owner(const struct solver *s, size_t i, struct found *f)
 {
+	const struct lock_words *w = &s->words[i];
 	int base = w->uaddr % 8 ? -12 : -8;
-	uint32_t writer, readers;
+	uint32_t writer, readers, shared;
 
 	f->base = w->uaddr + (uint64_t)(int64_t)base;
 	if (word_at(w, base + 24, &writer))
-		f->owner = thread_of(s, writer);
-	if (f->owner == NOBODY && word_at(w, base, &readers))
+		set_owner(s, i, writer, word_at(w, base + 28, &shared) && shared == 1, f);
+	if (f->owner == NOBODY && !f->foreign && word_at(w, base, &readers))
 		f->readers = readers >> 3;
 }
 
@@ -204,20 +221,20 @@ static void find_owner(const struct solver *s, size_t i, struct found *f)
 
 	switch (f->row->owner) {
 	case OWNER_MUTEX:
-		f->owner = mutex_owner(s, w);
+		mutex_owner(s, i, f);
 		break;
 	case OWNER_WORD:
 		if (word_at(w, 0, &word)) {
-			f->owner = thread_of(s, word & TID_MASK);
+			set_owner(s, i, word & TID_MASK, mutex_shared(w), f);
 			f->owner_died = word & FUTEX_OWNER_DIED;
 		}
 		break;
 	case OWNER_VALUE:
-		f->owner = thread_of(s, value & TID_MASK);
+		set_owner(s, i, value & TID_MASK, f->row->value == ROBUST && mutex_shared(w), f);
 		f->owner_died = f->row->value == ROBUST && (value & FUTEX_OWNER_DIED);
 		break;
 	case OWNER_RWLOCK:
-		rwlock_owner(s, w, f);
+		rwlock_owner(s, i, f);
 		break;
 	case OWNER_STDIO:
 		f->owner = stdio_owner(s, w);
@@ -264,7 +281,7 @@ static bool solve_one(const struct solver *s, size_t i, struct found *ret)
 		if (row->function && !on_stack(&s->analysis->thread[i].stack, row->function))
 			continue;
 		find_owner(s, i, &f);
-		if (!row->function && f.owner == NOBODY && !f.words_fit && !(row->commands & CMD_PI))
+		if (!row->function && f.owner == NOBODY && !f.foreign && !f.words_fit && !(row->commands & CMD_PI))
 			continue;
 		*ret = f;
 		return true;
@@ -304,6 +321,8 @@ static int put_lock(struct solver *s, const struct found *f, size_t waiter, cons
 		lock->owner = a->thread[f->owner].tid;
 		text_set(&lock->owner_name, a->thread[f->owner].comm);
 	}
+	if (f->foreign && !lock->owner)
+		lock->owner = (pid_t)f->foreign;
 	at = list_add(&lock->waiter, &lock->waiter_count, sizeof(*at));
 	if (!at)
 		return -ENOMEM;
@@ -320,6 +339,9 @@ static int put_wait(struct solver *s, size_t i, const struct found *f)
 	if (f->owner != NOBODY) {
 		t->waits_for_tid = s->analysis->thread[f->owner].tid;
 		put_owner_name(&s->analysis->thread[f->owner], &owner);
+	} else if (f->foreign) {
+		t->waits_for_tid = (pid_t)f->foreign;
+		text_setf(&owner, LOCKS_FOREIGN, f->foreign);
 	}
 	if (!f->name && !strcmp(f->row->what, "thread")) {
 		text_setf(&t->waits_for, "thread %s to end", owner ? owner : "(gone)");
@@ -330,9 +352,10 @@ static int put_wait(struct solver *s, size_t i, const struct found *f)
 	else
 		snprintf(name, sizeof(name), "%s 0x%llx", f->row->what, (unsigned long long)f->base);
 	if (owner)
-		text_setf(&t->waits_for, "%s held by %s%s", name, owner, f->owner_died ? " (which died)" : "");
+		text_setf(&t->waits_for, "%s" LOCKS_HELD_BY "%s%s", name, owner, f->owner_died ? " (which died)" : "");
 	else if (f->readers)
-		text_setf(&t->waits_for, "%s held by %u reader%s", name, f->readers, f->readers == 1 ? "" : "s");
+		text_setf(&t->waits_for, "%s" LOCKS_HELD_BY "%u reader%s", name, f->readers,
+			  f->readers == 1 ? "" : "s");
 	else if (f->owner_died)
 		text_setf(&t->waits_for, "%s whose owner died", name);
 	else if (f->row->is_lock)

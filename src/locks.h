@@ -14,6 +14,10 @@
 #define LOCK_WORDS_BEFORE 12 /* 4-byte words kept below the futex, and from it on */
 #define LOCK_WORDS_FROM 16
 
+/* An owner of which no more is known than its id in the pid name space of the process. */
+#define LOCKS_HELD_BY " held by "
+#define LOCKS_FOREIGN "thread %u of another process"
+
 struct lock_words {
 	uint64_t uaddr;					    /* 0: the thread is in no futex wait */
 	uint32_t have;					    /* bit i: word[i] could be read */

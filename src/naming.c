@@ -6,6 +6,7 @@
  * interrupted: it counts only where nothing but a program can end the wait. */
 #include "naming.h"
 
+#include "peers.h"
 #include "proc.h"
 #include "waits.h"
 

@@ -15,10 +15,10 @@ struct shot;
 struct shot_result {
 	int code; /* 0, or negative errno with text */
 	const char *text;
-	const struct dump_result *dump;	 /* with code 0; else what is known */
-	const char *path;		 /* of the core; NULL: none was asked for */
-	const struct analysis *analysis; /* NULL: no stacks were asked for */
-	bool given_up, cancelled;	 /* why it failed */
+	const struct dump_result *dump; /* with code 0; else what is known */
+	const char *path;		/* of the core; NULL: none was asked for */
+	struct analysis *analysis;	/* NULL: no stacks were asked for. May be taken: zeroed then */
+	bool given_up, cancelled;	/* why it failed */
 };
 
 struct shot_calls {

@@ -184,6 +184,7 @@ void trap_free(struct trap *trap)
 	loop_remove(trap->world->loop, trap->job_source);
 	loop_remove(trap->world->loop, trap->analyst_source);
 	pair_drop(&trap->pair);
+	beyond_free(trap->walk);
 	/* What the scribe is at becomes whole without us; the rest is removed. */
 	if (trap->entry && (trap->writing || trap->stage == TRAP_STORED))
 		store_entry_drop(trap->entry);

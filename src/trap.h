@@ -5,6 +5,7 @@
 #define REQTRAP_TRAP_H
 
 #include "analyst.h"
+#include "beyond.h"
 #include "dump.h"
 #include "engine.h"
 #include "scribe.h"
@@ -81,9 +82,10 @@ struct trap {
 	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
 	bool action_over;
-	bool writing;	       /* the scribe is at its pages */
-	bool dirty;	       /* the pages on disk are older than the facts */
-	struct naming *naming; /* what things were when first asked */
+	struct beyond_walk *walk; /* behind the holder's wait, while it is under way */
+	bool writing;		  /* the scribe is at its pages */
+	bool dirty;		  /* the pages on disk are older than the facts */
+	struct naming *naming;	  /* what things were when first asked */
 
 	struct later *later; /* of the same index as incident->sample */
 	size_t later_count;

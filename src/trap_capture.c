@@ -6,6 +6,7 @@
 
 #include "ktime.h"
 #include "proc.h"
+#include "request.h"
 #include "waits.h"
 
 #include <fcntl.h>
@@ -50,10 +51,10 @@ int pair_start(struct pair *ret_pair, struct err *err)
 
 /* ---- capture ---- */
 
-/* Both the worker and the analyst are through, or were never there. */
+/* Worker, analyst and the walk behind the holder are through, or were never there. */
 static void capture_settle(struct trap *trap)
 {
-	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst)
+	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst && !trap->walk)
 		trap->stage = TRAP_CAPTURED;
 	trap->world->changed(trap->world->arg);
 }
@@ -170,6 +171,75 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	capture_settle(trap);
 }
 
+/* ---- beyond the holder ---- */
+
+static void put_request(const struct slot *slot, struct beyond *row)
+{
+	struct request_info info = { 0 };
+
+	request_describe(slot, &info);
+	/* what comes behind the path may be a secret */
+	if (info.method && info.url)
+		text_setf(&row->request, "%s %.*s", info.method, (int)MIN(strcspn(info.url, "?"), (size_t)200),
+			  info.url);
+	row->request_age_ns = now_ns() - MIN(slot->begin_ns, now_ns());
+	request_info_done(&info);
+}
+
+/* What a process further on works on: the request that came on that socket; else the only one
+ * that it has, or that thread. */
+static void work_of(void *arg, struct beyond *row, uint64_t socket)
+{
+	struct trap *trap = arg;
+	uint32_t found = 0, count = 0;
+	const struct slot *s;
+	uint64_t gen = 0;
+	struct slot *copy;
+
+	for (uint32_t i = 0; (s = tracer_next(trap->world->tracer, &i)); i++) {
+		bool exact = socket && s->ino == socket;
+
+		if ((pid_t)s->pid != row->pid || (row->tid && (pid_t)s->tid != row->tid))
+			continue;
+		found = i;
+		gen = s->gen;
+		count = exact ? 1 : count + 1;
+		if (exact)
+			break;
+	}
+	copy = count == 1 ? malloc(sizeof(*copy)) : NULL;
+	if (copy && tracer_slot(trap->world->tracer, found, gen, copy) && (pid_t)copy->pid == row->pid) {
+		row->tid = (pid_t)copy->tid;
+		put_request(copy, row);
+	}
+	free(copy);
+}
+
+static void on_walked(void *arg)
+{
+	struct trap *trap = arg;
+
+	beyond_free(trap->walk);
+	trap->walk = NULL;
+	capture_settle(trap);
+}
+
+/* Before anything else: who is waited for may let go any moment. */
+static void walk_begin(struct trap *trap)
+{
+	struct incident *in = trap->incident;
+
+	if (!(trap->rule->capture & CAPTURE_STACKS) || !in->holder.certain || trap_request_over(trap))
+		return;
+	trap->walk = beyond_begin(&(struct beyond_spec){ .loop = trap->world->loop,
+							 .incident = in,
+							 .tid = in->holder_tid,
+							 .pause_budget_ns = trap->world->config->pause_budget_ns,
+							 .work = work_of,
+							 .done = on_walked,
+							 .arg = trap });
+}
+
 static void on_analysis(void *arg, uint32_t events UNUSED)
 {
 	struct trap *trap = arg;
@@ -181,6 +251,7 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 		text_set(&in->capture.failed, in->analysis.failed);
 	if (in->analysis.language)
 		text_set(&in->process.language, in->analysis.language);
+	walk_begin(trap);
 	capture_settle(trap);
 }
 

@@ -8,6 +8,8 @@
 
 #include "buf.h"
 #include "ktime.h"
+#include "locks.h"
+#include "peers.h"
 #include "proc.h"
 
 #include <arpa/inet.h>
@@ -36,7 +38,6 @@ const char *syscall_name(long nr)
 
 #define PARENTS_ASKED 64 /* threads whose children are looked at for the end of a pipe */
 #define CHILDREN_ASKED 64
-#define LOCKS_MAX (16u << 20) /* bytes of /proc/locks */
 
 enum timeout_type { NO_TIMEOUT, TIMESPEC, TIMESPEC_UNTIL, TIMEVAL, MILLISECONDS };
 
@@ -312,10 +313,9 @@ long wait_restarted(const struct memory *mem, long nr, uint64_t pc)
 
 /* --- live processes: privileged callers only --- */
 
-/* A duplicate of the process's socket, for questions only. The pid is taken from
- * the directory after the pidfd: an open /proc/PID of a process that is gone has no
- * stat, so both are the same process. */
-static int borrow_fd(int proc_dir_fd, int fd)
+/* The pid is taken from the directory after the pidfd: an open /proc/PID of a process
+ * that is gone has no stat, so both are the same process. */
+int fd_borrow(int proc_dir_fd, int fd)
 {
 	CLEAN(fd) int pidfd = -1;
 	CLEAN(free) char *text = NULL;
@@ -500,7 +500,7 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 		return -errno;
 	link[n] = '\0';
 	if (!strncmp(link, "socket:", 7)) {
-		CLEAN(fd) int sock = borrow_fd(proc_dir_fd, fd);
+		CLEAN(fd) int sock = fd_borrow(proc_dir_fd, fd);
 
 		/* The number may be another file's by now. */
 		if (sock < 0 || describe_socket(sock, buf, size) < 0)
@@ -518,31 +518,6 @@ int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size)
 		}
 	}
 	snprintf(buf, size, link[0] == '/' ? "file %s" : "%s", link);
-	return 0;
-}
-
-pid_t file_lock_holder(pid_t waiter)
-{
-	CLEAN(free) char *text = NULL;
-	long id = -1, line_id, pid;
-	char mark[4];
-
-	if (proc_file(AT_FDCWD, "/proc/locks", LOCKS_MAX, &text, NULL) < 0)
-		return 0;
-	/* '4: FLOCK  ADVISORY  WRITE 20214 fe:00:12 0 EOF', and '4: -> FLOCK ...' of those
-	 * who wait for it, below. */
-	for (int pass = 0; pass < 2; pass++) {
-		for (const char *p = text; p; p = strchr(p, '\n'), p = p ? p + 1 : NULL) {
-			bool waits = sscanf(p, "%ld: %3s", &line_id, mark) == 2 && !strcmp(mark, "->");
-
-			if (sscanf(p, waits ? "%ld: -> %*s %*s %*s %ld" : "%ld: %*s %*s %*s %ld", &line_id, &pid) != 2)
-				continue;
-			if (pass == 0 && waits && pid == waiter)
-				id = line_id;
-			if (pass == 1 && !waits && line_id == id && pid > 0)
-				return (pid_t)pid;
-		}
-	}
 	return 0;
 }
 
@@ -580,6 +555,36 @@ static size_t listed_fds(const char *text, int *fds, size_t max)
 	return count;
 }
 
+/* Owner words of shared locks hold ids of the process's own pid name space. */
+static void name_foreign_owner(struct analysis *a, struct thread *t, int proc_dir_fd)
+{
+	const char *by = t->waits_for ? strstr(t->waits_for, LOCKS_HELD_BY) : NULL;
+	CLEAN(free) char *text = NULL, *name = by ? strndup(t->waits_for, (size_t)(by - t->waits_for)) : NULL;
+	pid_t pid = 0, tid, ns_tid = t->waits_for_tid;
+	unsigned int told;
+	char comm[64];
+
+	if (!name || sscanf(by, LOCKS_HELD_BY LOCKS_FOREIGN, &told) != 1 || (pid_t)told != ns_tid ||
+	    proc_file(proc_dir_fd, "stat", 4096, &text, NULL) < 0)
+		return;
+	tid = thread_in_namespace(atoi(text), ns_tid, &pid);
+	t->waits_for_tid = tid;
+	if (!tid) {
+		text_setf(&t->waits_for, "%s whose owner, thread %d of another process, is gone", name, ns_tid);
+		return;
+	}
+	proc_name(tid, comm, sizeof(comm));
+	text_setf(&t->waits_for, "%s" LOCKS_HELD_BY "%d \"%s\"", name, tid, comm);
+	if (tid != pid)
+		text_setf(&t->waits_for, "%s of process %d", t->waits_for, pid);
+	for (size_t i = 0; i < a->lock_count; i++) {
+		if (strcmp(a->lock[i].name, name) != 0)
+			continue;
+		a->lock[i].owner = tid;
+		text_set(&a->lock[i].owner_name, comm);
+	}
+}
+
 void waits_name_fds(struct analysis *analysis, int proc_dir_fd)
 {
 	for (size_t i = 0; i < analysis->thread_count; i++) {
@@ -588,6 +593,8 @@ void waits_name_fds(struct analysis *analysis, int proc_dir_fd)
 		size_t count = t->waits_for ? listed_fds(t->waits_for, fds, ARRAY_LEN(fds)) : 0;
 		struct buf names;
 
+		if (t->waits_for_tid)
+			name_foreign_owner(analysis, t, proc_dir_fd);
 		buf_init(&names, 2048);
 		for (size_t k = 0; k < count; k++) {
 			char object[300];

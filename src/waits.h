@@ -54,9 +54,8 @@ long wait_restarted(const struct memory *mem, long nr, uint64_t pc);
  * nothing, costs microseconds. An fd number can be reused: the answer is about now. */
 int fd_describe(int proc_dir_fd, int fd, char *buf, size_t size);
 
-/* The process that holds the file lock (flock, fcntl) that another waits for; 0: it waits
- * for none, or the holder is not known (open file description locks). */
-pid_t file_lock_holder(pid_t waiter);
+/* A duplicate of the process's socket, for questions only: the caller closes it at once. */
+int fd_borrow(int proc_dir_fd, int fd);
 
 #define WAITS_LOCKED_BY " locked by "
 

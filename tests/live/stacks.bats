@@ -178,8 +178,8 @@ each_one deep.php:9
 	start waiter php8.2 "$LIVE/lock.php" "$LIVE/the-lock"
 	wait_for 10 grep -q '^73 ' "/proc/$STARTED/syscall" # flock
 	verdict=$(stacks_json "$STARTED" | jq -r .verdict)
-	has "$verdict" "waited for the lock (flock) on file $LIVE/the-lock, which process $holder \"php8.2\" holds" verdict
-	has "$verdict" "in flock() called by take() at $LIVE/lock.php:4" verdict
+	has "$verdict" "waited in flock() called by take() at $LIVE/lock.php:4 for the lock (flock) on file $LIVE/the-lock" verdict
+	has "$verdict" "held by php8.2 $holder, which is itself asleep (clock_nanosleep) in usleep()" verdict
 	end_process "$STARTED"
 	end_process "$holder"
 }

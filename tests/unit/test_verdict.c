@@ -232,15 +232,90 @@ static void test_disk_child_and_file_lock(void **state UNUSED)
 	i = php_incident("flock", "session_start");
 	spend(i, SPEND_WAIT, "flock", "file /var/lib/php/sessions/sess_1", 450 * MS);
 	check(i,
-	      "PHP worker 4711 waited for the lock (flock) on file /var/lib/php/sessions/sess_1, which another process holds, "
-	      "in session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "PHP worker 4711 waited for the PHP session lock on file /var/lib/php/sessions/sess_1, which another "
+	      "process holds, in session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
 	      "high");
 	i = php_incident("flock", "session_start");
 	text_set(&i->analysis.thread[0].waits_for, "fd 7 (file /s/sess_1) locked by 20214 \"php-fpm8.2\"");
 	spend(i, SPEND_WAIT, "flock", NULL, 450 * MS);
 	check(i,
-	      "PHP worker 4711 waited for the lock (flock) on file /s/sess_1, which process 20214 \"php-fpm8.2\" holds, in "
+	      "PHP worker 4711 waited for the PHP session lock on file /s/sess_1, which process 20214 \"php-fpm8.2\" holds, in "
 	      "session_start() called by slow_part() at /srv/slow.php:3 for 0.45 of 0.50 s.",
+	      "high");
+}
+
+static struct beyond *beyond_add(struct incident *i, const char *process, pid_t pid, const char *how, const char *call,
+				 const char *waits_for)
+{
+	struct beyond *b = list_add(&i->beyond, &i->beyond_count, sizeof(*b));
+
+	b->pid = b->tid = pid;
+	text_set(&b->process, process);
+	text_set(&b->how, how);
+	if (call) {
+		b->thread.tid = pid;
+		b->thread.state = 'S';
+		text_set(&b->thread.call, call);
+		text_set(&b->thread.waits_for, waits_for);
+	}
+	return b;
+}
+
+static void test_beyond(void **state UNUSED)
+{
+	struct incident *i = php_incident("flock", "session_start");
+	struct beyond *b = beyond_add(i, "php-fpm8.2", 20214, "holds flock /s/sess_1", "recvfrom",
+				      "fd 9 (tcp 10.0.0.8:51234 -> 10.0.0.5:3306)");
+
+	text_set(&i->analysis.thread[0].waits_for, "fd 7 (file /s/sess_1) locked by 20214 \"php-fpm8.2\"");
+	text_set(&b->request, "GET /report");
+	b->request_age_ns = 41000 * MS;
+	frame_add(&b->thread.script, "Report::yearly", "/srv/Report.php", 88, "php");
+	spend(i, SPEND_WAIT, "flock", "file /s/sess_1", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for 0.45 of 0.50 s in session_start() called by slow_part() at /srv/slow.php:3 for "
+	      "the PHP session lock on file /s/sess_1, held by php-fpm8.2 20214 (GET /report, 41.00 s old), which is "
+	      "itself reading from tcp 10.0.0.5:3306 in Report::yearly() at /srv/Report.php:88.",
+	      "high");
+	/* the snapshot shows something else: the chain is not of this wait */
+	i = php_incident("recvfrom", "fgets");
+	beyond_add(i, "php-fpm8.2", 20214, "has the other end of tcp", "clock_nanosleep", NULL);
+	spend(i, SPEND_WAIT, "flock", "file /s/sess_1", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the PHP session lock on file /s/sess_1, which another process holds, for "
+	      "0.45 of 0.50 s.",
+	      "medium");
+	i = php_incident("read", "fgets");
+	beyond_add(i, "stock", 99, "has the other end of tcp 1 -> 2", "wait4", "child process 100");
+	beyond_add(i, "sh", 100, "is the child that is waited for", "clock_nanosleep", "3 s to pass");
+	spend(i, SPEND_WAIT, "read", "tcp 1 -> 2", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for tcp 1 -> 2 (read) in fgets() called by slow_part() at /srv/slow.php:3 for 0.45 "
+	      "of 0.50 s; its other end is stock 99, which is itself waiting for child process 100, that is sh 100, "
+	      "which is itself asleep (clock_nanosleep).",
+	      "high");
+	i = php_incident("wait4", "exec");
+	b = beyond_add(i, "sh", 100, "is the child that is waited for", NULL, NULL);
+	text_set(&b->failed, "process 7 \"gdb\" traces it already");
+	spend(i, SPEND_WAIT, "wait4", "child process 100", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for child process 100 (wait4) in exec() called by slow_part() at /srv/slow.php:3 for "
+	      "0.45 of 0.50 s; that child is sh 100 (not looked at: process 7 \"gdb\" traces it already).",
+	      "high");
+}
+
+static void test_cycle(void **state UNUSED)
+{
+	struct incident *i = php_incident("flock", "flock");
+
+	text_set(&i->analysis.thread[0].waits_for, "fd 7 (file /b) locked by 20214 \"php-fpm8.2\"");
+	beyond_add(i, "php-fpm8.2", 20214, "holds flock /b", "flock", "fd 3 (file /a) locked by 4711 \"php-fpm8.2\"");
+	beyond_add(i, "php-fpm8.2", 4711, "holds flock /a", NULL, NULL)->cycle = true;
+	spend(i, SPEND_WAIT, "flock", "file /b", 450 * MS);
+	check(i,
+	      "PHP worker 4711 is in a deadlock: it waited for 0.45 of 0.50 s in flock() called by slow_part() at "
+	      "/srv/slow.php:3 for the lock (flock) on file /b, held by php-fpm8.2 20214, which is itself waiting for the lock on file /a, held by "
+	      "php-fpm8.2 4711 itself.",
 	      "high");
 }
 
@@ -431,6 +506,8 @@ int main(void)
 		cmocka_unit_test(test_cpu),
 		cmocka_unit_test(test_no_cpu),
 		cmocka_unit_test(test_disk_child_and_file_lock),
+		cmocka_unit_test(test_beyond),
+		cmocka_unit_test(test_cycle),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_ended_before),
 		cmocka_unit_test(test_event_loop),

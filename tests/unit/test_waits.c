@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* The table of system calls against this system's header; what a call waits on, from
  * arguments and our own memory; what real fds are called. */
+#include "peers.h"
 #include "waits.h"
 
 #include <fcntl.h>
