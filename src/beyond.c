@@ -446,13 +446,14 @@ static bool follow_child(struct beyond_walk *w, int dir_fd, const struct thread 
 
 static bool follow_fd(struct beyond_walk *w, int dir_fd, pid_t pid, int fd, enum quarry_call lock)
 {
-	char why[160];
+	char why[160], what[300], how[360];
 
 	if (!quarry_find(dir_fd, pid, fd, lock, &w->quarry, why, sizeof(why))) {
 		if (!why[0])
 			return false;
-		fd_describe(dir_fd, fd, w->quarry.what, sizeof(w->quarry.what));
-		end_at(w, 0, w->quarry.what, why);
+		fd_describe(dir_fd, fd, what, sizeof(what));
+		snprintf(how, sizeof(how), "has the other end of %s", what);
+		end_at(w, 0, how, why);
 		return true;
 	}
 	w->hunt = hunt_new(&w->quarry, pid);
@@ -560,7 +561,7 @@ static void on_soon(void *arg, uint32_t events UNUSED)
 			end_at(w, 0, how, "it was not found in time");
 		}
 	} else if (!w->over) {
-		w->over = follow(w) == -ENOENT;
+		w->over |= follow(w) == -ENOENT;
 	}
 	if (w->over) {
 		drop_rows(w);

@@ -18,6 +18,7 @@
 #include "log.h"
 #include "loop.h"
 #include "proc.h"
+#include "report_sections.h"
 #include "report_words.h"
 #include "rule.h"
 #include "target.h"

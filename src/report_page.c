@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The order of a page: verdict, request, time, stack, locks, the others, how it was
+/* The order of a page: verdict, request, time, stack, locks, the chain beyond, the others, how it was
  * captured, the user's command, what is missing, the trace. Rejected: one renderer
  * per medium (they come to say different things). Trap: every part may be absent,
  * and an absent part says why it is. */
@@ -11,7 +11,7 @@
 #include <string.h>
 
 static int (*const sections[])(const struct incident *incident, struct pen *pen) = {
-	section_request, section_time,	 section_holder,  section_locks,  section_others,
+	section_request, section_time,	 section_holder,  section_locks,  section_chain, section_others,
 	section_capture, section_action, section_samples, section_losses, section_trace,
 };
 

@@ -14,6 +14,7 @@ int section_request(const struct incident *incident, struct pen *pen); /* all of
 int section_time(const struct incident *incident, struct pen *pen);
 int section_holder(const struct incident *incident, struct pen *pen);
 int section_locks(const struct incident *incident, struct pen *pen);
+int section_chain(const struct incident *incident, struct pen *pen);
 int section_others(const struct incident *incident, struct pen *pen);
 int section_capture(const struct incident *incident, struct pen *pen);
 int section_action(const struct incident *incident, struct pen *pen);
@@ -33,6 +34,9 @@ char *page_clip(char *text);		  /* cuts in place to PAGE_TEXT_MAX, with a mark *
 void page_stack(struct pen *pen, const struct thread *thread, size_t most);
 /* 'in futex (S), waits for mutex 0x..' */
 void page_doing(const struct thread *thread, struct buf *out);
+/* A step of the chain beyond the holder: 'php-fpm 20214 (GET /report, 41.0 s old) holds flock
+ * /x; in recvfrom (S), waits for fd 9 (tcp ..)'. Not escaped. */
+void beyond_words(const struct beyond *step, struct buf *out);
 /* The user's command; nothing when there was none. */
 void page_action(const struct action_facts *action, struct pen *pen);
 const char *page_why_no_stacks(const struct incident *incident);

@@ -87,6 +87,18 @@ int report_stacks(const struct incident *incident, struct buf *out, struct err *
 		if (!a->thread[n].holder)
 			add_thread(out, &a->thread[n]);
 	}
+	for (size_t n = 0; n < incident->beyond_count; n++) {
+		const struct beyond *b = &incident->beyond[n];
+
+		if (!b->thread.tid)
+			continue;
+		buf_addf(out, "\nbeyond: process %d \"", b->pid);
+		add_text(out, b->process ? b->process : "");
+		buf_adds(out, "\" ");
+		add_text(out, b->how ? b->how : "");
+		buf_adds(out, "\n");
+		add_thread(out, &b->thread);
+	}
 	for (size_t n = 0; n < incident->sample_count; n++) {
 		const struct later_look *s = &incident->sample[n];
 

@@ -144,35 +144,6 @@ const char *frame_function(const struct frame *frame)
 	return frame->function && frame->function[0] ? frame->function : "??";
 }
 
-void beyond_words(const struct beyond *b, struct buf *out)
-{
-	const struct thread *t = &b->thread;
-
-	if (b->pid)
-		buf_addf(out, "%s %d", b->process ? b->process : "?", b->pid);
-	else
-		buf_adds(out, "nobody");
-	if (b->tid && b->tid != b->pid)
-		buf_addf(out, " thread %d", b->tid);
-	if (b->request)
-		buf_addf(out, " (%s, %s old)", b->request, word_duration(b->request_age_ns).s);
-	buf_addf(out, " %s", b->how ? b->how : "is next");
-	if (b->cycle)
-		buf_adds(out, "; here the chain comes round: none of these can go on before another one does");
-	if (b->failed)
-		buf_addf(out, "; %s: %s", t->tid ? "no further" : "not looked at", b->failed);
-	if (!t->tid)
-		return;
-	if (t->call)
-		buf_addf(out, "; in %s", t->call);
-	else
-		buf_adds(out, t->state == 'R' ? "; running" : "; in no system call");
-	if (t->state)
-		buf_addf(out, " (%c)", t->state);
-	if (t->waits_for)
-		buf_addf(out, ", waits for %s", t->waits_for);
-}
-
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;

@@ -26,10 +26,6 @@ struct word word_title(const struct incident *incident);
 const struct thread *holder_thread(const struct incident *incident);
 const char *frame_function(const struct frame *frame); /* never NULL */
 
-/* A step of the chain beyond the holder: 'php-fpm 20214 (GET /report, 41.0 s old) holds flock
- * /x; in recvfrom (S), waits for fd 9 (tcp ..)'. Not escaped. */
-void beyond_words(const struct beyond *step, struct buf *out);
-
 struct thread_group {
 	size_t *member; /* indexes into analysis.thread, ascending */
 	size_t count;
