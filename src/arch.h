@@ -30,6 +30,8 @@ size_t arch_xstate_size(void);
 /* Reads registers; 'resume' is set so that a call which our stop made return EINTR
  * starts again. -ENOTSUP: not a 64-bit thread. */
 int arch_read(pid_t tid, struct arch_state *state);
+/* Of a thread that was set to an earlier 'resume', and read again: 'regs' as they were before. */
+void arch_as_found(struct arch_state *state);
 int arch_set(pid_t tid, const struct user_regs_struct *regs);
 bool arch_stands(pid_t tid, const struct user_regs_struct *regs); /* with exactly these registers */
 int arch_result(pid_t tid, int64_t *ret_value);			  /* what the last system call returned */

@@ -123,6 +123,12 @@ int arch_read(pid_t tid, struct arch_state *state)
 	return 0;
 }
 
+void arch_as_found(struct arch_state *state)
+{
+	state->resume = state->regs;
+	state->regs.rax = (uint64_t)-EINTR;
+}
+
 size_t arch_xstate_core(const struct arch_state *state, uint8_t out[ARCH_XSTATE_CORE_BYTES])
 {
 	static const struct {
@@ -453,15 +459,13 @@ static void put(uint8_t *image, uint64_t start, uint64_t addr, const void *data,
 int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arch_state *state, uint64_t sigmask,
 		      struct arch_frames *ret_frames)
 {
-	CLEAN(free) uint8_t *image = calloc(1, ARCH_SITE_BYTES);
+	static uint8_t image[ARCH_SITE_BYTES];
 	size_t used = state->xstate_len ? xstate_used(state) : 0;
 	uint32_t sw[5] = { XSAVE_MAGIC1, (uint32_t)used + 4, 0, 0, (uint32_t)used };
 	const uint32_t magic2 = XSAVE_MAGIC2;
 	struct frame parent, child;
 	uint64_t top = site->stack_low + ARCH_SITE_BYTES, xsave;
 
-	if (!image)
-		return -ENOMEM;
 	if (used < XSAVE_LEGACY || used + 4096 > ARCH_SITE_BYTES / 2)
 		return -ENOTSUP;
 	/* The parent's frame is the lowest: a signal handler started on it may
@@ -472,6 +476,7 @@ int arch_frames_write(const struct arch_site *site, int mem_fd, const struct arc
 	ret_frames->start = ret_frames->parent;
 	ret_frames->len = (size_t)(xsave + used + 4 - ret_frames->start);
 
+	memset(image, 0, ret_frames->len);
 	frame_resume(&parent, &state->resume);
 	parent.return_address = site->sigreturn;
 	parent.uc_flags = UC_FP_XSTATE | UC_SIGCONTEXT_SS | UC_STRICT_RESTORE_SS;

@@ -36,7 +36,8 @@
 #define END_SIGNAL SIGUSR1
 #define RETURN_NS (5 * NSEC_PER_MSEC)
 #define LOOK_NS (10 * NSEC_PER_USEC)
-#define SPIN_US (2 * 1000 * 1000) /* of CPU time without a wait: then the kernel ends us */
+#define SPIN_NS (20 * NSEC_PER_USEC) /* a helper that has a CPU is done by then: sooner than we would be awake again */
+#define SPIN_US (2 * 1000 * 1000)    /* of CPU time without a wait: then the kernel ends us */
 
 struct helper {
 	pthread_t thread;
@@ -202,18 +203,25 @@ void boost_open(void)
 		take_claim();
 }
 
-void boost_return(void)
+static bool is_lending(struct helper *h, pid_t but)
 {
-	uint64_t deadline_ns = now_ns() + RETURN_NS;
+	return atomic_load(&h->busy) && (!but || atomic_load(&h->target) != but);
+}
+
+void boost_return(pid_t but)
+{
+	uint64_t now = now_ns(), spin_ns = now + SPIN_NS, deadline_ns = now + RETURN_NS;
 
 	for (unsigned int i = 0; i < helper_count; i++) {
 		pid_t target = atomic_load(&helpers[i].target);
 
-		if (target)
+		if (target && target != but)
 			boost_end(target);
 	}
 	for (unsigned int i = 0; i < helper_count; i++) {
-		while (atomic_load(&helpers[i].busy) && now_ns() < deadline_ns)
+		while (is_lending(&helpers[i], but) && now_ns() < spin_ns)
+			;
+		while (is_lending(&helpers[i], but) && now_ns() < deadline_ns)
 			nanosleep(&(struct timespec){ .tv_nsec = LOOK_NS }, NULL);
 	}
 }
@@ -221,7 +229,7 @@ void boost_return(void)
 void boost_close(void)
 {
 	is_ahead = false;
-	boost_return();
+	boost_return(0);
 	if (claim >= 0)
 		close(claim);
 	claim = -1;

@@ -28,8 +28,9 @@ void boost_close(void); /* takes back what is lent (boost_return); then as all o
 bool boost_begin(pid_t tid, uint64_t until_ns);
 void boost_end(pid_t tid); /* soon; one that is not boosted is no mistake */
 
-/* Waits until nothing is lent any more: to be called before a boosted thread may run on
- * as it likes. Some 10 us, or a millisecond where the helpers get no CPU. */
-void boost_return(void);
+/* Waits until nothing is lent any more, but to the thread 'but' (0: to none): to be called
+ * before a boosted thread may run on as it likes. Some 10 us, or a millisecond where the
+ * helpers get no CPU. */
+void boost_return(pid_t but);
 
 #endif

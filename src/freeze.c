@@ -2,17 +2,19 @@
 /* SEIZE, INTERRUPT, wait, DETACH. Rejected: PTRACE_ATTACH and its SIGSTOP (races with
  * real stops). Traps: 'wait' takes a stop's code out of the kernel, so a tracer that
  * dies before passing the signal on loses it: stops are only peeked at (WNOWAIT);
- * waiting for any child is O(threads) per call: wait by tid; SIGCHLD is what wakes us,
- * so it stays blocked and is taken by sigtimedwait, which cannot miss one. */
+ * waiting for any child is O(threads) per call: wait by tid, asleep: SIGCHLD, the same
+ * for all, would wake us at each thread's stop and so hold up those that stop after it. */
 #include "freeze.h"
 
 #include "boost.h"
 #include "ktime.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -20,7 +22,10 @@
 #define THREAD_NS (50 * NSEC_PER_USEC)		/* ... and this much for each thread */
 #define QUIET_NS (400 * NSEC_PER_USEC)		/* a thread that has not stopped by then is helped to get a CPU */
 #define HELP_NS (2 * NSEC_PER_MSEC)		/* ... for so long at most */
-#define STOPS_MAX 64				/* stops seen during one injected call */
+#define TICK_SIGNAL SIGUSR2
+#define TICK_NS (100 * NSEC_PER_USEC)	   /* how late a wait may end that it came too early for */
+#define CALL_QUIET_NS (60 * NSEC_PER_USEC) /* a call that has not ended by then is helped */
+#define STOPS_MAX 64			   /* stops seen during one injected call */
 
 void freeze_init(struct freeze *freeze, const struct proc *proc)
 {
@@ -105,19 +110,59 @@ static int insert(struct freeze *freeze, pid_t tid)
 	return 0;
 }
 
+/* Ends a wait that has no time limit of its own. It may come before the wait has begun:
+ * then it comes again. */
+static timer_t tick;
+static uint64_t tick_ns; /* it is set for; 0: it is off */
+
+static void on_tick(int sig)
+{
+	(void)sig;
+}
+
+static int make_tick(void)
+{
+	struct sigevent event = { .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = TICK_SIGNAL };
+	struct sigaction action = { .sa_handler = on_tick };
+	static bool made;
+
+	event._sigev_un._tid = gettid();
+	if (!made && (sigaction(TICK_SIGNAL, &action, NULL) < 0 || timer_create(CLOCK_MONOTONIC, &event, &tick) < 0))
+		return -errno;
+	made = true;
+	return 0;
+}
+
+/* 0: none. It stays until it is set anew: who waits must turn it off at the end. */
+static void set_tick(uint64_t at_ns)
+{
+	const struct itimerspec when = {
+		.it_value = { .tv_sec = (time_t)(at_ns / NSEC_PER_SEC), .tv_nsec = (long)(at_ns % NSEC_PER_SEC) },
+		.it_interval.tv_nsec = at_ns ? TICK_NS : 0,
+	};
+	sigset_t set;
+
+	if (at_ns == tick_ns)
+		return;
+	timer_settime(tick, TIMER_ABSTIME, &when, NULL);
+	if (!at_ns || !tick_ns) {
+		sigemptyset(&set);
+		sigaddset(&set, TICK_SIGNAL);
+		pthread_sigmask(at_ns ? SIG_UNBLOCK : SIG_BLOCK, &set, NULL);
+	}
+	tick_ns = at_ns;
+}
+
 /* The stop a thread is in: its code stays in the kernel. */
 static int wait_stop(pid_t tid, uint64_t deadline_ns)
 {
-	sigset_t chld;
-
-	sigemptyset(&chld);
-	sigaddset(&chld, SIGCHLD);
 	for (;;) {
+		bool over = now_ns() >= deadline_ns;
 		siginfo_t si = { 0 };
-		uint64_t now;
-		struct timespec ts;
 
-		if (waitid(P_PID, (id_t)tid, &si, WSTOPPED | WEXITED | __WALL | WNOWAIT | WNOHANG) < 0) {
+		if (!over)
+			set_tick(deadline_ns);
+		if (waitid(P_PID, (id_t)tid, &si, WSTOPPED | WEXITED | __WALL | WNOWAIT | (over ? WNOHANG : 0)) < 0) {
 			if (errno == EINTR)
 				continue;
 			return errno == ECHILD ? -ESRCH : -errno;
@@ -128,12 +173,8 @@ static int wait_stop(pid_t tid, uint64_t deadline_ns)
 			waitpid(tid, NULL, __WALL | WNOHANG);
 			return -ESRCH;
 		}
-		now = now_ns();
-		if (now >= deadline_ns)
+		if (over)
 			return -ETIMEDOUT;
-		ts = (struct timespec){ .tv_sec = (time_t)((deadline_ns - now) / NSEC_PER_SEC),
-					.tv_nsec = (long)((deadline_ns - now) % NSEC_PER_SEC) };
-		sigtimedwait(&chld, NULL, &ts);
 	}
 }
 
@@ -156,6 +197,7 @@ void freeze_again(struct freeze *freeze)
 {
 	spool_close(&freeze->states);
 	freeze->count = freeze->rows = freeze->running = 0;
+	freeze->later_code = 0;
 	freeze->stop_ns = freeze->taken_ns = freeze->thaw_ns = 0;
 	freeze->shown = 0;
 }
@@ -228,15 +270,15 @@ static int scan(struct freeze *freeze, pid_t only, bool interrupt, size_t *ret_n
 }
 
 /* Do we hold every thread that there is? Cheaper than a look at the list: that costs
- * microseconds a thread. */
+ * microseconds a thread. The directory of threads has as many links, and its own two. */
 static bool holds_all(const struct freeze *freeze)
 {
-	struct proc_status status;
+	struct stat st;
 	size_t stopped = 0;
 
 	for (size_t i = 0; i < freeze->count; i++)
 		stopped += freeze->thread[i].stopped;
-	return proc_status_read(freeze->proc->dir_fd, "status", &status) == 0 && status.threads == stopped;
+	return fstatat(freeze->proc->dir_fd, "task", &st, 0) == 0 && st.st_nlink == stopped + 2;
 }
 
 /* We may be stopped ourselves, or hang: then the kernel ends us and lets the target go. */
@@ -260,6 +302,8 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err)
 	size_t new;
 	int r = watchdog(freeze->longest_ns); /* a thread attached to stands still at its next signal */
 
+	if (r == 0)
+		r = make_tick();
 	if (r < 0)
 		return err_sys(err, r, "cannot set a time limit, without which process %d is not stopped",
 			       freeze->proc->pid);
@@ -284,10 +328,10 @@ void freeze_made(struct freeze *freeze, pid_t tid)
 	if (ptrace(PTRACE_GETEVENTMSG, tid, NULL, &made) < 0)
 		return;
 	snprintf(path, sizeof(path), "task/%lu", made);
-	if (faccessat(freeze->proc->dir_fd, path, F_OK, 0) == 0 ||
-	    wait_stop((pid_t)made, now_ns() + UNINTERRUPTIBLE_NS) < 0)
-		return;
-	resume(PTRACE_DETACH, (pid_t)made, 0);
+	if (faccessat(freeze->proc->dir_fd, path, F_OK, 0) < 0 &&
+	    wait_stop((pid_t)made, now_ns() + UNINTERRUPTIBLE_NS) >= 0)
+		resume(PTRACE_DETACH, (pid_t)made, 0);
+	set_tick(0);
 }
 
 /* Waits until the thread stands in the stop that INTERRUPT asked for. A signal that
@@ -323,33 +367,64 @@ static int settle(struct freeze *freeze, struct freeze_thread *thread, uint64_t 
 	}
 }
 
-static int take(struct freeze *freeze, struct freeze_thread *thread, struct err *err)
+static int no_registers(const struct freeze *freeze, struct freeze_thread *thread, int code, struct err *err)
 {
-	struct arch_state *state = freeze->state;
-	pid_t pid = freeze->proc->pid;
-	int r = arch_read(thread->tid, state);
-
-	if (r == -ESRCH) { /* killed in its stop */
+	if (code == -ESRCH) { /* killed in its stop */
 		thread->stopped = false;
 		thread->gone = true;
 		return 0;
 	}
-	if (r == -ENOTSUP)
-		return err_say(err, r, "process %d runs 32-bit code, which is not supported", pid);
+	if (code == -ENOTSUP)
+		return err_say(err, code, "process %d runs 32-bit code, which is not supported", freeze->proc->pid);
+	return err_sys(err, code, "cannot read the registers of thread %d", thread->tid);
+}
+
+/* At once: what dies from here on leaves the call whole. */
+static int mend(struct freeze *freeze, struct freeze_thread *thread, struct err *err)
+{
+	struct arch_state state = { .xstate = NULL };
+	int r = arch_read(thread->tid, &state);
+
 	if (r < 0)
-		return err_sys(err, r, "cannot read the registers of thread %d", thread->tid);
+		return no_registers(freeze, thread, r, err);
 	/* What SIGSTOP made return EINTR is not ours to start again. */
-	if (thread->group_stop)
+	if (!thread->group_stop && memcmp(&state.regs, &state.resume, sizeof(state.regs)))
+		thread->mended = arch_set(thread->tid, &state.resume) == 0;
+	return 0;
+}
+
+static int take(struct freeze *freeze, struct freeze_thread *thread, struct err *err)
+{
+	struct arch_state *state = freeze->state;
+	int r = arch_read(thread->tid, state);
+
+	if (r < 0)
+		return no_registers(freeze, thread, r, err);
+	if (thread->mended)
+		arch_as_found(state);
+	else
 		state->resume = state->regs;
-	/* At once: what dies from here on leaves the call whole. */
-	if (memcmp(&state->regs, &state->resume, sizeof(state->regs)))
-		arch_set(thread->tid, &state->resume);
 	r = spool_put(&freeze->states, state, row_bytes(), NULL);
 	if (r < 0)
 		return err_sys(err, r, "cannot keep the registers of thread %d", thread->tid);
 	thread->taken = true;
 	thread->row = freeze->rows++;
 	return 0;
+}
+
+int freeze_take(struct freeze *freeze, pid_t only, struct err *err)
+{
+	int r = freeze->later_code;
+
+	if (r < 0 && err)
+		*err = freeze->later_err;
+	for (size_t i = 0; i < freeze->count && r == 0; i++) {
+		struct freeze_thread *thread = &freeze->thread[i];
+
+		if (thread->stopped && !thread->taken && (!only || thread->tid == only))
+			r = take(freeze, thread, err);
+	}
+	return r;
 }
 
 int freeze_show(struct freeze *freeze, pid_t tid)
@@ -398,7 +473,9 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 	for (size_t pass = 0; pass < ARRAY_LEN(pass_ns); pass++) {
 		uint64_t deadline_ns = freeze->stop_ns + MIN(pass_ns[pass], wait_ns);
 
-		for (size_t i = 0; i < freeze->count && r == 0; i++) {
+		for (size_t n = 0; n < freeze->count && r == 0; n++) {
+			/* Who was told last stops last: we sleep until then, and seldom twice. */
+			size_t i = pass ? n : freeze->count - 1 - n;
 			struct freeze_thread *thread = &freeze->thread[i];
 			char state;
 
@@ -406,7 +483,7 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 				continue;
 			/* Thousands of threads take their time: most of them stand still by now. */
 			if (pass && settle(freeze, thread, 0) == 0)
-				r = take(freeze, thread, err);
+				r = mend(freeze, thread, err);
 			if (thread->stopped || thread->gone || r < 0)
 				continue;
 			state = pass ? thread_state(freeze, thread->tid) : 'R';
@@ -415,12 +492,18 @@ static int settle_all(struct freeze *freeze, uint64_t wait_ns, struct err *err)
 				continue;
 			if (pass)
 				help_from(freeze, i, deadline_ns);
-			if (settle(freeze, thread, deadline_ns) == 0)
-				r = take(freeze, thread, err);
+			if (settle(freeze, thread, deadline_ns) == 0 && pass)
+				r = mend(freeze, thread, err);
 			if (pass)
 				boost_end(thread->tid);
 		}
+		/* Not as they come: while we run, those behind us on our CPU cannot stop. */
+		for (size_t i = 0; i < freeze->count && r == 0 && !pass; i++) {
+			if (freeze->thread[i].stopped && !freeze->thread[i].taken)
+				r = mend(freeze, &freeze->thread[i], err);
+		}
 	}
+	set_tick(0);
 	return r;
 }
 
@@ -444,7 +527,7 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 	for (size_t i = 0; i < freeze->count && r == 0; i++) {
 		if (freeze->held && freeze->thread[i].tid == freeze->held) {
 			freeze->thread[i].stopped = true;
-			r = take(freeze, &freeze->thread[i], err);
+			r = mend(freeze, &freeze->thread[i], err);
 		} else if (only && freeze->thread[i].tid != only) {
 			continue;
 		} else if (ptrace(PTRACE_INTERRUPT, freeze->thread[i].tid, NULL, NULL) < 0 && errno == ESRCH)
@@ -460,6 +543,10 @@ int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err 
 		return r;
 	freeze->taken_ns = now_ns();
 	freeze->running = new;
+	if (!freeze->later)
+		r = freeze_take(freeze, 0, err);
+	if (r < 0)
+		return r;
 	for (size_t i = 0; i < freeze->count; i++) {
 		stopped += freeze->thread[i].stopped;
 		freeze->running += !freeze->thread[i].stopped && !freeze->thread[i].gone;
@@ -485,14 +572,22 @@ static void let_go(const struct freeze *freeze, const struct freeze_thread *thre
 	}
 }
 
+static void let_all_go(struct freeze *freeze, const struct freeze_thread *but)
+{
+	boost_return(but ? but->tid : 0);
+	for (size_t i = 0; i < freeze->count; i++) {
+		struct freeze_thread *thread = &freeze->thread[i];
+
+		if (!thread->stopped || thread == but)
+			continue;
+		let_go(freeze, thread);
+		thread->stopped = false;
+	}
+}
+
 void freeze_thaw(struct freeze *freeze)
 {
-	boost_return();
-	for (size_t i = 0; i < freeze->count; i++) {
-		if (freeze->thread[i].stopped)
-			let_go(freeze, &freeze->thread[i]);
-		freeze->thread[i].stopped = false;
-	}
+	let_all_go(freeze, NULL);
 	freeze->held = 0;
 	freeze->followed = freeze->stay;
 	freeze->thaw_ns = now_ns();
@@ -525,8 +620,9 @@ void freeze_late(struct freeze *freeze)
 }
 
 /* Lets the thread run the call whose registers are set. Returns 0 when it is through
- * it, with the child of a clone. */
-static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
+ * it, with the child of a clone. Meanwhile, on another CPU, we take what is left of the
+ * other threads' registers. */
+static int call_through(struct freeze *freeze, pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 {
 	for (int i = 0, sig = 0; i < STOPS_MAX; i++) {
 		struct __ptrace_syscall_info info;
@@ -536,7 +632,13 @@ static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 
 		if (r < 0)
 			return r;
-		stop = wait_stop(tid, deadline_ns);
+		if (i && freeze->later)
+			freeze->later_code = freeze_take(freeze, 0, &freeze->later_err);
+		stop = wait_stop(tid, MIN(deadline_ns, now_ns() + CALL_QUIET_NS));
+		if (stop == -ETIMEDOUT) {
+			boost_begin(tid, deadline_ns);
+			stop = wait_stop(tid, deadline_ns);
+		}
 		if (stop < 0)
 			return stop;
 		sig = 0;
@@ -562,6 +664,25 @@ static int call_through(pid_t tid, uint64_t deadline_ns, pid_t *ret_child)
 	return -ETIMEDOUT;
 }
 
+/* On to a stop of the signal path: only there does the kernel start a call again that the
+ * saved registers ask for. When there is a copy, the other threads have nothing to wait for. */
+static int call_leave(struct freeze *freeze, const struct freeze_thread *thread, uint64_t deadline_ns, bool copied)
+{
+	int stop = 0, r = ptrace(PTRACE_INTERRUPT, thread->tid, NULL, NULL) < 0 ? -errno : 0;
+
+	while (r == 0 && stop >> 8 != PTRACE_EVENT_STOP) {
+		r = resume(PTRACE_CONT, thread->tid, 0);
+		if (r == 0 && copied)
+			let_all_go(freeze, thread);
+		copied = false;
+		if (r == 0)
+			stop = wait_stop(thread->tid, deadline_ns);
+		if (stop < 0)
+			r = stop;
+	}
+	return r;
+}
+
 int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const struct arch_site *site, int mem_fd,
 		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,
 		pid_t *ret_child)
@@ -569,14 +690,15 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 	const unsigned long options = PTRACE_O_TRACESYSGOOD | PTRACE_O_TRACECLONE | freeze->options;
 	uint64_t deadline_ns = now_ns() + wait_ns, mask, all = ~0ull;
 	const struct arch_state *state = freeze_state(freeze, thread);
-	struct user_regs_struct regs;
+	struct user_regs_struct regs, resume_regs;
 	uint64_t args[6];
 	pid_t tid = thread->tid;
-	int stop, r;
+	int r;
 
 	*ret_child = 0;
 	if (!state)
 		return -EIO;
+	resume_regs = state->resume; /* the room of 'state' is used for others meanwhile */
 	if (ptrace(PTRACE_SETOPTIONS, tid, NULL, options) < 0 ||
 	    ptrace(PTRACE_GETSIGMASK, tid, sizeof(mask), &mask) < 0)
 		return -errno;
@@ -594,28 +716,19 @@ int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const
 	r = arch_set(tid, &regs);
 	if (r == 0 && ptrace(PTRACE_SETSIGMASK, tid, sizeof(all), &all) < 0)
 		r = -errno;
-	boost_begin(tid, deadline_ns);
 	if (r == 0)
-		r = call_through(tid, deadline_ns, ret_child);
-	/* On to a stop of the signal path: only there does the kernel start a call
-	 * again that the saved registers ask for. */
-	if (r == 0 && ptrace(PTRACE_INTERRUPT, tid, NULL, NULL) < 0)
-		r = -errno;
-	for (stop = 0; r == 0 && stop >> 8 != PTRACE_EVENT_STOP;) {
-		r = resume(PTRACE_CONT, tid, 0);
-		if (r == 0)
-			stop = wait_stop(tid, deadline_ns);
-		if (stop < 0)
-			r = stop;
-	}
+		r = call_through(freeze, tid, deadline_ns, ret_child);
+	if (r == 0)
+		r = call_leave(freeze, thread, deadline_ns, *ret_child != 0);
 	boost_end(tid);
+	set_tick(0);
 	if (r < 0)
 		return r;
 	r = arch_result(tid, ret_value);
 	if (ptrace(PTRACE_SETSIGMASK, tid, sizeof(mask), &mask) < 0 && r == 0)
 		r = -errno;
 	if (r == 0)
-		r = arch_set(tid, &state->resume);
+		r = arch_set(tid, &resume_regs);
 	if (r == 0) /* else the thread may need them: it restores itself when it is let go */
 		arch_frames_erase(ret_frames, mem_fd);
 	return r;
@@ -625,6 +738,7 @@ int freeze_child_hold(pid_t child, uint64_t wait_ns)
 {
 	int stop = wait_stop(child, now_ns() + wait_ns);
 
+	set_tick(0);
 	if (stop < 0)
 		return stop;
 	if (ptrace(PTRACE_SETOPTIONS, child, NULL, (long)PTRACE_O_EXITKILL) < 0)
@@ -643,5 +757,6 @@ int freeze_child_end(pid_t child, uint64_t wait_ns)
 	do /* its exit is taken by wait_stop; an old stop may still be there to see */
 		stop = wait_stop(child, deadline_ns);
 	while (stop >= 0 && now_ns() < deadline_ns);
+	set_tick(0);
 	return stop == -ESRCH ? 0 : -ETIMEDOUT;
 }

@@ -19,6 +19,7 @@ struct freeze_thread {
 	bool stopped;	 /* stands still now */
 	bool taken;	 /* stood still: freeze_state has its registers */
 	bool group_stop; /* it was stopped already, by SIGSTOP or the like */
+	bool mended;	 /* a call of it that the stop cut short is to start again */
 	bool gone;	 /* ended before it could be stopped */
 	uint32_t row;	 /* of its registers in the spool */
 };
@@ -33,6 +34,10 @@ struct freeze {
 	size_t running;			     /* threads that did not stop */
 	uint64_t longest_ns;		     /* set by the caller: a longer stop kills us, which lets all go; 0 none */
 	uint64_t stop_ns, taken_ns, thaw_ns; /* first INTERRUPT, all stopped, last DETACH */
+
+	bool later;	/* set by the caller: freeze_stop leaves the registers to freeze_call and freeze_take */
+	int later_code; /* what the call said of it */
+	struct err later_err;
 
 	/* Set by follow.h: the threads are attached to all the time, until the next thaw. */
 	bool followed;
@@ -59,6 +64,10 @@ int freeze_seize(struct freeze *freeze, pid_t only, struct err *err);
  * or wait_ns is over; threads in an uninterruptible wait are given up much sooner. Fails
  * only if no thread stopped. */
 int freeze_stop(struct freeze *freeze, pid_t only, uint64_t wait_ns, struct err *err);
+
+/* Takes the registers of all that stand still, or of 'only' (not 0), which have not been
+ * taken yet. */
+int freeze_take(struct freeze *freeze, pid_t only, struct err *err);
 
 /* A thread that stands in the stop before a signal gets it and goes on. A call that it
  * cuts short starts again if the signal is ignored. */
@@ -103,6 +112,7 @@ const struct arch_state *freeze_state(struct freeze *freeze, const struct freeze
  * ret_value: what the call returned in the target. ret_child: for a clone, the
  * process that came of it (traced and stopped by us), else 0; its memory still holds
  * ret_frames.
+ * When a clone has been made, all other threads go on at once.
  * -ETIMEDOUT: the thread is still inside the call: the caller must exit. */
 int freeze_call(struct freeze *freeze, const struct freeze_thread *thread, const struct arch_site *site, int mem_fd,
 		long nr, const uint64_t arg[6], uint64_t wait_ns, struct arch_frames *ret_frames, int64_t *ret_value,

@@ -62,6 +62,7 @@ struct sink {
 	struct job job[JOBS];
 	pthread_t thread;
 	bool threaded;
+	bool started; /* it was tried to have a thread */
 	pthread_mutex_t lock;
 	pthread_cond_t work, room;
 	unsigned int handed, done;
@@ -316,12 +317,14 @@ static void *work(void *arg)
 	return NULL;
 }
 
-/* Without a thread the caller does the work. */
+/* Without a thread the caller does the work. Started when there is some: before, its first
+ * steps would take a CPU from threads that we wait for to stop. */
 static void start_thread(struct sink *sink)
 {
 	pthread_attr_t attr;
 	sigset_t all, old;
 
+	sink->started = true;
 	if (pthread_attr_init(&attr) != 0)
 		return;
 	sigfillset(&all);
@@ -358,6 +361,8 @@ static int hand_over(struct sink *sink, unsigned int left, struct err *err)
 
 	if (sink->failed)
 		return cancelled(sink, err);
+	if (!sink->started)
+		start_thread(sink);
 	if (!sink->threaded) {
 		r = sink->code = run_job(sink, job, err);
 	} else {
@@ -400,8 +405,6 @@ static int make_sink(struct sink *sink)
 	pthread_condattr_destroy(&attr);
 	if (r == 0 && sink->spec.compress == SINK_ZSTD)
 		r = frames_new(sink->dir_fd, JOB_BYTES, put_file, sink, &sink->frames);
-	if (r == 0)
-		start_thread(sink);
 	return r;
 }
 

@@ -138,16 +138,15 @@ int snapshot_room(const struct snapshot *snapshot, uint64_t most_bytes, struct e
 		       snapshot->proc->pid, (unsigned long long)(left >> 20));
 }
 
-static int check_status(const struct proc *proc, pid_t tid, char *why, size_t size)
+static int check_status(const struct snapshot *snapshot, char *why, size_t size)
 {
-	CLEAN(free) char *text = NULL;
+	static char text[16384];
 	const char *seccomp, *state;
-	char path[64];
+	ssize_t n = pread(snapshot->status_fd, text, sizeof(text) - 1, 0);
 
 	/* Read once: this is done in the stop, too. A name cannot fake a line of its own. */
-	snprintf(path, sizeof(path), "task/%d/status", tid);
-	if (proc_file(proc->dir_fd, path, 65536, &text, NULL) < 0 || !(state = strstr(text, "\nState:\t")) ||
-	    strchr("ZX", state[8]))
+	text[MAX(n, 0)] = '\0';
+	if (!(state = strstr(text, "\nState:\t")) || strchr("ZX", state[8]))
 		return refuse(why, size, "its main thread has ended");
 	seccomp = strstr(text, "\nSeccomp:\t");
 	if (seccomp && seccomp[10] == '1')
@@ -161,9 +160,13 @@ static int check_status(const struct proc *proc, pid_t tid, char *why, size_t si
 
 static void snapshot_init(struct snapshot *snapshot, const struct proc *proc)
 {
+	char path[64];
+
 	*snapshot = (struct snapshot){
 		.proc = proc, .tid = proc->pid, .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1
 	};
+	snprintf(path, sizeof(path), "task/%d/status", snapshot->tid);
+	snapshot->status_fd = openat(proc->dir_fd, path, O_RDONLY | O_CLOEXEC);
 }
 
 /* An open one shows the memory of before an exec for ever, if another process shares it. */
@@ -203,7 +206,7 @@ int snapshot_prepare(struct snapshot *snapshot, const struct proc *proc, const s
 	int r;
 
 	snapshot_init(snapshot, proc);
-	r = check_status(proc, proc->pid, why, why_size);
+	r = check_status(snapshot, why, why_size);
 	if (r < 0)
 		return r;
 	if (proc_status_read(proc->dir_fd, "status", &status) < 0)
@@ -237,8 +240,9 @@ static int check_stack(const struct snapshot *snapshot, const struct arch_state 
 
 static int check_stopped(const struct snapshot *snapshot, struct freeze *freeze, char *why, size_t size)
 {
+	bool taken = freeze_take(freeze, snapshot->tid, NULL) == 0;
 	const struct freeze_thread *thread = freeze_find(freeze, snapshot->tid);
-	const struct arch_state *state = thread ? freeze_state(freeze, thread) : NULL;
+	const struct arch_state *state = thread && taken ? freeze_state(freeze, thread) : NULL;
 	struct memory mem = memory_of_fd(&snapshot->target_mem_fd);
 
 	if (freeze->running)
@@ -264,7 +268,7 @@ int snapshot_take(struct snapshot *snapshot, struct freeze *freeze, uint64_t wai
 	reopen_mem(snapshot);
 	r = check_stopped(snapshot, freeze, why, why_size);
 	if (r == 0)
-		r = check_status(snapshot->proc, snapshot->tid, why, why_size);
+		r = check_status(snapshot, why, why_size);
 	if (r < 0)
 		return r;
 	r = freeze_call(freeze, freeze_find(freeze, snapshot->tid), &snapshot->site, snapshot->target_mem_fd, SYS_clone,
@@ -360,8 +364,7 @@ static int reap_once(struct snapshot *snapshot, uint64_t *pause_ns, char *why, s
 		snprintf(why, size, "it becomes another program again and again");
 	} else if (!arch_site_holds(&snapshot->site, &mem)) {
 		snprintf(why, size, "its code has changed meanwhile");
-	} else if (check_status(snapshot->proc, snapshot->tid, why, size) == 0 &&
-		   (state = freeze_state(&freeze, &freeze.thread[0])) &&
+	} else if (check_status(snapshot, why, size) == 0 && (state = freeze_state(&freeze, &freeze.thread[0])) &&
 		   !arch_in_rseq(snapshot->tid, &state->regs, &mem) && check_stack(snapshot, state, why, size) == 0) {
 		r = freeze_call(&freeze, &freeze.thread[0], &snapshot->site, snapshot->target_mem_fd, SYS_wait4, arg,
 				REAP_WAIT_NS, &snapshot->frames, &value, &none);
@@ -420,7 +423,7 @@ int snapshot_reap(struct snapshot *snapshot, const struct proc *proc, const stru
 	int r;
 
 	snapshot_init(snapshot, proc);
-	r = check_status(proc, proc->pid, why, sizeof(why));
+	r = check_status(snapshot, why, sizeof(why));
 	if (r == 0)
 		r = find_site(snapshot, maps, why, sizeof(why));
 	if (r == 0)
@@ -461,7 +464,8 @@ int snapshot_drop(struct snapshot *snapshot, uint64_t *ret_pause_ns, struct err 
 
 void snapshot_close(struct snapshot *snapshot)
 {
-	int *fds[] = { &snapshot->target_mem_fd, &snapshot->dir_fd, &snapshot->mem_fd, &snapshot->pagemap_fd };
+	int *fds[] = { &snapshot->status_fd, &snapshot->target_mem_fd, &snapshot->dir_fd, &snapshot->mem_fd,
+		       &snapshot->pagemap_fd };
 
 	for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
 		if (*fds[i] >= 0)

@@ -10,6 +10,7 @@
 struct snapshot {
 	const struct proc *proc;
 	const struct freeze *host;   /* that stays attached to all threads, set by the caller; NULL: none is */
+	int status_fd;		     /* of the thread that makes the copy */
 	int target_mem_fd;	     /* /proc/PID/mem, read-write */
 	struct proc_program program; /* that the site was found in */
 	struct arch_site site;

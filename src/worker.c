@@ -115,13 +115,12 @@ static int make_copy(struct worker *w, struct err *err)
 	struct dump_result *result = &w->result;
 	int r;
 
-	side_copy(&w->side);
-	worker_tell(w, WORKER_CLONING, 0);
+	if (w->side.copy_cap)
+		side_copy(&w->side);
 	r = snapshot_take(&w->snapshot, &w->freeze, clone_wait(w), result->why_not_clone,
 			  sizeof(result->why_not_clone));
 	if (r == 0) {
 		result->method = METHOD_CLONE;
-		worker_tell(w, WORKER_CLONED, w->snapshot.child);
 		return 0;
 	}
 	if (r == -ETIMEDOUT) {
@@ -147,23 +146,29 @@ static int stop(struct worker *w, struct err *err)
 	struct dump_result *result = &w->result;
 	int r;
 
+	w->freeze.later = w->sink && w->clone;
+	if (w->freeze.later)
+		worker_tell(w, WORKER_CLONING, 0); /* soon: in the stop it would take its time */
 	r = freeze_stop(&w->freeze, 0, wait_ns, err);
 	result->stop_ns = w->freeze.stop_ns;
+	if (r == 0 && !proc_program_same(w->proc.dir_fd, &w->program))
+		/* All that was looked at before the stop is of a program that is no more. */
+		r = err_say(err, -ESTALE, "process %d has become another program (exec) as its dump began: try again",
+			    w->order.pid);
+	if (r < 0 && w->freeze.later)
+		worker_tell(w, WORKER_NONE, 0);
 	if (r < 0)
 		return r;
 	result->taken_ns = w->freeze.taken_ns;
 	result->method = METHOD_STOP;
-	for (size_t i = 0; i < w->freeze.count; i++)
-		result->threads += !w->freeze.thread[i].gone || w->freeze.thread[i].taken;
 	result->threads_not_stopped = (uint32_t)w->freeze.running;
-	/* All that was looked at before the stop is of a program that is no more. */
-	if (!proc_program_same(w->proc.dir_fd, &w->program))
-		return err_say(err, -ESTALE,
-			       "process %d has become another program (exec) as its dump began: try again",
-			       w->order.pid);
 	if (w->sink && w->clone)
 		r = make_copy(w, err);
+	if (r == 0)
+		r = freeze_take(&w->freeze, 0, err);
 	freeze_shown(&w->freeze);
+	for (size_t i = 0; i < w->freeze.count; i++)
+		result->threads += !w->freeze.thread[i].gone || w->freeze.thread[i].taken;
 	return r;
 }
 
@@ -405,6 +410,8 @@ static int after_clone(struct worker *w, struct err *err)
 	int r;
 
 	let_go(w);
+	worker_tell(w, WORKER_CLONED, w->snapshot.child);
+	pages_cache_init(&w->side.pages, w->side.pagemap_fd); /* as they are now */
 	r = snapshot_hold(&w->snapshot, err);
 	if (r < 0)
 		return copy_lost(w, r) ? copy_died(w, err) : r;
@@ -624,7 +631,7 @@ static struct worker worker = {
 	.frozen_text.fd = -1,
 	.side = { .mem_fd = -1, .pagemap_fd = -1, .copy.fd = -1 },
 	.proc = { .pidfd = -1, .dir_fd = -1 },
-	.snapshot = { .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
+	.snapshot = { .status_fd = -1, .target_mem_fd = -1, .dir_fd = -1, .mem_fd = -1, .pagemap_fd = -1 },
 };
 
 int dump_worker_main(int argc, char **argv)

@@ -239,11 +239,25 @@ static void test_site(void **state)
 	close(dir);
 }
 
+/* Registers that are read when the thread has been told to start its call again. */
+static void test_as_found(void **unused)
+{
+	struct arch_state state = { .regs = { .orig_rax = SYS_epoll_wait, .rax = (uint64_t)-514, .rip = 0x400012 } };
+
+	(void)unused;
+	arch_as_found(&state);
+	assert_int_equal((int64_t)state.regs.rax, -EINTR);
+	assert_int_equal((int64_t)state.resume.rax, -514);
+	assert_int_equal(state.resume.rip, 0x400012);
+	assert_int_equal(state.resume.orig_rax, SYS_epoll_wait);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_frames), cmocka_unit_test(test_restarts), cmocka_unit_test(test_call),
-		cmocka_unit_test(test_unused), cmocka_unit_test(test_syscall),	cmocka_unit_test(test_site),
+		cmocka_unit_test(test_unused), cmocka_unit_test(test_as_found), cmocka_unit_test(test_syscall),
+		cmocka_unit_test(test_site),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);

@@ -228,7 +228,7 @@ static void what_is_lent_comes_back(void **state UNUSED)
 			_exit(2);
 		while (field(first, 18) != LENT)
 			;
-		boost_return(); /* at once, not after a while */
+		boost_return(0); /* at once, not after a while */
 		_exit(field(first, 18) == OWN ? 0 : 1);
 	}
 	waitpid(boosts, &status, 0);
