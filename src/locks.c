@@ -22,7 +22,8 @@ enum owner_type {
 	OWNER_RWLOCK,
 	OWNER_STDIO,
 	OWNER_SEMAPHORE,
-	OWNER_THREAD_ID
+	OWNER_THREAD_ID,
+	OWNER_INSIDE, /* no word says: the one thread that is inside of the allocator */
 };
 
 enum value_test { ANY, IS_0, IS_2, IS_2_OR_3, ROBUST, EVEN };
@@ -52,10 +53,10 @@ static const struct lock_row lock_rows[] = {
 	{ "thread", "pthread_join", CMD_WAITS, ANY, OWNER_VALUE, false },
 	{ "thread", "pthread_timedjoin", CMD_WAITS, ANY, OWNER_VALUE, false },
 	{ "thread", "pthread_clockjoin", CMD_WAITS, ANY, OWNER_VALUE, false },
-	{ "malloc lock", "malloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
-	{ "malloc lock", "free", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
-	{ "malloc lock", "calloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
-	{ "malloc lock", "realloc", CMD(FUTEX_WAIT), IS_2, OWNER_NONE, true },
+	{ "malloc lock", "malloc", CMD(FUTEX_WAIT), IS_2, OWNER_INSIDE, true },
+	{ "malloc lock", "free", CMD(FUTEX_WAIT), IS_2, OWNER_INSIDE, true },
+	{ "malloc lock", "calloc", CMD(FUTEX_WAIT), IS_2, OWNER_INSIDE, true },
+	{ "malloc lock", "realloc", CMD(FUTEX_WAIT), IS_2, OWNER_INSIDE, true },
 	/* The rest is told by the words alone, so they must fit: a thread that is the owner,
 	 * or waiters counted. (sem_wait and pthread_join jump into nameless functions: they
 	 * are on no stack.) */
@@ -77,6 +78,7 @@ struct found {
 	size_t owner;	  /* index of the thread, or NOBODY */
 	uint32_t foreign; /* then: its id, in another process that shares the lock; 0 none */
 	uint32_t readers; /* of a rwlock */
+	size_t guess;	  /* index of the thread that may be the owner, or NOBODY */
 	bool owner_died;
 	bool words_fit; /* though they name no owner */
 };
@@ -214,6 +216,36 @@ static void rwlock_owner(const struct solver *s, size_t i, struct found *f)
 		f->readers = readers >> 3;
 }
 
+static bool in_allocator(const struct stack *stack)
+{
+	static const char *const name[] = { "malloc", "free", "calloc", "realloc" };
+
+	for (size_t n = 0; n < stack->count; n++) {
+		const char *function = stack->frame[n].function;
+
+		for (size_t k = 0; k < ARRAY_LEN(name) && function; k++) {
+			if (!strcmp(function, name[k]))
+				return true;
+		}
+	}
+	return false;
+}
+
+/* Several might be: then nobody is named. */
+static size_t inside(const struct solver *s, size_t waiter)
+{
+	size_t found = NOBODY;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->words[i].uaddr == s->words[waiter].uaddr || !in_allocator(&s->analysis->thread[i].stack))
+			continue;
+		if (found != NOBODY)
+			return NOBODY;
+		found = i;
+	}
+	return found;
+}
+
 static void find_owner(const struct solver *s, size_t i, struct found *f)
 {
 	const struct lock_words *w = &s->words[i];
@@ -247,6 +279,9 @@ static void find_owner(const struct solver *s, size_t i, struct found *f)
 		f->words_fit =
 			word_at(w, 0, &word) && word == 0 && word_at(w, 4, &word) && word > 0 && word <= s->count;
 		break;
+	case OWNER_INSIDE:
+		f->guess = inside(s, i);
+		break;
 	case OWNER_NONE:
 		break;
 	}
@@ -269,12 +304,13 @@ static bool solve_one(const struct solver *s, size_t i, struct found *ret)
 			continue;
 		*ret = (struct found){ .row = &own_row,
 				       .name = own->name,
-				       .owner = own->owner < s->count ? own->owner : NOBODY };
+				       .owner = own->owner < s->count ? own->owner : NOBODY,
+				       .guess = NOBODY };
 		return true;
 	}
 	for (size_t k = 0; k < ARRAY_LEN(lock_rows); k++) {
 		const struct lock_row *row = &lock_rows[k];
-		struct found f = { .row = row, .base = s->words[i].uaddr, .owner = NOBODY };
+		struct found f = { .row = row, .base = s->words[i].uaddr, .owner = NOBODY, .guess = NOBODY };
 
 		if (!(row->commands & command) || !value_fits(row->value, (uint32_t)t->arg[2]))
 			continue;
@@ -358,7 +394,11 @@ static int put_wait(struct solver *s, size_t i, const struct found *f)
 			  f->readers == 1 ? "" : "s");
 	else if (f->owner_died)
 		text_setf(&t->waits_for, "%s whose owner died", name);
-	else if (f->row->is_lock)
+	else if (f->guess != NOBODY) {
+		put_owner_name(&s->analysis->thread[f->guess], &owner);
+		text_setf(&t->waits_for, "%s, owner unknown: a guess is %s, which is inside of the allocator", name,
+			  owner ? owner : "?");
+	} else if (f->row->is_lock)
 		text_setf(&t->waits_for, "%s, owner unknown", name);
 	else
 		text_set(&t->waits_for, name);
