@@ -480,9 +480,13 @@ static bool follow_owner(struct beyond_walk *w, pid_t pid, const struct thread *
 	w->quarry.kind = QUARRY_NONE;
 	if (!find_thread(analysis_of(w, pid), tid) && !been_there(w, pid, tid)) {
 		CLEAN(fd) int dir_fd = proc_dir_open(tid);
+		CLEAN(fd) int here_fd = proc_dir_open(pid);
+		unsigned long long addr;
 		struct proc_status st;
 
-		if (dir_fd < 0 || proc_status_read(dir_fd, "status", &st) < 0)
+		/* memory names this thread: it is believed only if it has that memory, too */
+		if (dir_fd < 0 || here_fd < 0 || proc_status_read(dir_fd, "status", &st) < 0 || !t->waits_for ||
+		    sscanf(t->waits_for, "%*s 0x%llx", &addr) != 1 || !memory_shared(here_fd, addr, st.tgid))
 			return false;
 		owner = st.tgid;
 	}

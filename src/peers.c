@@ -571,6 +571,31 @@ pid_t thread_in_namespace(pid_t pid, pid_t ns_tid, pid_t *ret_pid)
 	return s.tid;
 }
 
+bool memory_shared(int proc_dir_fd, uint64_t addr, pid_t other)
+{
+	CLEAN(fd) int other_fd = proc_dir_open(other);
+	struct proc_maps maps = { 0 };
+	const struct proc_map *map;
+	struct proc_file file = { 0 };
+	bool found = false;
+
+	if (other_fd < 0 || proc_maps_read(proc_dir_fd, false, &maps, NULL) < 0)
+		return false;
+	map = proc_maps_find(&maps, addr);
+	if (map && map->shared)
+		file = *proc_map_file(&maps, map);
+	proc_maps_free(&maps);
+	if (!file.inode || proc_maps_read(other_fd, false, &maps, NULL) < 0)
+		return false;
+	for (size_t i = 0; i < maps.count && !found; i++) {
+		const struct proc_file *f = maps.map[i].shared ? proc_map_file(&maps, &maps.map[i]) : NULL;
+
+		found = f && f->inode == file.inode && f->dev_major == file.dev_major && f->dev_minor == file.dev_minor;
+	}
+	proc_maps_free(&maps);
+	return found;
+}
+
 size_t children_of(int proc_dir_fd, pid_t ns_pid, pid_t *ret_first)
 {
 	CLEAN(free) pid_t *tids = NULL;

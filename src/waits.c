@@ -555,12 +555,14 @@ static size_t listed_fds(const char *text, int *fds, size_t max)
 	return count;
 }
 
-/* Owner words of shared locks hold ids of the process's own pid name space. */
+/* Owner words of shared locks hold ids of the process's own pid name space. Anybody could
+ * write any id there: it is believed only of a process that has that memory, too. */
 static void name_foreign_owner(struct analysis *a, struct thread *t, int proc_dir_fd)
 {
 	const char *by = t->waits_for ? strstr(t->waits_for, LOCKS_HELD_BY) : NULL;
 	CLEAN(free) char *text = NULL, *name = by ? strndup(t->waits_for, (size_t)(by - t->waits_for)) : NULL;
 	pid_t pid = 0, tid, ns_tid = t->waits_for_tid;
+	unsigned long long addr;
 	unsigned int told;
 	char comm[64];
 
@@ -568,9 +570,12 @@ static void name_foreign_owner(struct analysis *a, struct thread *t, int proc_di
 	    proc_file(proc_dir_fd, "stat", 4096, &text, NULL) < 0)
 		return;
 	tid = thread_in_namespace(atoi(text), ns_tid, &pid);
+	if (sscanf(name, "%*s 0x%llx", &addr) != 1 || !memory_shared(proc_dir_fd, addr, pid))
+		tid = 0;
 	t->waits_for_tid = tid;
 	if (!tid) {
-		text_setf(&t->waits_for, "%s whose owner, thread %d of another process, is gone", name, ns_tid);
+		text_setf(&t->waits_for, "%s whose owner, thread %d of another process, is not to be found", name,
+			  ns_tid);
 		return;
 	}
 	proc_name(tid, comm, sizeof(comm));

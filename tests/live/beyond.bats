@@ -206,6 +206,18 @@ shared_mutex() { # NUMBER WHAT [PREFIX...]: run in a container if 'unshare' is g
 	shared_mutex 4 rwlock
 }
 
+@test "beyond: an owner word that names a process which has no such memory leads nowhere" {
+	start stranger sleep 1000
+	local stranger=$STARTED
+	waiting forger 202 forge "$LIVE/forged" "$stranger"
+	look_from "$STARTED" "$stranger"
+	is "$(beyond '// "none"')" none "the chain"
+	has "$(jq -r '.analysis.thread[0].waits_for' <<<"$OUT")" "whose owner, thread $stranger of another process, is not to be found" "what it waits for"
+	lacks "$(jq -r .verdict <<<"$OUT")" sleep verdict
+	end_process "$STARTED"
+	end_process "$stranger"
+}
+
 @test "beyond: in a container, whose ids are others: a shared mutex, a deadlock of two" {
 	unshare -p -f true 2>/dev/null || skip "cannot make a pid name space"
 	mkfifo "$LIVE/go.c" "$LIVE/go.d"

@@ -4,6 +4,7 @@
  *   swap KIND FILE FILE       takes the first, says 'held', waits for a line, takes the second
  *   mutex FILE NUMBER...      the same with robust or plain process-shared mutexes in the
  *                             file: 'mutex FILE make' first
+ *   forge FILE PID            waits for a shared mutex whose owner word names that process
  *   pipe                      fills a pipe to its child, which has stopped itself
  *   child                     waits for its child, which sleeps
  *   serve                     answers nobody: its thread waits for a mutex of another */
@@ -114,6 +115,17 @@ static void share(int argc, char **argv)
 	take_shared(s, atoi(argv[4]));
 }
 
+static void forge(const char *path, int pid)
+{
+	struct shared *s = map(path);
+
+	make_shared(s);
+	s->mutex[0].__data.__lock = 2;
+	s->mutex[0].__data.__owner = pid;
+	s->mutex[0].__data.__nusers = 1;
+	take_shared(s, 0);
+}
+
 static void fill_pipe(void)
 {
 	static const char zeros[65536];
@@ -197,6 +209,8 @@ int main(int argc, char **argv)
 		swap_files(argv);
 	} else if (!strcmp(argv[1], "mutex")) {
 		share(argc, argv);
+	} else if (!strcmp(argv[1], "forge")) {
+		forge(argv[2], atoi(argv[3]));
 	} else if (!strcmp(argv[1], "pipe")) {
 		fill_pipe();
 	} else if (!strcmp(argv[1], "child")) {
