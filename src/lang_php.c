@@ -19,15 +19,20 @@
 enum {
 	EX_OPLINE = 0,
 	EX_FUNC = 24,
+	EX_THIS = 32,
+	EX_THIS_TYPE = 40,
 	FUNC_TYPE = 0,
 	FUNC_NAME = 8,
 	FUNC_SCOPE = 16,
 	CLASS_NAME = 8,
+	OBJECT_CLASS = 16,
+	NODE_PARENT = 0,
 	STRING_LEN = 16,
 	STRING_VAL = 24,
 	OP_LINE = 24,
 	OP_SIZE = 32
 };
+enum { TYPE_OBJECT = 8 };
 enum { INTERNAL_FUNCTION = 1, USER_FUNCTION = 2, EVAL_CODE = 4 };
 enum { REG_R15 = 0, REG_R14 = 1 }; /* of user_regs_struct */
 
@@ -37,13 +42,18 @@ struct php_row {
 	uint16_t prev;	  /* execute_data.prev_execute_data */
 	uint16_t file;	  /* op_array.filename */
 	uint16_t line;	  /* op_array.line_start; line_end follows */
+	uint16_t run;	  /* zend_generator.execute_data; 0: not known */
+	uint16_t node;	  /* zend_generator.node */
 };
 
+/* Compared with PHP's headers by scripts/offsets-php. */
 static const struct php_row php_rows[] = {
-	{ 7, 0, 480, 56, 120, 128 }, { 7, 1, 480, 48, 120, 128 }, { 7, 2, 480, 48, 120, 128 },
-	{ 7, 3, 488, 48, 128, 136 }, { 7, 4, 488, 48, 136, 144 }, { 8, 0, 488, 48, 144, 152 },
-	{ 8, 1, 488, 48, 144, 152 }, { 8, 2, 488, 48, 152, 160 }, { 8, 3, 488, 48, 144, 152 },
-	{ 8, 4, 488, 48, 168, 176 }, { 8, 5, 512, 48, 168, 176 },
+	{ 7, 0, 480, 56, 120, 128, 64, 160 }, { 7, 1, 480, 48, 120, 128, 64, 160 },
+	{ 7, 2, 480, 48, 120, 128, 64, 160 }, { 7, 3, 488, 48, 128, 136, 64, 160 },
+	{ 7, 4, 488, 48, 136, 144, 64, 160 }, { 8, 0, 488, 48, 144, 152, 0, 0 },
+	{ 8, 1, 488, 48, 144, 152, 56, 152 }, { 8, 2, 488, 48, 152, 160, 56, 152 },
+	{ 8, 3, 488, 48, 144, 152, 56, 152 }, { 8, 4, 488, 48, 168, 176, 56, 152 },
+	{ 8, 5, 512, 48, 168, 176, 56, 152 },
 };
 
 struct php {
@@ -191,28 +201,100 @@ static const char *read_frame(const struct php_row *row, const struct memory *me
 	return NULL;
 }
 
-static const char *walk_chain(const struct php *php, const struct memory *mem, const struct capture_thread *t,
-			      struct stack *script)
-{
-	uint64_t seen[LANG_FRAMES_MAX], ex, func, prev;
-	const char *why = NULL;
+/* What a walk carries along. */
+struct chain {
+	const struct php *php;
+	const struct memory *mem;
+	const struct capture_thread *thread;
+	struct stack *script;
+	size_t depth; /* places looked at */
+};
 
-	if (!memory_u64(mem, php->executor_globals + php->row->current, &ex))
-		return "executor_globals cannot be read";
-	for (size_t depth = 0; ex && !why; depth++, ex = prev) {
-		if (depth == LANG_FRAMES_MAX)
+static const char *take_frame(struct chain *c, uint64_t ex, bool outermost)
+{
+	uint64_t func, name;
+	uint8_t type;
+
+	if (ex % 8)
+		return "a frame's address makes no sense";
+	if (!memory_u64(c->mem, ex + EX_FUNC, &func))
+		return "a frame cannot be read";
+	if (!func) /* a mark between two calls, no frame of the script */
+		return NULL;
+	/* nor is the function that a fiber begins with */
+	if (memory_u8(c->mem, func + FUNC_TYPE, &type) && type == INTERNAL_FUNCTION &&
+	    memory_u64(c->mem, func + FUNC_NAME, &name) && !name)
+		return NULL;
+	return read_frame(c->php->row, c->mem, ex, func, outermost, c->thread, c->script);
+}
+
+static bool is_generator(const struct memory *mem, uint64_t object)
+{
+	CLEAN(free) char *name = NULL;
+	uint64_t class, name_at;
+
+	if (memory_u64(mem, object + OBJECT_CLASS, &class) && memory_u64(mem, class + CLASS_NAME, &name_at))
+		name = read_string(mem, name_at, LANG_NAME_MAX);
+	return name && !strcmp(name, "Generator");
+}
+
+/* The place of a generator that waits in 'yield from' is kept by a mark: of the generators
+ * from the one there to the one that runs, neither is in the chain's own order. */
+static const char *take_delegates(struct chain *c, uint64_t mark)
+{
+	static const char *const bad = "a generator cannot be read";
+	const struct php_row *row = c->php->row;
+	uint64_t waiting[LANG_FRAMES_MAX], func, generator, parent, next;
+	const char *why = NULL;
+	size_t count = 0;
+	uint8_t type;
+
+	if (!memory_u64(c->mem, mark + EX_FUNC, &func) || func || !memory_u8(c->mem, mark + EX_THIS_TYPE, &type) ||
+	    type != TYPE_OBJECT || !memory_u64(c->mem, mark + EX_THIS, &generator) || !is_generator(c->mem, generator))
+		return NULL;
+	if (!row->run)
+		return "where a generator waits for another is not known for this version";
+	if (!memory_u64(c->mem, generator + row->node + NODE_PARENT, &parent))
+		return bad;
+	while (parent) {
+		if (!memory_u64(c->mem, parent + row->node + NODE_PARENT, &next) ||
+		    !memory_u64(c->mem, generator + row->run, &waiting[count]))
+			return bad;
+		if (++count + c->depth >= LANG_FRAMES_MAX)
 			return "there are more frames than are shown";
-		if (ex % 8)
-			return "a frame's address makes no sense";
-		for (size_t i = 0; i < depth; i++) {
+		generator = parent;
+		parent = next;
+	}
+	c->depth += count;
+	while (count > 0 && !why)
+		why = take_frame(c, waiting[--count], false);
+	return why;
+}
+
+static const char *walk_chain(struct chain *c)
+{
+	uint64_t seen[LANG_FRAMES_MAX], ex, prev;
+	const char *why = NULL;
+	size_t count = 0;
+
+	if (!memory_u64(c->mem, c->php->executor_globals + c->php->row->current, &ex))
+		return "executor_globals cannot be read";
+	for (; ex && !why; ex = prev) {
+		if (c->depth >= LANG_FRAMES_MAX)
+			return "there are more frames than are shown";
+		for (size_t i = 0; i < count; i++) {
 			if (seen[i] == ex)
 				return "the frames form a loop";
 		}
-		seen[depth] = ex;
-		if (!memory_u64(mem, ex + EX_FUNC, &func) || !memory_u64(mem, ex + php->row->prev, &prev))
+		seen[count++] = ex;
+		c->depth++;
+		if (ex % 8)
+			return "a frame's address makes no sense";
+		if (!memory_u64(c->mem, ex + c->php->row->prev, &prev))
 			return "a frame cannot be read";
-		if (func) /* null: a mark between two calls, no frame of the script */
-			why = read_frame(php->row, mem, ex, func, prev == 0, t, script);
+		why = take_frame(c, ex, prev == 0);
+		if (!why)
+			why = take_delegates(c, ex);
 	}
 	return why;
 }
@@ -224,11 +306,12 @@ static size_t php_walk(const void *state, const struct memory *mem, pid_t pid, c
 
 	/* Without thread safety the script runs in the thread that began the process. */
 	for (size_t i = 0; i < count; i++) {
+		struct chain c = { .php = state, .mem = mem, .thread = &threads[i], .script = &ret_scripts[i] };
 		const char *why;
 
 		if (threads[i].tid != pid)
 			continue;
-		why = walk_chain(state, mem, &threads[i], &ret_scripts[i]);
+		why = walk_chain(&c);
 		if (why)
 			text_setf(&ret_scripts[i].unavailable,
 				  ret_scripts[i].count ? "PHP stack incomplete: %s" : "PHP stack unavailable: %s", why);

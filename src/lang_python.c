@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* CPython 3.8 to 3.14: _PyRuntime is exported, and from it interpreters, their threads,
  * the threads' frames and their code lead to function, file and line. Up to 3.12 the
- * offsets differ by minor version: one row each, printed by scripts/python-offsets.
+ * offsets differ by minor version: one row each, compared by scripts/offsets-python.
  * From 3.13 on the interpreter says them itself at the begin of _PyRuntime. Rejected:
  * the native frames (one C frame runs many of Python's since 3.11).
  * Traps: a thread is found by its pthread_t, which is its fs base, because the kernel's

@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memcpy(&thread.reg[REG_R15], data + 1, 8);
 	php_walk(&php, &mem, 1, &thread, 1, &script, NULL);
 	assert(script.count <= LANG_FRAMES_MAX);
-	assert(in.reads <= 1 + LANG_FRAMES_MAX * 20);
+	assert(in.reads <= 1 + LANG_FRAMES_MAX * 30);
 	for (size_t i = 0; i < script.count; i++)
 		assert(script.frame[i].function && strlen(script.frame[i].function) <= 2 * LANG_NAME_MAX + 2);
 	stack_done(&script);

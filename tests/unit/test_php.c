@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* The PHP reader on memory made by hand, for each row of its table, and then on memory
- * that lies: loops, wild pointers, lengths, types. Real PHP: tests/live/stacks.bats. */
+ * that lies: loops, wild pointers, lengths, types. Real PHP: tests/live/stacks_php.bats. */
 #include "../../src/lang_php.c"
 
 #include <setjmp.h>
@@ -206,6 +206,61 @@ static void test_includes_and_eval(void **state UNUSED)
 	world_free(w);
 }
 
+static uint64_t put_generator(struct ram *ram, const struct php_row *row, uint64_t class, uint64_t run, uint64_t parent)
+{
+	uint64_t at = take(ram, 256);
+
+	put(ram, at + OBJECT_CLASS, class, 8);
+	put(ram, at + row->run, run, 8);
+	put(ram, at + row->node + NODE_PARENT, parent, 8);
+	return at;
+}
+
+/* {main} -> outer, which waits for middle, which waits for inner, which runs. */
+static void test_generators(void **state UNUSED)
+{
+	struct world *w = world_new();
+	const struct php_row *row = w->php.row;
+	uint64_t class = take(&w->ram, 64), run[3], at[3], mark, inner, fiber;
+	static const char *const name[] = { "inner", "middle", "outer" };
+
+	put(&w->ram, class + CLASS_NAME, put_string(&w->ram, "Generator"), 8);
+	for (size_t i = 0; i < 3; i++) {
+		run[i] =
+			put_frame(&w->ram, row,
+				  put_function(&w->ram, row, USER_FUNCTION, NULL, name[i], "/srv/generators.php", 1, 9),
+				  (uint32_t)i + 4, 0);
+		at[i] = put_generator(&w->ram, row, class, run[i], i ? at[i - 1] : 0);
+	}
+	fiber = put_frame(&w->ram, row, put_function(&w->ram, row, INTERNAL_FUNCTION, NULL, NULL, NULL, 0, 0), 0,
+			  w->main_ex);
+	mark = put_frame(&w->ram, row, 0, 0, fiber);
+	put(&w->ram, mark + EX_THIS, at[2], 8);
+	put(&w->ram, mark + EX_THIS_TYPE, TYPE_OBJECT, 1);
+	inner = run[0];
+	put(&w->ram, inner + row->prev, mark, 8);
+	put(&w->ram, w->php.executor_globals + row->current, inner, 8);
+	walk(w);
+	assert_null(w->script.unavailable);
+	assert_int_equal(w->script.count, 4);
+	check(w, 0, "inner", "/srv/generators.php", 4);
+	check(w, 1, "middle", "/srv/generators.php", 5);
+	check(w, 2, "outer", "/srv/generators.php", 6);
+	check(w, 3, "{main}", "/srv/index.php", 9);
+	put(&w->ram, at[0] + row->node + NODE_PARENT, at[2], 8); /* they wait for each other */
+	walk(w);
+	assert_string_equal(w->script.unavailable, "PHP stack incomplete: there are more frames than are shown");
+	put(&w->ram, at[1] + row->node + NODE_PARENT, 0x1234, 8);
+	walk(w);
+	assert_int_equal(w->script.count, 1);
+	assert_string_equal(w->script.unavailable, "PHP stack incomplete: a generator cannot be read");
+	put(&w->ram, class + CLASS_NAME, put_string(&w->ram, "Closure"), 8); /* no generator */
+	walk(w);
+	assert_null(w->script.unavailable);
+	assert_int_equal(w->script.count, 2);
+	world_free(w);
+}
+
 /* What is sure is kept, and the reason is told. */
 static void expect_why(struct world *w, size_t frames, const char *why)
 {
@@ -298,15 +353,11 @@ static void test_depth(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_version),
-		cmocka_unit_test(test_idle_worker),
-		cmocka_unit_test(test_line_in_register),
-		cmocka_unit_test(test_includes_and_eval),
-		cmocka_unit_test(test_loop),
-		cmocka_unit_test(test_wild_pointers),
-		cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_lines_out_of_range),
-		cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_every_version),	   cmocka_unit_test(test_idle_worker),
+		cmocka_unit_test(test_line_in_register),   cmocka_unit_test(test_includes_and_eval),
+		cmocka_unit_test(test_generators),	   cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_wild_pointers),	   cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_lines_out_of_range), cmocka_unit_test(test_depth),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
