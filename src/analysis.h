@@ -9,12 +9,13 @@
 #include <sys/types.h>
 
 struct frame {
-	char *function; /* 'Cart::open', 'execute_ex', 'module+0x1234' */
-	char *file;	/* source file, NULL if unknown */
-	uint32_t line;	/* 0 unknown */
-	char *module;	/* native: file name of the mapping; script: the language, 'php' */
-	uint64_t pc;	/* native only */
-	bool script;	/* a frame of the script language, not of the machine */
+	char *function;	 /* 'Cart::open', 'execute_ex', 'module+0x1234' */
+	char *file;	 /* source file, NULL if unknown */
+	uint32_t line;	 /* 0 unknown */
+	char *module;	 /* native: file name of the mapping; script: the language, 'php' */
+	char *arguments; /* what it was called with: '1, "x"'; NULL: not asked for, or not known */
+	uint64_t pc;	 /* native only */
+	bool script;	 /* a frame of the script language, not of the machine */
 };
 
 struct stack {
@@ -46,16 +47,24 @@ struct lock {
 	size_t waiter_count;
 };
 
+/* What the interpreter knows of the request: 'REQUEST_URI', 'HTTP_X_REQUEST_ID' ... */
+struct variable {
+	char *name, *value;
+	bool masked; /* the value, or a part of it, is replaced */
+};
+
 /* What the analyst finds out: the part of the model that comes out of hostile memory. */
 struct analysis {
 	struct thread *thread; /* the holder first, then by tid */
 	size_t thread_count;
 	struct lock *lock;
 	size_t lock_count;
-	char **deadlock; /* 'A -> B -> A' in words, NULL-terminated; NULL none */
-	char *language;	 /* of the process: 'PHP 8.2.30' */
-	char *failed;	 /* the analysis itself failed, and why */
-	char **note;	 /* what was cut or doubtful, NULL-terminated; NULL none */
+	char **deadlock;	   /* 'A -> B -> A' in words, NULL-terminated; NULL none */
+	struct variable *variable; /* as the process itself has them; count 0: none */
+	size_t variable_count;
+	char *language; /* of the process: 'PHP 8.2.30' */
+	char *failed;	/* the analysis itself failed, and why */
+	char **note;	/* what was cut or doubtful, NULL-terminated; NULL none */
 };
 
 void stack_done(struct stack *stack);

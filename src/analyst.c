@@ -172,7 +172,7 @@ struct job {
 		uint64_t addr, len;
 		const char *data;
 	} * copy; /* by address */
-	bool live, memory_open, worker_gone;
+	bool live, memory_open, worker_gone, arguments;
 	struct analyst_page *page; /* PAGES_KEPT that were asked for; NULL: memory is read */
 	int sock;		   /* where they are asked for */
 	uint64_t go_ns;
@@ -450,6 +450,7 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 		r = -EPROTO;
 	if (r == 0) {
 		job->live = msg.live && !job->worker_gone;
+		job->arguments = msg.arguments;
 		job->copy_fd = msg.has_copy ? fds[1] : -1;
 		job->memory_open = true;
 		job->sock = sock;
@@ -515,10 +516,16 @@ static void read_waits(struct job *job, const struct memory *mem, struct lock_wo
 static void read_scripts(struct job *job, const struct memory *mem)
 {
 	struct stack *scripts = calloc(job->cap.count + 1, sizeof(*scripts));
+	struct analysis *a = &job->analysis;
+	const char *why = NULL;
 
 	if (job->language_state && scripts)
 		job->lock_count = job->language->walk(job->language_state, mem, job->cap.head.pid, job->cap.thread,
-						      job->cap.count, scripts, job->lock);
+						      job->cap.count, job->arguments, scripts, job->lock);
+	if (job->language_state && job->language->request)
+		why = job->language->request(job->language_state, mem, &a->variable, &a->variable_count);
+	if (why)
+		note(job, "the request as %s sees it: %s", a->language, why);
 	for (size_t i = 0; i < job->cap.count && scripts; i++)
 		job->analysis.thread[i].script = scripts[i];
 	if (job->language_why && job->cap.count)

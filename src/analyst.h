@@ -52,7 +52,8 @@ struct analyst_message {
 	uint32_t more;
 	uint32_t live;
 	uint32_t has_copy;
-	uint32_t served; /* GO: memory is asked for, page by page */
+	uint32_t served;    /* GO: memory is asked for, page by page */
+	uint32_t arguments; /* GO: what functions were called with is wanted, too */
 	uint32_t file_count;
 	uint64_t addr; /* READ: of a page; the answer is an analyst_page */
 	struct analyst_file {

@@ -484,7 +484,9 @@ static void serve(struct body *b, int sock)
 
 static int brief(struct body *b, int sock)
 {
-	struct analyst_message go = { .type = ANALYST_GO, .pid = b->facts->pid, .served = 1 };
+	struct analyst_message go = {
+		.type = ANALYST_GO, .pid = b->facts->pid, .served = 1, .arguments = b->spec->arguments
+	};
 	CLEAN(fd) int capture = memory_file("capture", "", 0);
 	int r = capture < 0 ? -ENOMEM : send_prepare(b, sock);
 

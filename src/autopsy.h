@@ -16,6 +16,7 @@
 struct autopsy_spec {
 	const char *exe;     /* its program; NULL: where the core says */
 	const char *sysroot; /* the files are below it; NULL: they are here */
+	bool arguments;	     /* what functions of scripts were called with, too */
 	bool memory;	     /* ret_moment is wanted: all of the core is read */
 };
 

@@ -143,10 +143,14 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 	return -ETIMEDOUT;
 }
 
-int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd)
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, bool arguments)
 {
 	struct analyst_message msg = {
-		.type = ANALYST_GO, .pid = pid, .live = copy_mem_fd < 0, .has_copy = copy_mem_fd >= 0
+		.type = ANALYST_GO,
+		.pid = pid,
+		.live = copy_mem_fd < 0,
+		.has_copy = copy_mem_fd >= 0,
+		.arguments = arguments,
 	};
 	int fds[2] = { capture_fd, copy_mem_fd };
 

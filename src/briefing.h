@@ -11,7 +11,7 @@
 int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, int maps_fd, uint64_t wait_ns);
 
 /* copy_mem_fd: -1 when the target itself stands still. */
-int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd);
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, bool arguments);
 void briefing_failed(int fd, pid_t pid, const char *why);
 
 /* Waits for MEMORY_DONE until the given moment (CLOCK_MONOTONIC). False: not done. */

@@ -52,7 +52,7 @@ struct subject {
 };
 
 struct samples {
-	bool json;
+	bool json, arguments;
 	unsigned int count;
 	uint64_t every_ns;
 	struct subject *subject;
@@ -71,9 +71,10 @@ static void add_stack(struct buf *out, const struct stack *stack)
 {
 	for (size_t n = 0; n < stack->count; n++) {
 		const struct frame *f = &stack->frame[n];
+		CLEAN(free) char *called = frame_called(f);
 
 		buf_addf(out, "    #%-3zu ", n);
-		add_text(out, frame_function(f));
+		add_text(out, called ? called : "");
 		if (f->file) {
 			buf_adds(out, " ");
 			add_text(out, f->file);
@@ -328,10 +329,12 @@ static int print_comparison(const struct subject *s, bool json)
 }
 
 /* Stops the process, takes the stacks, waits for the answer. ret_moment NULL: not wanted. */
-static int take(const struct proc *proc, struct dump_result *ret_result, struct moment *ret_moment,
+static int take(const struct proc *proc, bool arguments, struct dump_result *ret_result, struct moment *ret_moment,
 		struct analysis *ret_analysis, struct err *err)
 {
-	struct dump_order order = { .pid = proc->pid, .start_ticks = proc->start_ticks, .kinds = DUMP_STACKS };
+	struct dump_order order = {
+		.pid = proc->pid, .start_ticks = proc->start_ticks, .kinds = DUMP_STACKS, .arguments = arguments
+	};
 	struct analyst *analyst;
 	struct dump_job *job;
 	int worker_fd, r;
@@ -427,7 +430,7 @@ static int sample(const struct samples *s, struct subject *subject, struct err *
 	subject->turn++;
 	if (!i)
 		return err_sys(err, -ENOMEM, "cannot read the stacks of process %d", subject->proc.pid);
-	r = take(&subject->proc, &result, subject->compare ? &moment : NULL, &i->analysis, err);
+	r = take(&subject->proc, s->arguments, &result, subject->compare ? &moment : NULL, &i->analysis, err);
 	if (r == 0) {
 		r = tell(s, subject, i, &result);
 		if (r < 0)
@@ -563,6 +566,7 @@ static int read_options(const struct command_line *line, struct samples *s, stru
 	int r = value ? parse_count(value, 1, COUNT_MAX, &count, err) : 0;
 
 	s->json = option_given(line, "json");
+	s->arguments = option_given(line, "arguments");
 	s->count = (unsigned int)count;
 	s->every_ns = EVERY_NS;
 	if (r == 0 && (value = option_value(line, "every")))
@@ -661,6 +665,7 @@ static void take_cores(struct samples *s, const struct command_line *line)
 {
 	struct autopsy_spec spec = { .exe = option_value(line, "exe"),
 				     .sysroot = option_value(line, "sysroot"),
+				     .arguments = s->arguments,
 				     .memory = line->rest_count > 1 };
 	struct subject *subject = s->subject = calloc(1, sizeof(*subject));
 

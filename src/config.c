@@ -580,6 +580,8 @@ static void write_rule(struct buf *out, const struct rule *rule)
 		buf_addf(out, "    samples      = %u\n", rule->samples);
 		write_duration_key(out, "every", rule->every_ns);
 	}
+	if (rule->arguments)
+		buf_adds(out, "    arguments    = true\n");
 	format_capture(rule->capture, &words);
 	write_words(out, "capture", &words);
 	areas_format(&rule->areas, &words);

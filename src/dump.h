@@ -36,6 +36,7 @@ struct dump_order {
 	uint32_t snapshot;    /* enum dump_snapshot */
 	uint64_t pause_budget_ns;
 	uint32_t everything;   /* also what MADV_DONTDUMP and coredump_filter leave out */
+	uint32_t arguments;    /* what functions of scripts were called with, too */
 	uint32_t compress;     /* 1: zstd, 0: none */
 	uint64_t max_bytes;    /* of the file on disk; 0: no limit. A core that gets larger is given up */
 	uint64_t free_bytes;   /* left free on that disk at least; 0: a small default */

@@ -96,11 +96,9 @@ static const struct field event_fields[] = {
 static const struct shape event_shape = SHAPE(event_fields, struct trace_event, true);
 
 static const struct field frame_fields[] = {
-	TEXT(struct frame, function),
-	TEXT(struct frame, file),
-	NUMBER32(struct frame, line),
-	TEXT(struct frame, module),
-	{ .key = "pc", .kind = KIND_HEX, AT(struct frame, pc) },
+	TEXT(struct frame, function),  TEXT(struct frame, file),
+	NUMBER32(struct frame, line),  TEXT(struct frame, module),
+	TEXT(struct frame, arguments), { .key = "pc", .kind = KIND_HEX, AT(struct frame, pc) },
 	FLAG(struct frame, script),
 };
 static const struct shape frame_shape = SHAPE(frame_fields, struct frame, true);
@@ -138,11 +136,19 @@ static const struct field lock_fields[] = {
 };
 static const struct shape lock_shape = SHAPE(lock_fields, struct lock, true);
 
+static const struct field variable_fields[] = {
+	TEXT(struct variable, name),
+	TEXT(struct variable, value),
+	FLAG(struct variable, masked),
+};
+static const struct shape variable_shape = SHAPE(variable_fields, struct variable, true);
+
 static const struct field analysis_fields[] = {
 	TEXT(struct analysis, failed),
 	TEXT(struct analysis, language),
 	TEXTS(struct analysis, note, 4096),
 	TEXTS(struct analysis, deadlock, 1024),
+	LIST(struct analysis, variable, variable_count, variable_shape, 4096),
 	LIST(struct analysis, lock, lock_count, lock_shape, 1u << 16),
 	LIST(struct analysis, thread, thread_count, thread_shape, 1u << 17),
 };

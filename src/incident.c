@@ -137,6 +137,7 @@ void stack_done(struct stack *stack)
 		free(stack->frame[n].function);
 		free(stack->frame[n].file);
 		free(stack->frame[n].module);
+		free(stack->frame[n].arguments);
 	}
 	free(stack->frame);
 	free(stack->unavailable);
@@ -163,6 +164,11 @@ void analysis_done(struct analysis *a)
 		free(a->lock[n].waiter);
 	}
 	free(a->lock);
+	for (size_t n = 0; n < a->variable_count; n++) {
+		free(a->variable[n].name);
+		free(a->variable[n].value);
+	}
+	free(a->variable);
 	strings_free(a->deadlock);
 	strings_free(a->note);
 	free(a->language);

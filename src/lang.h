@@ -29,10 +29,17 @@ struct language {
 	 * 0 no. With 'ret_why' set there is one whose memory cannot be read, and why. */
 	int (*find)(const struct images *images, void **ret_state, char **ret_title, char **ret_why);
 
-	/* While memory stands still: fills the threads' scripts (zeroed, one per thread), and
-	 * at most LANG_LOCKS_MAX locks. Returns the number of locks. */
+	/* While memory stands still: fills the threads' scripts (zeroed, one per thread), with
+	 * what functions were called with if 'arguments' and the reader can, and at most
+	 * LANG_LOCKS_MAX locks. Returns the number of locks. */
 	size_t (*walk)(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-		       size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks);
+		       size_t count, bool arguments, struct stack *ret_scripts, struct lang_lock *ret_locks);
+
+	/* The same, may be NULL: what the interpreter itself knows of the request that it
+	 * works on, secrets masked. Nothing: it works on none. Returns what is wrong or to be
+	 * said of it, in words; NULL: nothing. */
+	const char *(*request)(const void *state, const struct memory *mem, struct variable **ret_variable,
+			       size_t *ret_count);
 	void (*free_state)(void *state);
 };
 

@@ -5,7 +5,7 @@
  * Traps: while the VM runs, the line it is at is in a register and not in memory;
  * after a request the request's fields stay behind, so an idle worker is told by
  * current_execute_data being null. */
-#include "lang.h"
+#include "lang_php.h"
 
 #include "symbol.h"
 
@@ -36,16 +36,6 @@ enum { TYPE_OBJECT = 8 };
 enum { INTERNAL_FUNCTION = 1, USER_FUNCTION = 2, EVAL_CODE = 4 };
 enum { REG_R15 = 0, REG_R14 = 1 }; /* of user_regs_struct */
 
-struct php_row {
-	uint8_t major, minor;
-	uint16_t current; /* executor_globals.current_execute_data */
-	uint16_t prev;	  /* execute_data.prev_execute_data */
-	uint16_t file;	  /* op_array.filename */
-	uint16_t line;	  /* op_array.line_start; line_end follows */
-	uint16_t run;	  /* zend_generator.execute_data; 0: not known */
-	uint16_t node;	  /* zend_generator.node */
-};
-
 /* Compared with PHP's headers by scripts/offsets-php. */
 static const struct php_row php_rows[] = {
 	{ 7, 0, 480, 56, 120, 128, 64, 160 }, { 7, 1, 480, 48, 120, 128, 64, 160 },
@@ -54,11 +44,6 @@ static const struct php_row php_rows[] = {
 	{ 8, 1, 488, 48, 144, 152, 56, 152 }, { 8, 2, 488, 48, 152, 160, 56, 152 },
 	{ 8, 3, 488, 48, 144, 152, 56, 152 }, { 8, 4, 488, 48, 168, 176, 56, 152 },
 	{ 8, 5, 512, 48, 168, 176, 56, 152 },
-};
-
-struct php {
-	const struct php_row *row;
-	uint64_t executor_globals;
 };
 
 static int php_find(const struct images *images, void **ret_state, char **ret_title, char **ret_why)
@@ -74,6 +59,8 @@ static int php_find(const struct images *images, void **ret_state, char **ret_ti
 		if (!image->file || (!symbol_address(image, "executor_globals", &found.executor_globals) &&
 				     !(threads = symbol_address(image, "executor_globals_offset", &(uint64_t){ 0 }))))
 			continue;
+		symbol_address(image, "sapi_globals", &found.sapi_globals);
+		symbol_address(image, "sapi_module", &found.sapi_module);
 		at = memmem(image->file, image->file_len, MARK, sizeof(MARK) - 1);
 		if (!at)
 			continue;
@@ -103,13 +90,16 @@ static int php_find(const struct images *images, void **ret_state, char **ret_ti
 	return 0;
 }
 
-/* A zend_string as a heap string, at most max bytes of it. NULL: not a string. */
-static char *read_string(const struct memory *mem, uint64_t addr, size_t max)
+char *php_string(const struct memory *mem, uint64_t addr, size_t max, uint64_t *ret_len)
 {
 	uint64_t len;
 	char *text;
 
-	if (!memory_u64(mem, addr + STRING_LEN, &len) || len == 0 || len > STRING_SANE_MAX)
+	if (!memory_u64(mem, addr + STRING_LEN, &len))
+		return NULL;
+	if (ret_len)
+		*ret_len = len;
+	if (len == 0 || len > STRING_SANE_MAX)
 		return NULL;
 	len = MIN(len, (uint64_t)max);
 	text = malloc(len + 1);
@@ -133,11 +123,11 @@ static const char *read_name(const struct memory *mem, uint64_t func, uint8_t ty
 		text_set(ret_name, type == EVAL_CODE ? "eval" : outermost ? "{main}" : "include");
 		return NULL;
 	}
-	name = read_string(mem, name_at, LANG_NAME_MAX);
+	name = php_string(mem, name_at, LANG_NAME_MAX, NULL);
 	if (!name)
 		return "a function's name cannot be read";
 	if (scope && memory_u64(mem, scope + CLASS_NAME, &class_at))
-		class = read_string(mem, class_at, LANG_NAME_MAX);
+		class = php_string(mem, class_at, LANG_NAME_MAX, NULL);
 	if (scope && !class)
 		return "a class's name cannot be read";
 	text_setf(ret_name, class ? "%2$s::%1$s" : "%s", name, class);
@@ -167,9 +157,19 @@ static uint32_t read_line(const struct php_row *row, const struct memory *mem, u
 	return line;
 }
 
-static const char *read_frame(const struct php_row *row, const struct memory *mem, uint64_t ex, uint64_t func,
-			      bool outermost, const struct capture_thread *t, struct stack *script)
+/* What a walk carries along. */
+struct chain {
+	const struct php *php;
+	const struct memory *mem;
+	const struct capture_thread *thread;
+	struct stack *script;
+	bool arguments;
+	size_t depth; /* places looked at */
+};
+
+static const char *read_frame(const struct chain *c, uint64_t ex, uint64_t func, bool outermost)
 {
+	const struct memory *mem = c->mem;
 	const char *why;
 	char *name = NULL;
 	struct frame *f;
@@ -183,7 +183,7 @@ static const char *read_frame(const struct php_row *row, const struct memory *me
 	why = read_name(mem, func, type, outermost, &name);
 	if (why)
 		return why;
-	f = list_add(&script->frame, &script->count, sizeof(*f));
+	f = list_add(&c->script->frame, &c->script->count, sizeof(*f));
 	if (!f) {
 		free(name);
 		return "out of memory";
@@ -191,24 +191,17 @@ static const char *read_frame(const struct php_row *row, const struct memory *me
 	f->function = name;
 	f->script = true;
 	text_set(&f->module, "php");
+	if (c->arguments && strcmp(name, "{main}") && strcmp(name, "include") && strcmp(name, "eval"))
+		f->arguments = php_arguments(c->php, mem, ex, func, type == INTERNAL_FUNCTION);
 	if (type == INTERNAL_FUNCTION)
 		return NULL;
-	if (memory_u64(mem, func + row->file, &file_at))
-		f->file = read_string(mem, file_at, LANG_PATH_MAX);
+	if (memory_u64(mem, func + c->php->row->file, &file_at))
+		f->file = php_string(mem, file_at, LANG_PATH_MAX, NULL);
 	if (!f->file)
 		return "a file name cannot be read";
-	f->line = read_line(row, mem, ex, func, t);
+	f->line = read_line(c->php->row, mem, ex, func, c->thread);
 	return NULL;
 }
-
-/* What a walk carries along. */
-struct chain {
-	const struct php *php;
-	const struct memory *mem;
-	const struct capture_thread *thread;
-	struct stack *script;
-	size_t depth; /* places looked at */
-};
 
 static const char *take_frame(struct chain *c, uint64_t ex, bool outermost)
 {
@@ -225,7 +218,7 @@ static const char *take_frame(struct chain *c, uint64_t ex, bool outermost)
 	if (memory_u8(c->mem, func + FUNC_TYPE, &type) && type == INTERNAL_FUNCTION &&
 	    memory_u64(c->mem, func + FUNC_NAME, &name) && !name)
 		return NULL;
-	return read_frame(c->php->row, c->mem, ex, func, outermost, c->thread, c->script);
+	return read_frame(c, ex, func, outermost);
 }
 
 static bool is_generator(const struct memory *mem, uint64_t object)
@@ -234,7 +227,7 @@ static bool is_generator(const struct memory *mem, uint64_t object)
 	uint64_t class, name_at;
 
 	if (memory_u64(mem, object + OBJECT_CLASS, &class) && memory_u64(mem, class + CLASS_NAME, &name_at))
-		name = read_string(mem, name_at, LANG_NAME_MAX);
+		name = php_string(mem, name_at, LANG_NAME_MAX, NULL);
 	return name && !strcmp(name, "Generator");
 }
 
@@ -300,13 +293,17 @@ static const char *walk_chain(struct chain *c)
 }
 
 static size_t php_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-		       size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks)
+		       size_t count, bool arguments, struct stack *ret_scripts, struct lang_lock *ret_locks)
 {
 	(void)ret_locks;
 
 	/* Without thread safety the script runs in the thread that began the process. */
 	for (size_t i = 0; i < count; i++) {
-		struct chain c = { .php = state, .mem = mem, .thread = &threads[i], .script = &ret_scripts[i] };
+		struct chain c = { .php = state,
+				   .mem = mem,
+				   .thread = &threads[i],
+				   .script = &ret_scripts[i],
+				   .arguments = arguments };
 		const char *why;
 
 		if (threads[i].tid != pid)
@@ -323,5 +320,6 @@ const struct language lang_php = {
 	.name = "php",
 	.find = php_find,
 	.walk = php_walk,
+	.request = php_request,
 	.free_state = free,
 };

@@ -737,7 +737,7 @@ static const char *walk_threads(struct reader *r, uint64_t runtime, struct stack
 }
 
 static size_t python_walk(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
-			  size_t count, struct stack *ret_scripts, struct lang_lock *ret_locks)
+			  size_t count, bool arguments UNUSED, struct stack *ret_scripts, struct lang_lock *ret_locks)
 {
 	const struct python *py = state;
 	struct reader r = { .mem = mem, .threads = threads, .thread_count = count, .locks = ret_locks };

@@ -3,6 +3,7 @@
  * process that holds it, where its time went, its trace. */
 #include "report_sections.h"
 
+#include "mask.h"
 #include "report_words.h"
 
 #include <string.h>
@@ -137,6 +138,45 @@ int section_request(const struct incident *i, struct pen *pen)
 	draw_chain(i, pen);
 	draw_doubt(i, pen);
 	draw_process(i, pen);
+	return 0;
+}
+
+/* Whether the stack can be that of the request. */
+static void draw_uri(const struct incident *i, const char *uri, struct pen *pen)
+{
+	bool masked;
+	CLEAN(free) char *url = i->request.url ? mask_value("REQUEST_URI", i->request.url, &masked) : NULL;
+
+	if (!url)
+		return;
+	if (!strchr(uri, '?')) /* as a module of Apache PHP is not given the query here */
+		url[strcspn(url, "?")] = '\0';
+	if (!strcmp(url, uri))
+		pen->line(pen, "PHP works on the request that was trapped: the URI is the same.");
+	else
+		pen->warn(pen, "PHP works on another URI than that of the request that was trapped: the stack may be "
+			       "another's");
+}
+
+int section_variables(const struct incident *i, struct pen *pen)
+{
+	const struct analysis *a = &i->analysis;
+	bool masked = false;
+
+	if (!a->variable_count)
+		return 0;
+	pen->section(pen, "REQUEST AS PHP SEES IT", NULL); /* no other reader knows it */
+	for (size_t n = 0; n < a->variable_count; n++) {
+		page_line(pen, "%s = %s", page_known(a->variable[n].name),
+			  a->variable[n].value ? a->variable[n].value : "");
+		masked |= a->variable[n].masked;
+	}
+	if (masked)
+		pen->line(pen, "What may be a secret is shown as " MASK ".");
+	for (size_t n = 0; n < a->variable_count; n++) {
+		if (a->variable[n].name && a->variable[n].value && !strcmp(a->variable[n].name, "REQUEST_URI"))
+			draw_uri(i, a->variable[n].value, pen);
+	}
 	return 0;
 }
 

@@ -11,6 +11,7 @@
 #define PAGE_PARTS_MAX (64u << 20) /* of a value put together; what is shown is clipped */
 
 int section_request(const struct incident *incident, struct pen *pen); /* all of them: 0, -ENOMEM */
+int section_variables(const struct incident *incident, struct pen *pen);
 int section_time(const struct incident *incident, struct pen *pen);
 int section_holder(const struct incident *incident, struct pen *pen);
 int section_locks(const struct incident *incident, struct pen *pen);

@@ -15,10 +15,12 @@ static void add_text(struct buf *out, const char *text)
 
 static void add_frame(struct buf *out, size_t index, const struct frame *f)
 {
+	CLEAN(free) char *called = frame_called(f);
+
 	buf_addf(out, "  #%-3zu ", index);
 	if (f->pc)
 		buf_addf(out, "0x%016" PRIx64 "  ", f->pc);
-	add_text(out, frame_function(f));
+	add_text(out, called ? called : "");
 	if (f->file) {
 		buf_adds(out, "  ");
 		add_text(out, f->file);

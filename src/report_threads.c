@@ -9,7 +9,7 @@
 
 static void draw_frame(struct pen *pen, size_t index, const struct frame *f)
 {
-	char *place = NULL;
+	char *place = NULL, *called = frame_called(f);
 
 	if (f->file && f->line)
 		text_setf(&place, "%s:%u", f->file, f->line);
@@ -19,7 +19,8 @@ static void draw_frame(struct pen *pen, size_t index, const struct frame *f)
 		text_setf(&place, "[%s]", f->module ? f->module : "internal");
 	else
 		text_set(&place, f->module);
-	pen->frame(pen, index, frame_function(f), place ? page_clip(place) : "", f->script);
+	pen->frame(pen, index, called ? page_clip(called) : "", place ? page_clip(place) : "", f->script);
+	free(called);
 	free(place);
 }
 

@@ -144,6 +144,17 @@ const char *frame_function(const struct frame *frame)
 	return frame->function && frame->function[0] ? frame->function : "??";
 }
 
+char *frame_called(const struct frame *frame)
+{
+	char *text = NULL;
+
+	if (frame->arguments)
+		text_setf(&text, "%s(%s)", frame_function(frame), frame->arguments);
+	else
+		text_set(&text, frame_function(frame));
+	return text;
+}
+
 static bool same_text(const char *a, const char *b)
 {
 	return a && b ? !strcmp(a, b) : a == b;

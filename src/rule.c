@@ -596,12 +596,22 @@ static int set_status(struct rule *rule, const char *value, struct err *err)
 	return parse_status(value, rule->status, RULE_STATUS_MAX, &rule->status_count, err);
 }
 
-static int set_all(struct rule *rule, const char *value, struct err *err)
+static int set_flag(bool *flag, const char *value, struct err *err)
 {
 	if (value && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
 		return err_say(err, -EINVAL, "'%s' is neither true nor false", value);
-	rule->all = !value || strcmp(value, "true") == 0;
+	*flag = !value || strcmp(value, "true") == 0;
 	return 0;
+}
+
+static int set_all(struct rule *rule, const char *value, struct err *err)
+{
+	return set_flag(&rule->all, value, err);
+}
+
+static int set_arguments(struct rule *rule, const char *value, struct err *err)
+{
+	return set_flag(&rule->arguments, value, err);
 }
 
 static int set_capture(struct rule *rule, const char *value, struct err *err)
@@ -690,6 +700,7 @@ static const struct rule_key {
 	{ "samples", set_samples },	{ "every", set_every },
 	{ "limit", set_limit },		{ "limit-window", set_limit_window },
 	{ "cool-down", set_cool_down }, { "action", set_action },
+	{ "arguments", set_arguments },
 };
 
 int rule_set(struct rule *rule, const char *key, const char *value, struct err *err)
@@ -697,7 +708,7 @@ int rule_set(struct rule *rule, const char *key, const char *value, struct err *
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		if (strcmp(keys[i].name, key) != 0)
 			continue;
-		if (!value && keys[i].set != set_all)
+		if (!value && keys[i].set != set_all && keys[i].set != set_arguments)
 			return err_say(err, -EINVAL, "'%s' needs a value", key);
 		return keys[i].set(rule, value, err);
 	}

@@ -39,6 +39,7 @@ struct rule {
 	uint64_t cool_down_ns;
 	unsigned int samples; /* stack samples, the first included: 1 */
 	uint64_t every_ns;
+	bool arguments;	    /* of the functions of scripts, too */
 	struct areas areas; /* what is recorded, in which detail */
 	char **action;	    /* argv with tokens, NULL none */
 };

@@ -251,6 +251,7 @@ void sample_take(struct trap *trap)
 			       &(struct capture_wish){ .pid = sample->pid,
 						       .tid = sample->tid,
 						       .bits = sample->repeat ? CAPTURE_STACKS : later->rule->capture,
+						       .arguments = later->rule->arguments,
 						       .on_dump = on_dump,
 						       .on_analysis = on_analysis },
 			       &err);

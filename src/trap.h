@@ -110,6 +110,7 @@ void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was
 struct capture_wish {
 	pid_t pid, tid;
 	uint32_t bits; /* enum capture_bits */
+	bool arguments;
 	void (*on_dump)(void *arg, uint32_t events);
 	void (*on_analysis)(void *arg, uint32_t events);
 };

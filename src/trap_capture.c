@@ -274,6 +274,7 @@ static int order_capture(struct trap *trap, const struct capture_wish *wish, str
 							     : 0),
 		.snapshot = SNAPSHOT_AUTO,
 		.pause_budget_ns = config->pause_budget_ns,
+		.arguments = wish->arguments,
 		.compress = config->compress,
 		.max_bytes = config->core_max_bytes,
 		.free_bytes = config->core_free_bytes,
@@ -357,6 +358,7 @@ void trap_capture(struct trap *trap)
 			       &(struct capture_wish){ .pid = trap->incident->holder_pid,
 						       .tid = trap->incident->holder_tid,
 						       .bits = trap->rule->capture,
+						       .arguments = trap->rule->arguments,
 						       .on_dump = on_dump,
 						       .on_analysis = on_analysis },
 			       &err);

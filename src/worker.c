@@ -239,7 +239,8 @@ static int brief_analyst(struct worker *w, struct err *err)
 	mem = memory_of_fd(&mem_fd);
 	r = triage_write(&w->triage, &w->freeze, &mem, &w->frozen, &w->frozen_text, w->order.holder_tid, &capture, err);
 	if (r == 0)
-		r = briefing_go(w->analyst_fd, w->order.pid, capture, w->result.method == METHOD_CLONE ? mem_fd : -1);
+		r = briefing_go(w->analyst_fd, w->order.pid, capture, w->result.method == METHOD_CLONE ? mem_fd : -1,
+				w->order.arguments);
 	return r;
 }
 

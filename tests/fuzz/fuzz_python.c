@@ -27,7 +27,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	thread.reg[REG_FS_BASE] = data[2];
 	thread.ns_tid = data[3];
 	thread.stopped = data[4] & 1;
-	assert(python_walk(&py, &mem, 1, &thread, 1, &script, locks) <= LANG_LOCKS_MAX);
+	assert(python_walk(&py, &mem, 1, &thread, 1, false, &script, locks) <= LANG_LOCKS_MAX);
 	assert(script.count <= LANG_FRAMES_MAX);
 	assert(in.bytes <= TABLES_MAX + (uint64_t)LANG_FRAMES_MAX * 2 * (512 + 4 * (LANG_NAME_MAX + LANG_PATH_MAX)) +
 				   (uint64_t)THREADS_MAX * 64 + 65536);

@@ -106,3 +106,86 @@ every_case() { # PHP-OPTION...
 	[[ ${#seen[@]} -ge 3 ]] || fail "only ${#seen[@]} of the functions were ever seen: ${!seen[*]} ($json)"
 	end_process "$STARTED"
 }
+
+slow_with_secrets() { # PHP-FILE: under way in php-fpm; its worker in $WORKER
+	rm -f "$LIVE/said/"*
+	curl -s -H 'Authorization: Bearer s3cret-a' -H 'Cookie: sid=s3cret-b' -H 'X-Request-Id: r-77' \
+		-H 'X-Api-Key: s3cret-c' "http://127.0.0.1:$NGINX_PORT/unix/$1?pid=$LIVE/said/pid&token=s3cret-d" -o /dev/null 3>&- &
+	CURL=$!
+	wait_for 20 test -s "$LIVE/said/pid" || fail "the script does not run"
+	WORKER=$(cat "$LIVE/said/pid")
+	wait_for 20 sleeps "$WORKER" || fail "it does not wait"
+}
+
+variable() { # NAME: of $JSON
+	jq -r --arg name "$1" '.analysis.variable[]? | select(.name == $name) | .value' <<<"$JSON"
+}
+
+@test "php: the request as PHP sees it, its secrets masked, and nothing of it when it is over" {
+	cat >"$LIVE/php/request.php" <<-'PHP'
+		<?php
+		file_put_contents($_GET['pid'], getmypid());
+		usleep(3000000);
+	PHP
+	slow_with_secrets request.php
+	JSON=$("$REQTRAP" stacks "$WORKER" --json)
+	is "$(variable REQUEST_METHOD)" GET method
+	is "$(variable REQUEST_URI)" "/unix/request.php?pid=***&token=***" URI
+	is "$(variable SCRIPT_FILENAME)" "$LIVE/php/request.php" script
+	is "$(variable HTTP_X_REQUEST_ID)" r-77 "id"
+	is "$(variable REMOTE_ADDR)" 127.0.0.1 client
+	is "$(variable HTTP_AUTHORIZATION)$(variable HTTP_COOKIE)$(variable HTTP_X_API_KEY)" "*********" "secrets"
+	lacks "$JSON" s3cret "all that is told"
+	between "$(variable REQUEST_TIME_FLOAT)" $(($(date +%s) - 60)) $(($(date +%s) + 1)) "when it began"
+	wait "$CURL"
+	idle() { [[ $(cut -d' ' -f1 "/proc/$WORKER/syscall") != 230 ]]; }
+	wait_for 20 idle
+	JSON=$("$REQTRAP" stacks "$WORKER" --json)
+	is "$(jq '.analysis.variable // [] | length' <<<"$JSON")" 0 "variables of an idle worker"
+}
+
+@test "php: a script that goes on after its answer is told" {
+	cat >"$LIVE/php/after.php" <<-'PHP'
+		<?php
+		file_put_contents($_GET['pid'], getmypid());
+		echo 'done';
+		fastcgi_finish_request();
+		usleep(3000000);
+	PHP
+	slow_with_secrets after.php
+	JSON=$("$REQTRAP" stacks "$WORKER" --json)
+	has "$(jq -r '.analysis.note[]?' <<<"$JSON")" "PHP has answered this request, its script goes on" note
+	wait "$CURL"
+}
+
+@test "php: the page of a trapped request has its variables and, asked for, arguments" {
+	cat >"$LIVE/php/shop.php" <<-'PHP'
+		<?php
+		class Item { }
+		function price($id, $name, $more, $item, &$by_reference, $none, $extra = 1.5) {
+		    file_put_contents($_GET['pid'], getmypid());
+		    usleep(1000000);
+		}
+		$n = 7;
+		price(-12, "blue \"shoe\"", [1, 2, 3], new Item, $n, null, true, 'behind', 'all');
+	PHP
+	watch_start auto --time-taken 300ms --arguments "$NGINX" "$FPM"
+	slow_with_secrets shop.php
+	wait_events 1 '.event == "ended"'
+	incident_of 0
+	watch_stop
+	local text
+	text=$(cat "$INCIDENT/report.txt")
+	has "$text" "REQUEST AS PHP SEES IT" page
+	has "$text" "HTTP_X_REQUEST_ID = r-77" page
+	has "$text" "PHP works on the request that was trapped" page
+	has "$text" "usleep(1000000)" page
+	is "$(fact '.analysis.thread[0].script.frame[1].arguments')" \
+		'-12, "blue "shoe"", array(3), Item, 7, null, true, ... 2 more' "arguments"
+	lacks "$(jq -c .analysis.variable "$INCIDENT/incident.json")" s3cret "variables"
+	slow_with_secrets shop.php
+	JSON=$("$REQTRAP" stacks "$WORKER" --json)
+	is "$(jq '[.analysis.thread[].script.frame[]? | select(.arguments)] | length' <<<"$JSON")" 0 "arguments, not asked for"
+	has "$("$REQTRAP" stacks --arguments "$WORKER")" 'price(-12, "blue' "asked for"
+	wait "$CURL"
+}

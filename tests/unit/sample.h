@@ -56,6 +56,7 @@ static inline void sample_analysis(struct analysis *a)
 {
 	struct thread *t = list_add(&a->thread, &a->thread_count, sizeof(*t));
 	struct lock *l = list_add(&a->lock, &a->lock_count, sizeof(*l));
+	struct variable *v;
 	pid_t *waiter;
 
 	*t = (struct thread){ .tid = 19957, .state = 'S', .waits_for_tid = 20214, .holder = true };
@@ -64,6 +65,7 @@ static inline void sample_analysis(struct analysis *a)
 	text_set(&t->waits_for, "flock /var/lib/php/sessions/sess_abc123 held by 20214");
 	sample_frame(&t->script, "session_start", NULL, 0, "php", 0, true);
 	sample_frame(&t->script, "Cart::open", "/srv/shop/Cart.php", 44, "php", 0, true);
+	text_set(&t->script.frame[1].arguments, "44, \"x\"");
 	sample_frame(&t->stack, "flock", NULL, 0, "libc.so.6", 0x7f0012345678, false);
 	sample_frame(&t->stack, "execute_ex", "zend_execute.c", 12, "php-fpm8.2", 0x55d0c0ffee00, false);
 	text_set(&t->stack.unavailable, "ends early: no unwind information at 0x1234");
@@ -78,6 +80,13 @@ static inline void sample_analysis(struct analysis *a)
 	*waiter = 19957;
 	waiter = list_add(&l->waiter, &l->waiter_count, sizeof(*waiter));
 	*waiter = 19961;
+	v = list_add(&a->variable, &a->variable_count, sizeof(*v));
+	text_set(&v->name, "REQUEST_METHOD");
+	text_set(&v->value, "GET");
+	v = list_add(&a->variable, &a->variable_count, sizeof(*v));
+	text_set(&v->name, "HTTP_COOKIE");
+	text_set(&v->value, "***");
+	v->masked = true;
 	strings_add(&a->deadlock, "5689 -> 5690 -> 5689");
 	strings_add(&a->note, "no debug files for php-fpm: static functions have no name");
 	text_set(&a->language, "PHP 8.2.30");

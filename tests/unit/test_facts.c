@@ -93,6 +93,9 @@ static void test_every_field(void **state UNUSED)
 	assert_int_equal(back->analysis.thread[0].state, 'S');
 	assert_int_equal(back->analysis.lock[0].waiter[1], 19961);
 	assert_int_equal(back->analysis.lock[0].waiter_count, 2);
+	assert_string_equal(back->analysis.thread[0].script.frame[1].arguments, "44, \"x\"");
+	assert_string_equal(back->analysis.variable[1].name, "HTTP_COOKIE");
+	assert_true(back->analysis.variable[1].masked);
 	incident_free(back);
 	same_after_reading(i);
 	incident_free(i);
@@ -108,15 +111,16 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct holder_facts), 48);
 	assert_int_equal(sizeof(struct spending), 88);
 	assert_int_equal(sizeof(struct trace_event), 88);
-	assert_int_equal(sizeof(struct frame), 48);
+	assert_int_equal(sizeof(struct frame), 56);
 	assert_int_equal(sizeof(struct stack), 24);
 	assert_int_equal(sizeof(struct thread), 112);
 	assert_int_equal(sizeof(struct lock), 40);
+	assert_int_equal(sizeof(struct variable), 24);
 	assert_int_equal(sizeof(struct process_facts), 72);
 	assert_int_equal(sizeof(struct capture_facts), 96);
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 48);
-	assert_int_equal(sizeof(struct analysis), 64);
+	assert_int_equal(sizeof(struct analysis), 80);
 	assert_int_equal(sizeof(struct later_look), 232);
 	assert_int_equal(sizeof(struct beyond), 176);
 	assert_int_equal(sizeof(struct open_end), 72);
@@ -124,7 +128,7 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct pool), 48);
 	assert_int_equal(sizeof(struct host_facts), 64);
 	assert_int_equal(sizeof(struct scene), 144);
-	assert_int_equal(sizeof(struct incident), 872);
+	assert_int_equal(sizeof(struct incident), 888);
 }
 
 static void test_scene(void **state UNUSED)

@@ -2,6 +2,7 @@
 /* The PHP reader on memory made by hand, for each row of its table, and then on memory
  * that lies: loops, wild pointers, lengths, types. Real PHP: tests/live/stacks_php.bats. */
 #include "../../src/lang_php.c"
+#include "../../src/lang_php_request.c"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -59,6 +60,7 @@ struct world {
 	struct php php;
 	struct capture_thread thread;
 	struct stack script;
+	bool arguments;
 	uint64_t main_ex, method_ex, slow_ex; /* {main} calls Shop::run calls usleep */
 };
 
@@ -87,7 +89,7 @@ static void walk(struct world *w)
 
 	stack_done(&w->script);
 	w->ram.reads = 0;
-	php_walk(&w->php, &w->mem, 7, threads, 2, scripts, NULL);
+	php_walk(&w->php, &w->mem, 7, threads, 2, w->arguments, scripts, NULL);
 	assert_int_equal(scripts[1].count, 0); /* the script is the first thread's */
 	assert_null(scripts[1].unavailable);
 	w->script = scripts[0];
@@ -350,14 +352,178 @@ static void test_depth(void **state UNUSED)
 	world_free(w);
 }
 
+static void put_argument(struct world *w, uint64_t ex, unsigned int n, uint64_t value, uint8_t type)
+{
+	uint64_t at = ex + (w->php.row->prev == 56 ? 96 : 80) + 16ull * n;
+
+	put(&w->ram, at, value, 8);
+	put(&w->ram, at + 8, type, 1);
+}
+
+static void test_arguments(void **state UNUSED)
+{
+	struct world *w = malloc(sizeof(*w));
+	uint64_t class, object, array, reference, func;
+	double half = 0.5;
+
+	build(w, row_8_2());
+	/* room for the arguments: the frame is made anew */
+	assert_true(memory_u64(&w->mem, w->method_ex + EX_FUNC, &func));
+	w->method_ex = put_frame(&w->ram, w->php.row, func, 12, w->main_ex);
+	take(&w->ram, 512);
+	put(&w->ram, w->php.executor_globals + w->php.row->current, w->method_ex, 8);
+	class = take(&w->ram, 64);
+	put(&w->ram, class + CLASS_NAME, put_string(&w->ram, "Cart"), 8);
+	object = take(&w->ram, 64);
+	put(&w->ram, object + OBJECT_CLASS, class, 8);
+	array = take(&w->ram, 64);
+	put(&w->ram, array + 28, 3, 4);
+	reference = take(&w->ram, 64);
+	put(&w->ram, reference + 8, 42, 8);
+	put(&w->ram, reference + 16, 4, 1);
+	walk(w);
+	assert_null(w->script.frame[0].arguments); /* not asked for */
+	w->arguments = true;
+	put(&w->ram, w->method_ex + 44, 10, 4); /* given */
+	put(&w->ram, func + 32, 7, 4);		/* declared */
+	put_argument(w, w->method_ex, 0, (uint64_t)-7, 4);
+	put_argument(w, w->method_ex, 1, put_string(&w->ram, "blue"), 6);
+	put_argument(w, w->method_ex, 2, array, 7);
+	put_argument(w, w->method_ex, 3, object, 8);
+	put_argument(w, w->method_ex, 4, reference, 10);
+	memcpy(&func, &half, 8);
+	put_argument(w, w->method_ex, 5, func, 5);
+	put_argument(w, w->method_ex, 6, 0, 3);
+	walk(w);
+	assert_string_equal(w->script.frame[0].arguments, "-7, \"blue\", array(3), Cart, 42, 0.5, true, ... 3 more");
+	assert_null(w->script.frame[1].arguments); /* {main} has none */
+	/* what lies is shown as such, and bounded */
+	put_argument(w, w->method_ex, 1, 0x1234, 6);
+	put_argument(w, w->method_ex, 2, 0x1234, 7);
+	put_argument(w, w->method_ex, 3, 0x1234, 8);
+	put_argument(w, w->method_ex, 4, 0x1234, 10);
+	put_argument(w, w->method_ex, 5, 0, 77);
+	put(&w->ram, w->method_ex + 44, UINT32_MAX, 4);
+	walk(w);
+	assert_string_equal(w->script.frame[0].arguments, "-7, \"\", ?, ?, ?, ?, true, ... 4294967288 more");
+	stack_done(&w->script);
+	free(w);
+}
+
+static uint64_t put_text(struct ram *ram, const char *text)
+{
+	uint64_t at = take(ram, strlen(text) + 1);
+
+	memcpy(ram->data + (at - BASE), text, strlen(text) + 1);
+	return at;
+}
+
+static uint64_t put_param(struct ram *ram, const char *name, const char *value, uint64_t next)
+{
+	uint64_t at = take(ram, 48);
+
+	put(ram, at + 4, strlen(name), 4);
+	put(ram, at + 8, put_text(ram, name), 8);
+	put(ram, at + 16, strlen(value), 4);
+	put(ram, at + 24, put_text(ram, value), 8);
+	put(ram, at + 40, next, 8);
+	return at;
+}
+
+static const char *request(struct world *w, char *ret_text, size_t size)
+{
+	struct variable *v = NULL;
+	size_t count = 0, len = 0;
+	const char *why = php_request(&w->php, &w->mem, &v, &count);
+
+	ret_text[0] = '\0';
+	assert_true(count <= PARAMS_MAX + 4);
+	for (size_t i = 0; i < count; i++) {
+		len += (size_t)snprintf(ret_text + len, size - MIN(len, size), "%s=%s\n", v[i].name, v[i].value);
+		free(v[i].name);
+		free(v[i].value);
+	}
+	free(v);
+	return why;
+}
+
+static void test_request(void **state UNUSED)
+{
+	struct world *w = world_new();
+	uint64_t globals = take(&w->ram, 512), module = take(&w->ram, 16), fcgi = take(&w->ram, 10240), list;
+	double when = 1795410163.5;
+	char text[1024];
+
+	w->php.sapi_globals = globals;
+	w->php.sapi_module = module;
+	put(&w->ram, module, put_text(&w->ram, "fpm-fcgi"), 8);
+	assert_null(request(w, text, sizeof(text))); /* before the first request */
+	assert_string_equal(text, "");
+	list = put_param(&w->ram, "REQUEST_URI", "/cart?id=7", 0);
+	list = put_param(&w->ram, "HTTP_COOKIE", "secret", list);
+	list = put_param(&w->ram, "REMOTE_ADDR", "10.1.2.3", list);
+	put(&w->ram, globals, fcgi, 8);
+	put(&w->ram, fcgi + 9320, list, 8);
+	put(&w->ram, fcgi + 8, 5, 4);
+	memcpy(&module, &when, 8);
+	put(&w->ram, globals + 440, module, 8);
+	assert_null(request(w, text, sizeof(text)));
+	assert_string_equal(text, "REQUEST_URI=/cart?id=***\nHTTP_COOKIE=***\nREMOTE_ADDR=10.1.2.3\n"
+				  "REQUEST_TIME_FLOAT=1795410163.500000\n");
+	put(&w->ram, fcgi + 8, (uint32_t)-1, 4);
+	assert_string_equal(request(w, text, sizeof(text)), "PHP has answered this request, its script goes on");
+	put(&w->ram, w->php.executor_globals + w->php.row->current, 0, 8);
+	assert_null(request(w, text, sizeof(text))); /* over: what is left of it is not shown */
+	assert_string_equal(text, "");
+	put(&w->ram, fcgi + 8, 5, 4);
+	put(&w->ram, list + 40, list, 8); /* a list that does not end */
+	assert_string_equal(request(w, text, sizeof(text)), "it has more FastCGI parameters than are shown");
+	put(&w->ram, list + 4, 0x10000, 4);
+	assert_string_equal(request(w, text, sizeof(text)), "a FastCGI parameter's name is longer than is read");
+	put(&w->ram, list + 4, 3, 4);
+	put(&w->ram, list + 8, put_text(&w->ram, "\1\2\3"), 8);
+	assert_string_equal(request(w, text, sizeof(text)), "its FastCGI parameters cannot be read");
+	put(&w->ram, fcgi + 9320, 0x1234, 8);
+	assert_string_equal(request(w, text, sizeof(text)), "its FastCGI parameters cannot be read");
+	put(&w->ram, globals, 0x1234, 8);
+	assert_string_equal(request(w, text, sizeof(text)), "its FastCGI request cannot be read");
+	world_free(w);
+}
+
+static void test_request_of_a_module(void **state UNUSED)
+{
+	struct world *w = world_new();
+	uint64_t globals = take(&w->ram, 512), module = take(&w->ram, 16);
+	char text[1024];
+
+	w->php.sapi_globals = globals;
+	w->php.sapi_module = module;
+	put(&w->ram, module, put_text(&w->ram, "apache2handler"), 8);
+	assert_null(request(w, text, sizeof(text)));
+	assert_string_equal(text, "");
+	put(&w->ram, globals + 8, put_text(&w->ram, "POST"), 8);
+	put(&w->ram, globals + 16, put_text(&w->ram, "a=1"), 8);
+	put(&w->ram, globals + 40, put_text(&w->ram, "/srv/cart.php"), 8);
+	put(&w->ram, globals + 48, put_text(&w->ram, "/cart.php"), 8);
+	assert_null(request(w, text, sizeof(text)));
+	assert_string_equal(text, "REQUEST_METHOD=POST\nREQUEST_URI=/cart.php\nQUERY_STRING=a=***\n"
+				  "SCRIPT_FILENAME=/srv/cart.php\n");
+	put(&w->ram, w->php.executor_globals + w->php.row->current, 0, 8);
+	assert_null(request(w, text, sizeof(text)));
+	assert_string_equal(text, "");
+	world_free(w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_every_version),	   cmocka_unit_test(test_idle_worker),
-		cmocka_unit_test(test_line_in_register),   cmocka_unit_test(test_includes_and_eval),
-		cmocka_unit_test(test_generators),	   cmocka_unit_test(test_loop),
-		cmocka_unit_test(test_wild_pointers),	   cmocka_unit_test(test_strings),
-		cmocka_unit_test(test_lines_out_of_range), cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_every_version),	    cmocka_unit_test(test_idle_worker),
+		cmocka_unit_test(test_line_in_register),    cmocka_unit_test(test_includes_and_eval),
+		cmocka_unit_test(test_generators),	    cmocka_unit_test(test_loop),
+		cmocka_unit_test(test_wild_pointers),	    cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_lines_out_of_range),  cmocka_unit_test(test_depth),
+		cmocka_unit_test(test_arguments),	    cmocka_unit_test(test_request),
+		cmocka_unit_test(test_request_of_a_module),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -174,7 +174,7 @@ static void walk(struct world *w)
 		w->script[i] = (struct stack){ 0 };
 	}
 	w->ram.reads = 0;
-	w->lock_count = python_walk(&w->py, &w->mem, 100, w->thread, 2, w->script, w->lock);
+	w->lock_count = python_walk(&w->py, &w->mem, 100, w->thread, 2, false, w->script, w->lock);
 	assert_true(w->ram.reads < 500000);
 }
 

@@ -1,0 +1,98 @@
+// SPDX-License-Identifier: MIT
+/* A list of words that names of secrets have in them, and one pass over what looks like a
+ * URL. Rejected: guessing by the value (what looks random is as often an id that helps).
+ * Trap: a path may hold a secret, too; that cannot be told from one that does not. */
+#include "mask.h"
+
+#include "buf.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define MASKED_MAX (1u << 20)
+
+bool mask_is_secret(const char *name)
+{
+	static const char *const part[] = {
+		"authorization", "cookie",    "passw",	 "passphrase", "token",	      "secret",	 "key",
+		"credential",	 "signature", "auth_pw", "auth-pw",    "auth_digest", "session", "jwt",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(part); i++) {
+		if (strcasestr(name, part[i]))
+			return true;
+	}
+	return false;
+}
+
+/* 'a=1&b' as 'a=***&***'; a fragment ends it. */
+static size_t add_query(struct buf *out, const char *query)
+{
+	size_t at = 0;
+
+	while (query[at] && query[at] != '#') {
+		size_t piece = strcspn(query + at, "&;#"), name = strcspn(query + at, "=&;#");
+
+		if (name < piece)
+			buf_add(out, query + at, name + 1);
+		if (name < piece ? name + 1 < piece : piece > 0)
+			buf_adds(out, MASK);
+		at += piece;
+		if (query[at] == '&' || query[at] == ';')
+			buf_add(out, query + at++, 1);
+	}
+	return at;
+}
+
+/* Up to the host of 'scheme://user:password@host'; 0: nobody is named there. */
+static size_t user_length(const char *rest)
+{
+	size_t host = strcspn(rest, "/?# ");
+	const char *at = memrchr(rest, '@', host);
+
+	return at ? (size_t)(at - rest) : 0;
+}
+
+char *mask_value(const char *name, const char *value, bool *ret_masked)
+{
+	bool query = strcasestr(name, "query_string");
+	struct buf out;
+	char *text;
+
+	buf_init(&out, MASKED_MAX);
+	buf_adds(&out, "");
+	if (mask_is_secret(name)) {
+		buf_adds(&out, value[0] ? MASK : "");
+	} else if (query) {
+		buf_adds(&out, value + add_query(&out, value));
+	} else {
+		for (const char *at = value; *at;) {
+			if (*at == '?') {
+				buf_add(&out, at++, 1);
+				at += add_query(&out, at);
+			} else if (!strncmp(at, "://", 3)) {
+				buf_add(&out, at, 3);
+				at += 3;
+				if (user_length(at)) {
+					buf_adds(&out, MASK);
+					at += user_length(at);
+				}
+			} else {
+				size_t plain = strcspn(at + 1, "?:") + 1;
+
+				buf_add(&out, at, plain);
+				at += plain;
+			}
+		}
+	}
+	if (out.full) {
+		buf_done(&out);
+		return NULL;
+	}
+	text = buf_take(&out);
+	if (text)
+		*ret_masked = strcmp(text, value) != 0;
+	return text;
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Which values of a request are secrets, and what is shown in their place. Names and
+ * values are hostile bytes. Knows nothing of where they come from. */
+#ifndef REQTRAP_MASK_H
+#define REQTRAP_MASK_H
+
+#include "util.h"
+
+#define MASK "***"
+
+/* Of a header or variable in any spelling: 'Authorization', 'HTTP_COOKIE', 'DB_PASSWORD',
+ * 'X-Api-Key' ...: all of its value is a secret. */
+bool mask_is_secret(const char *name);
+
+/* The value on the heap, with a secret's bytes replaced: all of it, or the values of a
+ * query, or the user of a URL. NULL: no memory. ret_masked: it is not what it was. */
+char *mask_value(const char *name, const char *value, bool *ret_masked);
+
+#endif
