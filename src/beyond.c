@@ -6,6 +6,7 @@
  * file lock is its process's, and which of many threads took it nobody knows. */
 #include "beyond.h"
 
+#include "facts.h"
 #include "ktime.h"
 #include "locks.h"
 #include "peers.h"
@@ -21,6 +22,7 @@
 #define SLICE_NS (2 * NSEC_PER_MSEC) /* of a hunt, between other work of the loop */
 #define SOON_NS (200 * NSEC_PER_USEC)
 #define BACK_NS (50 * NSEC_PER_MSEC) /* for a thread that was stopped to be back in its call */
+#define RECENT_BYTES (1u << 20)	     /* of a look that is remembered */
 #define LOOK_LEAST_NS (20 * NSEC_PER_MSEC)
 
 /* A process that was looked at: its threads but for those that became rows. */
@@ -273,6 +275,65 @@ static void look_failed(struct beyond_walk *w, const char *why)
 	w->over = true;
 }
 
+/* ---- looks of a moment ago ---- */
+
+static void remember(struct beyond_walk *w, const struct analysis *a)
+{
+	struct beyond_recent *oldest = w->spec.recent;
+	struct buf text;
+
+	for (size_t i = 1; i < BEYOND_RECENT && oldest; i++) {
+		if (w->spec.recent[i].taken_ns < oldest->taken_ns)
+			oldest = &w->spec.recent[i];
+	}
+	if (!oldest)
+		return;
+	buf_init(&text, RECENT_BYTES);
+	free(oldest->analysis);
+	*oldest = (struct beyond_recent){ .pid = w->subject.proc.pid,
+					  .start_ticks = w->subject.proc.start_ticks,
+					  .taken_ns = now_ns() };
+	if (analysis_write(a, &text, NULL) == 0)
+		oldest->analysis = buf_take(&text);
+	buf_done(&text);
+}
+
+/* What the process of the last row was seen to do just now, on another walk. */
+static bool recall(struct beyond_walk *w)
+{
+	uint64_t now = now_ns();
+
+	for (size_t i = 0; i < BEYOND_RECENT && w->spec.recent; i++) {
+		const struct beyond_recent *r = &w->spec.recent[i];
+		struct beyond *row = last_row(w);
+		struct seen *seen;
+
+		if (!r->analysis || r->pid != row->pid || r->start_ticks != w->subject.proc.start_ticks ||
+		    now - r->taken_ns > BEYOND_RECENT_NS)
+			continue;
+		seen = list_add(&w->seen, &w->seen_count, sizeof(*seen));
+		if (!seen)
+			return false;
+		seen->pid = row->pid;
+		if (analysis_read(r->analysis, strlen(r->analysis), &seen->analysis, NULL) < 0) {
+			w->seen_count--;
+			return false;
+		}
+		text_setf(&row->how, "%s (as seen %.2f s before)", row->how, (double)(now - r->taken_ns) / 1e9);
+		settle_thread(w);
+		return true;
+	}
+	return false;
+}
+
+void beyond_recent_done(struct beyond_recent recent[BEYOND_RECENT])
+{
+	for (size_t i = 0; i < BEYOND_RECENT; i++) {
+		free(recent[i].analysis);
+		recent[i] = (struct beyond_recent){ 0 };
+	}
+}
+
 static void on_look(void *arg, const struct shot_result *result)
 {
 	struct beyond_walk *w = arg;
@@ -294,6 +355,7 @@ static void on_look(void *arg, const struct shot_result *result)
 			*seen = (struct seen){ .pid = row->pid, .analysis = *a };
 			*a = (struct analysis){ 0 };
 			waits_name_fds(&seen->analysis, w->subject.proc.dir_fd);
+			remember(w, &seen->analysis);
 			settle_thread(w);
 		}
 		w->over |= !seen;
@@ -342,6 +404,8 @@ static void look(struct beyond_walk *w)
 		.give_up_ns = w->until_ns - now
 	};
 	mine.arg = w;
+	if (recall(w))
+		return;
 	if (shot_begin(w->spec.loop, &spec, &mine, &w->shot, &err) < 0)
 		look_failed(w, err.text);
 }

@@ -13,13 +13,26 @@
 #define BEYOND_STEPS 8
 #define BEYOND_NS 2000000000ull /* for all of it */
 
+#define BEYOND_RECENT 8
+#define BEYOND_RECENT_NS 1000000000ull
+
 struct beyond_walk;
+
+/* Looks of a moment ago: many requests that wait for one process stop it once. */
+struct beyond_recent {
+	pid_t pid;
+	uint64_t start_ticks, taken_ns;
+	char *analysis; /* as JSON */
+};
+
+void beyond_recent_done(struct beyond_recent recent[BEYOND_RECENT]);
 
 struct beyond_spec {
 	struct loop *loop;
 	struct incident *incident; /* its analysis is there; gets the rows */
 	pid_t tid;		   /* of its analysis: where the chain begins */
 	uint64_t pause_budget_ns;
+	struct beyond_recent *recent; /* BEYOND_RECENT of them, shared by walks; NULL: none */
 	/* Fills in what request that process, or thread, works on, and by which thread, if that
 	 * is known. socket: inode of its end of a connection, 0 none. NULL: nothing is watched. */
 	void (*work)(void *arg, struct beyond *row, uint64_t socket);

@@ -57,6 +57,7 @@ struct samples {
 	uint64_t every_ns;
 	struct subject *subject;
 	size_t subject_count;
+	struct beyond_recent recent[BEYOND_RECENT];
 	int worst;     /* enum exit_code */
 	int signal_fd; /* -1: none is waited for */
 	int signal;    /* that ended it, 0 none */
@@ -375,15 +376,19 @@ static void on_walked(void *arg)
 }
 
 /* Who that thread waits for in other processes. What fails is left out: the stacks are there. */
-static void walk(struct incident *i)
+static void walk(struct samples *s, struct incident *i)
 {
 	struct beyond_walk *walk = NULL;
 	struct loop *loop;
 
 	if (loop_new(&loop, NULL) < 0)
 		return;
-	walk = beyond_begin(&(struct beyond_spec){
-		.loop = loop, .incident = i, .tid = i->holder_tid, .done = on_walked, .arg = loop });
+	walk = beyond_begin(&(struct beyond_spec){ .loop = loop,
+						   .incident = i,
+						   .tid = i->holder_tid,
+						   .recent = s->recent,
+						   .done = on_walked,
+						   .arg = loop });
 	if (walk)
 		loop_run(loop);
 	beyond_free(walk);
@@ -391,7 +396,7 @@ static void walk(struct incident *i)
 }
 
 /* Makes of the analysis what is printed. result NULL: of a core. */
-static int tell(const struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
+static int tell(struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
 {
 	text_set(&i->process.comm, subject->name);
 	i->holder_pid = subject->proc.pid;
@@ -400,7 +405,7 @@ static int tell(const struct samples *s, struct subject *subject, struct inciden
 	i->holder_tid = thread_to_judge(&i->analysis);
 	i->capture.running_at_snapshot = true;
 	if (i->holder_tid && result)
-		walk(i);
+		walk(s, i);
 	if (i->holder_tid)
 		verdict_make(i);
 	if (s->json)
@@ -420,7 +425,7 @@ static int remember(struct subject *subject, const struct moment *moment, const 
 	return r == 0 && subject->compare ? growth_add(subject->growth, moment) : r;
 }
 
-static int sample(const struct samples *s, struct subject *subject, struct err *err)
+static int sample(struct samples *s, struct subject *subject, struct err *err)
 {
 	struct incident *i = incident_new();
 	struct moment moment = { 0 };
@@ -609,6 +614,7 @@ static void done(struct samples *s)
 		growth_free(s->subject[n].growth);
 	}
 	free(s->subject);
+	beyond_recent_done(s->recent);
 	if (s->signal_fd >= 0)
 		close(s->signal_fd);
 	if (s->signal)
@@ -636,8 +642,8 @@ static bool is_core(const char *word)
 	return is;
 }
 
-static int read_core(const struct samples *s, struct subject *subject, const struct autopsy_spec *spec,
-		     struct incident *i, struct err *err)
+static int read_core(struct samples *s, struct subject *subject, const struct autopsy_spec *spec, struct incident *i,
+		     struct err *err)
 {
 	/* O_NONBLOCK: a pipe must not hold us up */
 	CLEAN(fd) int fd = open(subject->core, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);

@@ -40,6 +40,7 @@ struct engine {
 	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source, *tick_source;
 	struct trap_world world;
 	struct pair warm;
+	struct beyond_recent recent[BEYOND_RECENT];
 	struct trap *traps;
 	size_t trap_count;
 	struct use *uses;
@@ -618,6 +619,7 @@ static int engine_open(struct engine *engine, struct err *err)
 					     .scribe = engine->scribe,
 					     .config = &engine->config,
 					     .warm = &engine->warm,
+					     .recent = engine->recent,
 					     .changed = settle_soon,
 					     .arg = engine };
 	if (wants_captures(engine->config.rules))
@@ -728,6 +730,7 @@ void engine_free(struct engine *engine)
 	}
 	watched_free(engine->watched);
 	pair_drop(&engine->warm);
+	beyond_recent_done(engine->recent);
 	loop_remove(engine->loop, engine->ring_source);
 	loop_remove(engine->loop, engine->warm_source);
 	loop_remove(engine->loop, engine->settle_source);

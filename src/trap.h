@@ -30,7 +30,8 @@ struct trap_world {
 	struct store *store;
 	struct scribe *scribe;
 	const struct engine_config *config;
-	struct pair *warm;	    /* taken by trap_capture when there */
+	struct pair *warm; /* taken by trap_capture when there */
+	struct beyond_recent *recent;
 	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
 	void *arg;
 };

@@ -235,6 +235,7 @@ static void walk_begin(struct trap *trap)
 							 .incident = in,
 							 .tid = in->holder_tid,
 							 .pause_budget_ns = trap->world->config->pause_budget_ns,
+							 .recent = trap->world->recent,
 							 .work = work_of,
 							 .done = on_walked,
 							 .arg = trap });

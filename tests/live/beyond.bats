@@ -6,11 +6,38 @@
 
 load helpers
 
+session_servers() {
+	command -v nginx php-fpm8.2 >/dev/null || return 0
+	start_fpm
+	start_nginx
+	mkdir -m 777 "$LIVE/sessions"
+	cat >"$LIVE/php/report.php" <<-'PHP'
+		<?php
+		function open_session() {
+		    session_save_path($_GET['folder']);
+		    session_id('abc123');
+		    session_start();
+		}
+		function yearly($flag) {
+		    touch($flag);
+		    while (!file_exists("$flag.go")) {
+		        usleep(300000);
+		        clearstatcache();
+		    }
+		}
+		open_session();
+		if (isset($_GET['flag'])) yearly($_GET['flag']);
+		echo getmypid();
+	PHP
+	cp "$LIVE/php/report.php" "$LIVE/php/cart.php"
+}
+
 setup_file() {
 	need_watch
 	need cc jq python3
 	live_begin
 	cc -O1 -g -D_GNU_SOURCE -pthread "$ROOT/tests/victims/u_ends.c" -o "$LIVE/u_ends"
+	session_servers
 }
 
 teardown_file() {
@@ -267,28 +294,6 @@ $a $a true" "the chain"
 
 @test "beyond: the lock on a PHP session: its holder's request, and where that is" {
 	need nginx php-fpm8.2
-	start_fpm
-	start_nginx
-	mkdir -m 777 "$LIVE/sessions"
-	cat >"$LIVE/php/report.php" <<-'PHP'
-		<?php
-		function open_session() {
-		    session_save_path($_GET['folder']);
-		    session_id('abc123');
-		    session_start();
-		}
-		function yearly($flag) {
-		    touch($flag);
-		    while (!file_exists("$flag.go")) {
-		        usleep(300000);
-		        clearstatcache();
-		    }
-		}
-		open_session();
-		if (isset($_GET['flag'])) yearly($_GET['flag']);
-		echo getmypid();
-	PHP
-	cp "$LIVE/php/report.php" "$LIVE/php/cart.php"
 	local holder first
 	watch_start auto --time-taken 500ms --path '*cart.php*' --capture trace,stacks "$NGINX" "$FPM"
 	client "$NGINX_PORT" get "/unix/report.php?folder=$LIVE/sessions&flag=$LIVE/sessions/flag" >"$LIVE/first" 3>&- &
@@ -317,4 +322,23 @@ $a $a true" "the chain"
 	has "$(cat "$INCIDENT/report.html")" CHAIN "the HTML page"
 	has "$(cat "$INCIDENT/stacks.txt")" "beyond: process $holder" "the stacks"
 	lacks "$(fact .beyond[0].request)" folder "what may be a secret"
+}
+
+@test "beyond: what two wait for is stopped for one of them, and the other is told so" {
+	ends holder flock "$LIVE/both"
+	local holder=$STARTED first
+	wait_for 10 said holder held
+	waiting first 73 flock "$LIVE/both"
+	first=$STARTED
+	waiting second 73 flock "$LIVE/both"
+	one_look() {
+		OUT=$("$REQTRAP" stacks --json "$first" "$STARTED")
+		[[ $(jq -r '.beyond[0] | "\(.pid) \(.pause_ns > 0) \(.how)"' <<<"$OUT") == "$holder true holds flock $LIVE/both
+$holder false holds flock $LIVE/both (as seen 0."*" s before)" ]]
+	}
+	wait_for 5 one_look || fail "looks: $(jq -c '.beyond[0] | del(.thread)' <<<"$OUT")"
+	has "$(tail -n 1 <<<"$OUT" | jq -r '.beyond[0].thread.stack.frame[].function')" work_with_it "the second's look"
+	end_process "$STARTED"
+	end_process "$first"
+	end_process "$holder"
 }
