@@ -173,8 +173,9 @@ struct job {
 		const char *data;
 	} * copy; /* by address */
 	bool live, memory_open, worker_gone, arguments;
-	struct analyst_page *page; /* PAGES_KEPT that were asked for; NULL: memory is read */
-	int sock;		   /* where they are asked for */
+	struct analyst_page *page; /* PAGES_KEPT of its memory */
+	bool served;		   /* they are asked for ... */
+	int sock;		   /* ... here */
 	uint64_t go_ns;
 	struct lang_lock lock[LANG_LOCKS_MAX];
 	size_t lock_count;
@@ -370,21 +371,38 @@ static int take_capture(struct job *job, int fd)
 }
 
 /* A core's memory is at the other end of the socket. */
+static bool ask_page(struct job *job, uint64_t start, struct analyst_page *page)
+{
+	struct analyst_message ask = { .type = ANALYST_READ, .addr = start };
+	size_t n;
+
+	return parcel_send(job->sock, &ask, sizeof(ask), NULL, 0, 0) >= 0 &&
+	       parcel_receive(job->sock, page, sizeof(*page), NULL, 0, &n) == (ssize_t)sizeof(*page) &&
+	       page->addr == start && page->len <= sizeof(page->data);
+}
+
+/* The frozen copy, or the target: by pages, because a walk reads a few bytes here and
+ * there, often the same, and the target may be standing still meanwhile. */
+static bool fetch_page(struct job *job, uint64_t start, struct analyst_page *page)
+{
+	struct memory rest = memory_of_fd(job->copy_fd >= 0 ? &job->copy_fd : &job->mem_fd);
+	ssize_t n = rest.read(rest.arg, start, page->data, sizeof(page->data));
+
+	page->addr = start;
+	page->len = n > 0 ? (uint64_t)n : 0;
+	return n > 0;
+}
+
 static ssize_t read_page(struct job *job, uint64_t addr, void *buf, size_t len)
 {
 	uint64_t start = addr & ~(uint64_t)(ANALYST_PAGE_BYTES - 1);
 	struct analyst_page *page = &job->page[start / ANALYST_PAGE_BYTES % PAGES_KEPT];
-	struct analyst_message ask = { .type = ANALYST_READ, .addr = start };
 	size_t at = (size_t)(addr - start), n;
 
-	if (page->addr != start || !page->len) {
+	if ((page->addr != start || !page->len) &&
+	    !(job->served ? ask_page(job, start, page) : fetch_page(job, start, page))) {
 		page->len = 0;
-		if (parcel_send(job->sock, &ask, sizeof(ask), NULL, 0, 0) < 0 ||
-		    parcel_receive(job->sock, page, sizeof(*page), NULL, 0, &n) != (ssize_t)sizeof(*page) ||
-		    page->addr != start || page->len > sizeof(page->data)) {
-			page->len = 0;
-			return 0;
-		}
+		return 0;
 	}
 	n = page->len > at ? MIN(len, (size_t)page->len - at) : 0;
 	memcpy(buf, page->data + at, n);
@@ -396,7 +414,6 @@ static ssize_t read_page(struct job *job, uint64_t addr, void *buf, size_t len)
 static ssize_t read_target(void *arg, uint64_t addr, void *buf, size_t len)
 {
 	struct job *job = arg;
-	struct memory rest = memory_of_fd(job->copy_fd >= 0 ? &job->copy_fd : &job->mem_fd);
 	size_t lo = 0, hi = job->cap.count;
 
 	while (lo < hi) {
@@ -414,9 +431,7 @@ static ssize_t read_target(void *arg, uint64_t addr, void *buf, size_t len)
 		memcpy(buf, c->data + (addr - c->addr), n);
 		return (ssize_t)n;
 	}
-	if (job->memory_open && job->page)
-		return read_page(job, addr, buf, len);
-	return job->memory_open ? rest.read(rest.arg, addr, buf, len) : 0;
+	return job->memory_open ? read_page(job, addr, buf, len) : 0;
 }
 
 /* A read may begin in a stack copy and end beyond it. */
@@ -454,8 +469,9 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 		job->copy_fd = msg.has_copy ? fds[1] : -1;
 		job->memory_open = true;
 		job->sock = sock;
-		job->page = msg.served ? calloc(PAGES_KEPT, sizeof(*job->page)) : NULL;
-		r = msg.served && !job->page ? -ENOMEM : take_capture(job, fds[0]);
+		job->served = msg.served;
+		job->page = calloc(PAGES_KEPT, sizeof(*job->page));
+		r = job->page ? take_capture(job, fds[0]) : -ENOMEM;
 	}
 	return r < 0 ? err_sys(err, r, "cannot take the capture") : 0;
 }
@@ -593,7 +609,7 @@ static void add_notes(struct job *job)
 		     job->cap.head.stack_bytes_cut, CAPTURE_STACK_MAX >> 10);
 	if (images_bad(job->images))
 		note(job, "%zu mapped files are no ELF that can be read", images_bad(job->images));
-	if (!job->live && job->copy_fd < 0 && !job->page)
+	if (!job->live && job->copy_fd < 0 && !job->served)
 		note(job, "memory outside the stacks was read while the process ran");
 }
 
