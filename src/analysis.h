@@ -53,12 +53,22 @@ struct variable {
 	bool masked; /* the value, or a part of it, is replaced */
 };
 
+/* A lock of the interpreter's own, whether somebody waits for it or not: a wait that is
+ * over by the time of the look is known by its address. */
+struct own_lock {
+	char *name; /* 'the GIL' */
+	uint64_t addr, len;
+	pid_t owner; /* tid, 0 none or unknown */
+};
+
 /* What the analyst finds out: the part of the model that comes out of hostile memory. */
 struct analysis {
 	struct thread *thread; /* the holder first, then by tid */
 	size_t thread_count;
 	struct lock *lock;
 	size_t lock_count;
+	struct own_lock *own;
+	size_t own_count;
 	char **deadlock;	   /* 'A -> B -> A' in words, NULL-terminated; NULL none */
 	struct variable *variable; /* as the process itself has them; count 0: none */
 	size_t variable_count;

@@ -6,7 +6,8 @@
 
 #include <string.h>
 
-#define CHAIN_MAX 8	 /* lock holders followed */
+#define CHAIN_MAX 8 /* lock holders followed */
+#define MANY_CALLS 10
 #define LEAST_PERCENT 30 /* below, there is no single cause */
 
 static const struct thread *next_in_chain(const struct view *v, const struct thread *t)
@@ -99,6 +100,40 @@ static void tell_lock(const struct view *v, struct buf *out)
 	put_chain(out, v, true);
 }
 
+/* The interpreter's lock: it comes and goes within milliseconds, so the snapshot may
+ * well show the thread between two waits for it. */
+static const struct own_lock *own_lock(const struct view *v)
+{
+	for (size_t i = 0; i < v->i->analysis.own_count; i++) {
+		if (v->kind == WAIT_FUTEX && starts(v->object, v->i->analysis.own[i].name))
+			return &v->i->analysis.own[i];
+	}
+	return NULL;
+}
+
+static bool test_own_lock(const struct view *v)
+{
+	return own_lock(v) != NULL;
+}
+
+static void tell_own_lock(const struct view *v, struct buf *out)
+{
+	const struct own_lock *lock = own_lock(v);
+	const struct thread *owner = v->t && lock->owner == v->t->tid ? NULL : thread_by_tid(v->i, lock->owner);
+
+	put_subject(out, v);
+	buf_adds(out, " waited");
+	put_for(out, v);
+	buf_addf(out, " for %s", lock->name);
+	if (!owner) {
+		buf_adds(out, ", which other threads kept taking");
+		return;
+	}
+	buf_addf(out, " held by %d%s%s%s, which ", owner->tid, owner->comm ? " \"" : "", owner->comm ? owner->comm : "",
+		 owner->comm ? "\"" : "");
+	put_doing(out, owner);
+}
+
 static bool test_futex(const struct view *v)
 {
 	return v->kind == WAIT_FUTEX;
@@ -153,7 +188,11 @@ static void tell_child(const struct view *v, struct buf *out)
 	if (child)
 		buf_addf(out, " waited for the output of %.*s (%s)", (int)strcspn(child, ")"), child, v->call);
 	else
-		buf_addf(out, " waited for %s (%s)", v->object ? v->object : "a child process", v->call);
+		buf_addf(out, " waited for %s%s (%s)", v->top && v->top->peer ? "its child process " : "",
+			 v->top && v->top->peer ? v->top->peer
+			 : v->object		? v->object
+						: "a child process",
+			 v->call);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 	put_chain(out, v, false);
@@ -259,6 +298,40 @@ static bool is_socket(const char *object)
 	return object && strstr(object, "(tcp ") != NULL;
 }
 
+/* The peer of the socket is the request's own client. */
+static bool test_client(const struct view *v)
+{
+	const char *peer = v->object ? strstr(v->object, "-> ") : NULL;
+	size_t len = v->i->request.client ? strlen(v->i->request.client) : 0;
+
+	if (!peer || !len || (v->kind != WAIT_FD && v->kind != WAIT_POLL) ||
+	    strncmp(peer + 3, v->i->request.client, len))
+		return false;
+	return !peer[3 + len] || peer[3 + len] == ')';
+}
+
+/* Calls that each take next to nothing, and all together the time. */
+static bool test_many(const struct view *v)
+{
+	return v->top && v->top->kind == SPEND_WAIT && v->top->count >= MANY_CALLS && v->percent >= LEAST_PERCENT &&
+	       v->top->ns / v->top->count < v->i->elapsed_ns / MANY_CALLS &&
+	       (starts(v->object, CALLED) || is_socket(v->object)) && !test_client(v);
+}
+
+static void tell_many(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " asked %s", starts(v->object, CALLED) ? v->object + strlen(CALLED) : v->object);
+	if (v->top->peer)
+		buf_addf(out, ", that is %s,", v->top->peer);
+	buf_addf(out, " %llu times, one after the other, and waited", (unsigned long long)v->top->count);
+	put_for(out, v);
+	buf_adds(out, " for the answers, ");
+	put_ns(out, v->top->ns / v->top->count);
+	buf_adds(out, " each");
+	put_in_place(out, v, ", in ");
+}
+
 static bool test_disk(const struct view *v)
 {
 	if (v->call && (!strcmp(v->call, "page fault") || (v->object && !strcmp(v->object, "disk"))))
@@ -280,18 +353,6 @@ static void tell_disk(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
-/* The peer of the socket is the request's own client. */
-static bool test_client(const struct view *v)
-{
-	const char *peer = v->object ? strstr(v->object, "-> ") : NULL;
-	size_t len = v->i->request.client ? strlen(v->i->request.client) : 0;
-
-	if (!peer || !len || (v->kind != WAIT_FD && v->kind != WAIT_POLL) ||
-	    strncmp(peer + 3, v->i->request.client, len))
-		return false;
-	return !peer[3 + len] || peer[3 + len] == ')';
-}
-
 static void tell_client(const struct view *v, struct buf *out)
 {
 	bool sends = starts(v->call, "send") || starts(v->call, "write") || starts(v->call, "splice");
@@ -302,6 +363,30 @@ static void tell_client(const struct view *v, struct buf *out)
 		 : sends	      ? "to take the response"
 				      : "to send its request",
 		 v->call);
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+/* The server's port tells: 53 is nobody else's. */
+static bool test_dns(const struct view *v)
+{
+	const char *to = v->object ? strstr(v->object, "-> ") : NULL;
+	const char *port = to ? strstr(to, ":53") : NULL;
+
+	if (starts(v->object, CALLED)) {
+		port = strrchr(v->object, ':');
+		port = port && !strcmp(port, ":53") ? port : NULL;
+	}
+	return port && (!port[3] || port[3] == ')') && (v->kind == WAIT_FD || v->kind == WAIT_POLL);
+}
+
+static void tell_dns(const struct view *v, struct buf *out)
+{
+	const char *to = strstr(v->object, "-> ");
+
+	put_subject(out, v);
+	to = to ? to + strlen("-> ") : v->object + strlen(CALLED);
+	buf_addf(out, " waited for the DNS server %.*s to answer (%s)", (int)strcspn(to, ")"), to, v->call);
 	put_in_place(out, v, " in ");
 	put_for(out, v);
 }
@@ -515,6 +600,8 @@ const struct cause causes[] = {
 	  "Take these locks in the same order in every process; only the end of one of them ends this." },
 	{ test_both_wait, tell_cycle, "medium", PROOF_BOTH,
 	  "Each waits for the next: look at who should have written, unlocked or ended first." },
+	{ test_own_lock, tell_own_lock, "high", PROOF_TRACE,
+	  "One thread at a time runs the script: move the work that computes to a process of its own." },
 	{ test_lock, tell_lock, "high", PROOF_BOTH,
 	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
 	{ test_futex, tell_futex, "medium", PROOF_BOTH,
@@ -530,6 +617,10 @@ const struct cause causes[] = {
 	  "Let the holder give the lock back before slow work." },
 	{ test_queue, tell_queue, "high", PROOF_TRACE,
 	  "Every worker was busy: more workers, or look at what the others were doing." },
+	{ test_dns, tell_dns, "high", PROOF_BOTH,
+	  "Look at the DNS servers of /etc/resolv.conf, or keep the names' addresses (nscd, a local resolver)." },
+	{ test_many, tell_many, "high", PROOF_TRACE,
+	  "Ask once for all of them (a batch, a join), or keep the answers." },
 	{ test_called, tell_called, "high", PROOF_BOTH,
 	  "Look at that service: it had not answered. A time-out of its own would turn the wait into an error." },
 	{ test_event_loop, tell_event_loop, "low", PROOF_BOTH,

@@ -52,13 +52,18 @@ static bool is_plumbing(const struct frame *f)
 	return false;
 }
 
-const struct frame *native_frame(const struct thread *t)
+static const struct frame *native_frame_from(const struct thread *t, size_t i)
 {
-	for (size_t i = 0; t && i < t->stack.count; i++) {
+	for (; t && i < t->stack.count; i++) {
 		if (!is_plumbing(&t->stack.frame[i]))
 			return &t->stack.frame[i];
 	}
 	return NULL;
+}
+
+const struct frame *native_frame(const struct thread *t)
+{
+	return native_frame_from(t, 0);
 }
 
 static void put_at(struct buf *out, const struct frame *f)
@@ -116,6 +121,10 @@ bool put_place(struct buf *out, const struct thread *t)
 		return false;
 	buf_adds(out, f->function);
 	put_at(out, f);
+	/* It may be a wrapper that everybody calls. */
+	f = native_frame_from(t, (size_t)(f - t->stack.frame) + 1);
+	if (f && strcmp(f->function, "main"))
+		buf_addf(out, " called by %s", f->function);
 	return true;
 }
 

@@ -79,6 +79,7 @@ static const struct field spending_fields[] = {
 	TEXT(struct spending, object),
 	TEXT(struct spending, peer),
 	TEXT(struct spending, waker),
+	TEXT(struct spending, who),
 	NUMBER(struct spending, ns),
 	NUMBER(struct spending, user_ns),
 	NUMBER(struct spending, kernel_ns),
@@ -143,6 +144,14 @@ static const struct field variable_fields[] = {
 };
 static const struct shape variable_shape = SHAPE(variable_fields, struct variable, true);
 
+static const struct field own_fields[] = {
+	TEXT(struct own_lock, name),
+	{ .key = "addr", .kind = KIND_HEX, AT(struct own_lock, addr) },
+	NUMBER(struct own_lock, len),
+	PID(struct own_lock, owner),
+};
+static const struct shape own_shape = SHAPE(own_fields, struct own_lock, true);
+
 static const struct field analysis_fields[] = {
 	TEXT(struct analysis, failed),
 	TEXT(struct analysis, language),
@@ -150,6 +159,7 @@ static const struct field analysis_fields[] = {
 	TEXTS(struct analysis, deadlock, 1024),
 	LIST(struct analysis, variable, variable_count, variable_shape, 4096),
 	LIST(struct analysis, lock, lock_count, lock_shape, 1u << 16),
+	LIST(struct analysis, own, own_count, own_shape, 64),
 	LIST(struct analysis, thread, thread_count, thread_shape, 1u << 17),
 };
 static const struct shape analysis_shape = SHAPE(analysis_fields, struct analysis, false);

@@ -20,6 +20,7 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define MANY_CALLS 8   /* seen in what is kept of the trace */
 #define PLACE_BYTES 48 /* words of one condition variable, which are waited on in turn */
 #define CANDIDATES_MAX 32
 #define THREADS_LOOKED_AT 256
@@ -116,6 +117,18 @@ static bool hop_down(struct look *look, uint32_t slot, uint64_t gen)
 	return true;
 }
 
+/* One of many calls made one after the other, and it has just begun: what is slow is that
+ * there are so many, and whoever makes them holds the request. */
+static bool one_of_many(const struct hop_ref *caller, const struct inflight *f, uint64_t now)
+{
+	unsigned int calls = 0;
+
+	for (size_t i = 0; i < SLOT_EVENTS; i++)
+		calls += caller->copy.event[i].kind == EVENT_UPSTREAM;
+	return calls >= MANY_CALLS && f->begin_ns > caller->copy.begin_ns && now > f->begin_ns &&
+	       (now - f->begin_ns) * 10 < now - caller->copy.begin_ns;
+}
+
 /* From the outer request down to who holds it now: the oldest call that is still being
  * answered on this host, and so on. A status that just fired names its sender. */
 static void follow(struct look *look, const struct record *record)
@@ -126,6 +139,8 @@ static void follow(struct look *look, const struct record *record)
 	if (record->inner_gen && !hop_down(look, record->inner_slot, record->inner_gen))
 		return;
 	while ((f = oldest_call(look, &trap->hop[trap->hop_count - 1]))) {
+		if (one_of_many(&trap->hop[trap->hop_count - 1], f, record->at_ns))
+			return;
 		if (trap->hop_count == TRAP_HOPS) {
 			look->in->holder.certain = false;
 			text_setf(&look->in->holder.why, "the calls go on behind %d processes: followed no further",

@@ -169,6 +169,9 @@ void analysis_done(struct analysis *a)
 		free(a->variable[n].value);
 	}
 	free(a->variable);
+	for (size_t n = 0; n < a->own_count; n++)
+		free(a->own[n].name);
+	free(a->own);
 	strings_free(a->deadlock);
 	strings_free(a->note);
 	free(a->language);
@@ -188,6 +191,16 @@ static void capture_done(struct capture_facts *c)
 	free(c->omitted);
 }
 
+void spending_done(struct spending *s)
+{
+	free(s->call);
+	free(s->what);
+	free(s->object);
+	free(s->peer);
+	free(s->waker);
+	free(s->who);
+}
+
 static void trace_done(struct incident *i)
 {
 	for (size_t n = 0; n < i->trace_count; n++) {
@@ -197,13 +210,8 @@ static void trace_done(struct incident *i)
 		free(i->trace[n].waker_name);
 	}
 	free(i->trace);
-	for (size_t n = 0; n < i->spending_count; n++) {
-		free(i->spending[n].call);
-		free(i->spending[n].what);
-		free(i->spending[n].object);
-		free(i->spending[n].peer);
-		free(i->spending[n].waker);
-	}
+	for (size_t n = 0; n < i->spending_count; n++)
+		spending_done(&i->spending[n]);
 	free(i->spending);
 	for (size_t n = 0; n < i->chain_count; n++) {
 		free(i->chain[n].process);

@@ -62,6 +62,7 @@ struct spending {
 	char *object;	    /* what it waited on, if known: 'unix:/run/x.sock', 'mutex 0x7f..' */
 	char *peer;	    /* the process at its other end, or that holds it: 'php-fpm 4711' */
 	char *waker;	    /* who ended the last of these waits: 'php-fpm 4711' */
+	char *who;	    /* not the holder but one before it, until the holder got the request; NULL */
 	uint64_t ns;	    /* total */
 	uint64_t user_ns;   /* SPEND_CPU: of it in the program; with kernel_ns 0 not known */
 	uint64_t kernel_ns; /* ... and in the kernel, by its ticks */
@@ -208,6 +209,7 @@ struct incident {
 
 struct incident *incident_new(void); /* zeroed, with a fresh random id; NULL: no memory */
 void incident_free(struct incident *incident);
+void spending_done(struct spending *spending);
 
 /* Appends a zeroed element to a (pointer, count) pair; NULL: no memory. */
 void *list_add(void *pointer_to_array, size_t *count, size_t element_size);

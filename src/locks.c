@@ -437,6 +437,22 @@ static int find_cycles(struct solver *s, const size_t *next)
 	return r;
 }
 
+static int put_own(struct solver *s)
+{
+	for (size_t i = 0; i < s->own_count; i++) {
+		const struct lang_lock *from = &s->own[i];
+		struct own_lock *own = list_add(&s->analysis->own, &s->analysis->own_count, sizeof(*own));
+
+		if (!own)
+			return -ENOMEM;
+		text_set(&own->name, from->name);
+		own->addr = from->addr;
+		own->len = from->len;
+		own->owner = from->owner < s->count ? s->analysis->thread[from->owner].tid : 0;
+	}
+	return 0;
+}
+
 int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
 		const struct lang_lock *own, size_t own_count, struct analysis *analysis)
 {
@@ -455,6 +471,8 @@ int locks_solve(const struct capture_thread *threads, const struct lock_words *w
 	}
 	if (r == 0)
 		r = find_cycles(&s, next);
+	if (r == 0)
+		r = put_own(&s);
 	free(next);
 	return r;
 }

@@ -64,10 +64,11 @@ struct holding {
 	uint64_t copied_ns;
 };
 
-/* Where the time of the holder's slot went, from the outer request's first byte to
- * 'until_ns' (CLOCK_MONOTONIC). Adds up to exactly that. Both may be the same slot. */
-void request_spending(const struct slot *outer, const struct holding *holding, uint64_t until_ns,
-		      const struct wording *wording, struct incident *incident);
+/* Where the time went, from the first byte of hops[0], the outer request, to 'until_ns'
+ * (CLOCK_MONOTONIC). Adds up to exactly that. The last hop is the holder's; what those
+ * before it did is told if it is more than a fraction of the whole. */
+void request_spending(const struct holding *hops, size_t hop_count, uint64_t until_ns, const struct wording *wording,
+		      struct incident *incident);
 
 /* Where the analyst has found out which lock a futex is, its waits are for that lock: by the
  * futex's address, or by what the holder's thread was seen in. */

@@ -8,6 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BEFORE_FRACTION 20 /* of the whole: what is less is not told in rows of its own */
+
 static struct spending *spend(struct incident *incident, enum spend kind, const char *call, const char *object,
 			      uint64_t ns, uint64_t count)
 {
@@ -15,7 +17,7 @@ static struct spending *spend(struct incident *incident, enum spend kind, const 
 
 	for (size_t i = 0; i < incident->spending_count; i++) {
 		s = &incident->spending[i];
-		if (s->kind == kind && !strcmp(s->call ? s->call : "", call ? call : "") &&
+		if (s->kind == kind && !s->who && !strcmp(s->call ? s->call : "", call ? call : "") &&
 		    !strcmp(s->object ? s->object : "", object ? object : "")) {
 			s->ns += ns;
 			s->count += count;
@@ -278,20 +280,28 @@ static void split_cpu(const struct slot *s, struct spending *cpu)
 	cpu->user_ns = cpu->ns - MIN(cpu->kernel_ns, cpu->ns);
 }
 
-void request_spending(const struct slot *outer, const struct holding *holding, uint64_t until_ns,
-		      const struct wording *wording, struct incident *incident)
+/* When the slot's last call to somebody else was begun, at or before 'until'; 0 unknown. */
+static uint64_t last_call_ns(const struct slot *s, uint64_t until)
 {
-	uint64_t whole = until_ns > outer->begin_ns ? until_ns - outer->begin_ns : 0, sum = 0, before;
-	struct slot s = *holding->slot;
-	struct going_on now;
+	uint64_t last = 0;
+
+	for (size_t i = 0; i < SLOT_EVENTS; i++) {
+		const struct slot_event *e = &s->event[i];
+
+		if (e->kind == EVENT_UPSTREAM && e->at_ns <= until && e->at_ns > last)
+			last = e->at_ns;
+	}
+	return last;
+}
+
+/* What one hop did from its begin to 'until'. Returns the sum of its rows. */
+static uint64_t spend_hop(const struct holding *h, uint64_t until_ns, const struct wording *wording,
+			  struct incident *incident)
+{
+	struct slot s = *h->slot;
+	struct going_on now = close_segment(&s, h, until_ns);
 	struct spending *row;
 
-	if (outer != holding->slot && s.begin_ns > outer->begin_ns) {
-		before = MIN(s.begin_ns - outer->begin_ns, whole);
-		spend(incident, SPEND_WAIT, NULL, "before the holder got the request", before, 1);
-		sum += before;
-	}
-	now = close_segment(&s, holding, until_ns);
 	if (s.acc[SEGMENT_CPU]) {
 		row = spend(incident, SPEND_CPU, NULL, NULL, s.acc[SEGMENT_CPU], 1);
 		if (row) {
@@ -299,7 +309,6 @@ void request_spending(const struct slot *outer, const struct holding *holding, u
 			split_cpu(&s, row);
 		}
 	}
-	incident->page_faults = s.faults + (s.task ? s.faults_seen - s.faults_from : 0);
 	if (s.acc[SEGMENT_RUNNABLE])
 		spend(incident, SPEND_RUNNABLE, NULL, NULL, s.acc[SEGMENT_RUNNABLE], 1);
 	if (s.acc[SEGMENT_LOOP]) {
@@ -308,9 +317,62 @@ void request_spending(const struct slot *outer, const struct holding *holding, u
 			row->open = now.kind == SEGMENT_LOOP;
 	}
 	spend_waits(&s, &now, wording, incident);
-	spend_away(&s, holding, &now, until_ns, incident);
-	sum += s.acc[SEGMENT_CPU] + s.acc[SEGMENT_RUNNABLE] + s.acc[SEGMENT_WAIT] + s.acc[SEGMENT_LOOP];
-	sum += holding->loop ? s.acc[SEGMENT_AWAY] : 0;
+	spend_away(&s, h, &now, until_ns, incident);
+	return s.acc[SEGMENT_CPU] + s.acc[SEGMENT_RUNNABLE] + s.acc[SEGMENT_WAIT] + s.acc[SEGMENT_LOOP] +
+	       (h->loop ? s.acc[SEGMENT_AWAY] : 0);
+}
+
+/* A hop before the holder's: what it did until it made the call that is under way, if that
+ * is worth a word, and how long nobody took the call. */
+static uint64_t spend_before(const struct holding *h, uint64_t next_ns, uint64_t whole, const char *who,
+			     const struct wording *wording, struct incident *incident)
+{
+	uint64_t from = h->slot->begin_ns, called = last_call_ns(h->slot, next_ns), sum = 0;
+
+	if (called > from && called - from > whole / BEFORE_FRACTION) {
+		/* rows of its own: they are not the holder's */
+		struct incident own = { 0 };
+
+		sum = spend_hop(h, called, wording, &own);
+		for (size_t i = 0; i < own.spending_count; i++) {
+			struct spending *row = list_add(&incident->spending, &incident->spending_count, sizeof(*row));
+
+			if (!row) {
+				sum -= own.spending[i].ns;
+				continue; /* of no memory: shown as not attributed */
+			}
+			*row = own.spending[i];
+			own.spending[i] = (struct spending){ 0 };
+			row->open = false;
+			text_set(&row->who, who);
+		}
+		free(own.spending);
+		from = MIN(from + sum, next_ns);
+	}
+	if (next_ns > from)
+		spend(incident, SPEND_WAIT, NULL, "before the holder got the request", next_ns - from, 1);
+	return sum + next_ns - from;
+}
+
+void request_spending(const struct holding *hops, size_t hop_count, uint64_t until_ns, const struct wording *wording,
+		      struct incident *incident)
+{
+	const struct holding *last = &hops[hop_count - 1];
+	uint64_t origin = hops[0].slot->begin_ns, whole = until_ns > origin ? until_ns - origin : 0, sum = 0;
+	char who[64];
+
+	for (size_t i = 0; i + 1 < hop_count; i++) {
+		uint64_t next = MIN(hops[i + 1].slot->begin_ns, until_ns);
+		const char *name = i < incident->chain_count ? incident->chain[i].process : NULL;
+
+		if (next <= hops[i].slot->begin_ns)
+			continue;
+		snprintf(who, sizeof(who), "%s %u", name ? name : "process", hops[i].slot->pid);
+		sum += spend_before(&hops[i], next, whole, who, wording, incident);
+	}
+	incident->page_faults =
+		last->slot->faults + (last->slot->task ? last->slot->faults_seen - last->slot->faults_from : 0);
+	sum += spend_hop(last, until_ns, wording, incident);
 	if (whole > sum)
 		spend(incident, SPEND_UNATTRIBUTED, NULL, NULL, whole - sum, 1);
 	if (incident->spending_count)
@@ -331,6 +393,47 @@ static bool lock_at(const char *name, const char *address)
 	return false;
 }
 
+/* The interpreter's lock that this futex is a part of; NULL. */
+static const struct own_lock *own_at(const struct analysis *a, const char *digits)
+{
+	uint64_t addr = strtoull(digits, NULL, 16);
+
+	for (size_t k = 0; k < a->own_count; k++) {
+		if (addr - a->own[k].addr < a->own[k].len)
+			return &a->own[k];
+	}
+	return NULL;
+}
+
+static bool same(const char *a, const char *b)
+{
+	return !strcmp(a ? a : "", b ? b : "");
+}
+
+/* Two futexes may be one lock. */
+static void merge_rows(struct incident *incident)
+{
+	struct spending *row = incident->spending;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < incident->spending_count; i++) {
+		size_t k = 0;
+
+		while (k < kept && (row[k].kind != row[i].kind || !same(row[k].call, row[i].call) ||
+				    !same(row[k].object, row[i].object) || !same(row[k].who, row[i].who)))
+			k++;
+		if (k == kept) {
+			row[kept++] = row[i];
+			continue;
+		}
+		row[k].ns += row[i].ns;
+		row[k].count += row[i].count;
+		row[k].open |= row[i].open;
+		spending_done(&row[i]);
+	}
+	incident->spending_count = kept;
+}
+
 void request_name_locks(struct incident *incident)
 {
 	const struct analysis *a = &incident->analysis;
@@ -347,7 +450,10 @@ void request_name_locks(struct incident *incident)
 		if (!name && s->open && t && t->call && !strcmp(t->call, "futex") && t->waits_for &&
 		    strncmp(t->waits_for, FUTEX, strlen(FUTEX)) && incident->capture.running_at_snapshot)
 			name = t->waits_for;
+		if (!name && own_at(a, s->object + strlen(FUTEX)))
+			name = own_at(a, s->object + strlen(FUTEX))->name;
 		if (name)
 			text_set(&s->object, name);
 	}
+	merge_rows(incident);
 }

@@ -136,8 +136,7 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 		      const struct record *record)
 {
 	struct trap *trap = calloc(1, sizeof(*trap));
-	const struct hop_ref *holder;
-	struct holding holding;
+	struct holding holding[TRAP_HOPS];
 	struct wording wording;
 
 	if (!trap)
@@ -155,10 +154,10 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 	request_describe(&trap->hop[0].copy, &trap->incident->request);
 	request_client(&trap->hop[0].copy, &trap->incident->request);
 	holder_find(trap, record);
-	holder = &trap->hop[trap->hop_count - 1];
 	wording = naming_words(trap->naming);
-	holding = holding_of(trap, holder);
-	request_spending(&trap->hop[0].copy, &holding, record->at_ns, &wording, trap->incident);
+	for (size_t i = 0; i < trap->hop_count; i++)
+		holding[i] = holding_of(trap, &trap->hop[i]);
+	request_spending(holding, trap->hop_count, record->at_ns, &wording, trap->incident);
 	trace_words(trap);
 	return trap;
 }

@@ -92,7 +92,7 @@ static void parts_add_up_whenever_the_copy_was_made(void **state UNUSED)
 		struct incident *in = incident_new();
 		struct slot *s = sleeping_slot();
 
-		request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 500 * MS + late }, T0 + 500 * MS,
+		request_spending(&(struct holding){ .slot = s, .copied_ns = T0 + 500 * MS + late }, 1, T0 + 500 * MS,
 				 &words, in);
 		assert_int_equal(sum(in), 500 * MS);
 		assert_string_equal(in->spending[0].call, "clock_nanosleep");
@@ -112,13 +112,84 @@ static void time_before_the_holder_is_a_part_too(void **state UNUSED)
 	struct incident *in = incident_new();
 
 	outer->begin_ns = T0 - 20 * MS;
-	request_spending(outer, &(struct holding){ .slot = holder, .copied_ns = T0 + 501 * MS }, T0 + 500 * MS, &words,
-			 in);
+	request_spending((struct holding[]){ { .slot = outer, .copied_ns = T0 + 501 * MS },
+					     { .slot = holder, .copied_ns = T0 + 501 * MS } },
+			 2, T0 + 500 * MS, &words, in);
 	assert_int_equal(sum(in), 520 * MS);
 	assert_string_equal(in->spending[2].object, "before the holder got the request");
 	assert_int_equal(in->spending[2].ns, 20 * MS);
 	free(outer);
 	free(holder);
+	incident_free(in);
+}
+
+/* The outer one computed for 200 ms, then made the call that nobody took for 100 ms. */
+static void what_was_before_the_last_call_is_told(void **state UNUSED)
+{
+	struct slot *outer = new_slot(), *holder = new_slot();
+	struct incident *in = incident_new();
+	struct hop *hop = list_add(&in->chain, &in->chain_count, sizeof(*hop));
+
+	text_set(&hop->process, "nginx");
+	outer->acc[SEGMENT_CPU] = 200 * MS;
+	outer->seg_kind = SEGMENT_WAIT;
+	outer->wait_nr = 45;
+	outer->seg_since_ns = T0 + 200 * MS;
+	add_event(outer, EVENT_UPSTREAM, 0, 9, T0 + 50 * MS, 0);
+	add_event(outer, EVENT_UPSTREAM, 0, 9, T0 + 200 * MS, 0);
+	holder->begin_ns = T0 + 300 * MS;
+	holder->seg_kind = SEGMENT_WAIT;
+	holder->wait_nr = 230;
+	holder->seg_since_ns = T0 + 300 * MS;
+	request_spending((struct holding[]){ { .slot = outer, .copied_ns = T0 + 501 * MS },
+					     { .slot = holder, .copied_ns = T0 + 501 * MS } },
+			 2, T0 + 500 * MS, &words, in);
+	assert_int_equal(sum(in), 500 * MS);
+	assert_int_equal(in->spending_count, 3);
+	for (size_t i = 0; i < in->spending_count; i++) {
+		const struct spending *s = &in->spending[i];
+
+		if (s->kind == SPEND_CPU) {
+			assert_string_equal(s->who, "nginx 10");
+			assert_int_equal(s->ns, 200 * MS);
+		} else if (s->call) {
+			assert_string_equal(s->call, "clock_nanosleep");
+			assert_null(s->who);
+			assert_int_equal(s->ns, 200 * MS);
+		} else {
+			assert_string_equal(s->object, "before the holder got the request");
+			assert_int_equal(s->ns, 100 * MS);
+		}
+	}
+	free(outer);
+	free(holder);
+	incident_free(in);
+}
+
+/* Twice the same lock under two addresses is one row. */
+static void locks_of_the_interpreter_have_a_name(void **state UNUSED)
+{
+	struct incident *in = incident_new();
+	struct own_lock *own = list_add(&in->analysis.own, &in->analysis.own_count, sizeof(*own));
+
+	text_set(&own->name, "the GIL");
+	own->addr = 0x7f00;
+	own->len = 0x80;
+	for (int i = 0; i < 3; i++) {
+		struct spending *s = list_add(&in->spending, &in->spending_count, sizeof(*s));
+
+		s->kind = SPEND_WAIT;
+		s->ns = 10;
+		s->count = 2;
+		text_set(&s->call, "futex");
+		text_setf(&s->object, "futex 0x7f%02x", i * 0x40);
+	}
+	request_name_locks(in);
+	assert_int_equal(in->spending_count, 2);
+	assert_string_equal(in->spending[0].object, "the GIL");
+	assert_int_equal(in->spending[0].ns, 20);
+	assert_int_equal(in->spending[0].count, 4);
+	assert_string_equal(in->spending[1].object, "futex 0x7f80"); /* one byte behind it */
 	incident_free(in);
 }
 
@@ -131,7 +202,7 @@ static void what_nothing_explains_is_shown(void **state UNUSED)
 	s->acc[SEGMENT_AWAY] = 60 * MS;
 	s->seg_kind = SEGMENT_AWAY;
 	s->seg_since_ns = T0 + 90 * MS;
-	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
+	request_spending(&(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, 1, T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
 	assert_int_equal(in->spending[0].kind, SPEND_UNATTRIBUTED);
 	assert_int_equal(in->spending[0].ns, 70 * MS);
@@ -151,7 +222,7 @@ static void waits_that_were_not_kept_apart_are_named(void **state UNUSED)
 	s->sum_count = 255; /* whatever stands there */
 	s->seg_kind = SEGMENT_CPU;
 	s->seg_since_ns = T0 + 100 * MS;
-	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
+	request_spending(&(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, 1, T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
 	assert_int_equal(in->spending[0].ns, 77 * MS);
 	assert_null(in->spending[0].call);
@@ -175,7 +246,7 @@ static void objects_and_wakers_are_found(void **state UNUSED)
 	s->sum[1].object = s->sum[1].waker = 255;
 	s->seg_kind = SEGMENT_CPU;
 	s->seg_since_ns = T0 + 100 * MS;
-	request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words, in);
+	request_spending(&(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, 1, T0 + 100 * MS, &words, in);
 	assert_int_equal(in->spending_count, 2);
 	assert_string_equal(in->spending[0].object, "object 4711");
 	assert_string_equal(in->spending[0].waker, "sixteen letters. 12");
@@ -198,7 +269,7 @@ static void cpu_is_split_by_its_ticks(void **state UNUSED)
 		s->task = 1;
 		s->kernel_from = 1000 * MS;
 		s->kernel_seen = s->kernel_from + (ticks ? 20 * MS : 4 * MS);
-		request_spending(s, &(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, T0 + 100 * MS, &words,
+		request_spending(&(struct holding){ .slot = s, .copied_ns = T0 + 100 * MS }, 1, T0 + 100 * MS, &words,
 				 in);
 		assert_int_equal(in->spending[0].user_ns, ticks ? 75 * MS : 0);
 		assert_int_equal(in->spending[0].kernel_ns, ticks ? 25 * MS : 0);
@@ -284,7 +355,7 @@ static void what_a_request_waits_behind_is_named(void **state UNUSED)
 		struct loop *lp = busy_loop();
 		struct holding h = { .slot = s, .index = 4, .loop = lp, .copied_ns = T0 + 500 * MS + late };
 
-		request_spending(s, &h, T0 + 500 * MS, &words, in);
+		request_spending(&h, 1, T0 + 500 * MS, &words, in);
 		assert_int_equal(sum(in), 500 * MS);
 		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->ns, 300 * MS);
 		assert_true(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->open);
@@ -316,10 +387,9 @@ static void a_turn_of_nobody_is_the_only_one_s(void **state UNUSED)
 		lp->turn_since_ns = T0 + 70 * MS;
 		s->seg_kind = SEGMENT_PARKED;
 		request_spending(
-			s,
 			&(struct holding){
 				.slot = s, .index = 4, .loop = lp, .alone = alone, .copied_ns = T0 + 101 * MS },
-			T0 + 100 * MS, &words, in);
+			1, T0 + 100 * MS, &words, in);
 		assert_int_equal(sum(in), 100 * MS);
 		assert_int_equal(row_of(in, SPEND_CPU, NULL)->ns, alone ? 40 * MS : 10 * MS);
 		assert_true(alone || row_of(in, SPEND_LOOP, NULL)->ns == 30 * MS);
@@ -341,7 +411,7 @@ static void a_parked_request_waits(void **state UNUSED)
 	lp->idle_since_ns = T0 + 10 * MS;
 	lp->turn_count = 0xffffffff; /* whatever stands there */
 	s->seg_kind = SEGMENT_PARKED;
-	request_spending(s, &(struct holding){ .slot = s, .index = 4, .loop = lp, .copied_ns = T0 + 103 * MS },
+	request_spending(&(struct holding){ .slot = s, .index = 4, .loop = lp, .copied_ns = T0 + 103 * MS }, 1,
 			 T0 + 100 * MS, &words, in);
 	assert_int_equal(sum(in), 100 * MS);
 	assert_int_equal(row_of(in, SPEND_WAIT, NULL)->ns, 90 * MS);
@@ -428,6 +498,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(parts_add_up_whenever_the_copy_was_made),
 		cmocka_unit_test(time_before_the_holder_is_a_part_too),
+		cmocka_unit_test(what_was_before_the_last_call_is_told),
+		cmocka_unit_test(locks_of_the_interpreter_have_a_name),
 		cmocka_unit_test(what_nothing_explains_is_shown),
 		cmocka_unit_test(waits_that_were_not_kept_apart_are_named),
 		cmocka_unit_test(objects_and_wakers_are_found),

@@ -155,10 +155,75 @@ static void test_upstream(void **state UNUSED)
 	struct incident *i = php_incident("poll", "mysqli_query");
 	struct spending *s = spend(i, SPEND_WAIT, "poll", "tcp 127.0.0.1:4242 -> 127.0.0.1:3306", 480 * MS);
 
-	s->count = 12;
+	s->count = 6;
 	check(i,
-	      "PHP worker 4711 waited for tcp 127.0.0.1:4242 -> 127.0.0.1:3306 (poll, 12 times) in mysqli_query() called by "
+	      "PHP worker 4711 waited for tcp 127.0.0.1:4242 -> 127.0.0.1:3306 (poll, 6 times) in mysqli_query() called by "
 	      "slow_part() at /srv/slow.php:3 for 0.48 of 0.50 s.",
+	      "high");
+}
+
+static void test_many_small_calls(void **state UNUSED)
+{
+	struct incident *i = php_incident("poll", "mysqli_query");
+	struct spending *s = spend(i, SPEND_WAIT, "poll", "the answer of tcp:127.0.0.1:3306", 480 * MS);
+
+	s->count = 120;
+	text_set(&s->peer, "mariadbd 77");
+	check(i,
+	      "PHP worker 4711 asked tcp:127.0.0.1:3306, that is mariadbd 77, 120 times, one after the other, and waited "
+	      "for 0.48 of 0.50 s for the answers, 4.0 ms each, in mysqli_query() called by slow_part() at "
+	      "/srv/slow.php:3.",
+	      "high");
+}
+
+static void test_dns(void **state UNUSED)
+{
+	struct incident *i = php_incident("poll", "gethostbyname");
+
+	spend(i, SPEND_WAIT, "poll", "udp 10.0.0.8:41000 -> 10.0.0.2:53", 490 * MS);
+	check(i,
+	      "PHP worker 4711 waited for the DNS server 10.0.0.2:53 to answer (poll) in gethostbyname() called by "
+	      "slow_part() at /srv/slow.php:3 for 0.49 of 0.50 s.",
+	      "high");
+	i = php_incident("poll", "fread"); /* port 5353 is not port 53 */
+	spend(i, SPEND_WAIT, "poll", "tcp 10.0.0.8:41000 -> 10.0.0.2:5353", 490 * MS);
+	check(i,
+	      "PHP worker 4711 waited for tcp 10.0.0.8:41000 -> 10.0.0.2:5353 (poll) in fread() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.49 of 0.50 s.",
+	      "high");
+}
+
+/* The thread stands between two waits for it. */
+static void test_interpreter_lock(void **state UNUSED)
+{
+	struct incident *i = incident_of("python3", 811, 812, 500 * MS);
+	struct own_lock *own = list_add(&i->analysis.own, &i->analysis.own_count, sizeof(*own));
+	struct thread *t;
+
+	thread_add(i, 812, NULL, NULL);
+	t = thread_add(i, 815, NULL, NULL);
+	frame_add(&t->script, "crunch", "/srv/app.py", 7, "python");
+	text_set(&own->name, "the GIL");
+	own->owner = 815;
+	spend(i, SPEND_WAIT, "futex", "the GIL", 450 * MS);
+	check(i,
+	      "Thread 812 of python3 811 waited for 0.45 of 0.50 s for the GIL held by 815 \"worker\", which is computing "
+	      "(crunch() at /srv/app.py:7).",
+	      "high");
+}
+
+static void test_wrapper_has_a_caller(void **state UNUSED)
+{
+	struct incident *i = incident_of("shop", 811, 812, 2000 * MS);
+	struct thread *t = thread_add(i, 812, "clock_nanosleep", "3 s to pass");
+
+	frame_add(&t->stack, "clock_nanosleep", NULL, 0, "libc.so.6");
+	frame_add(&t->stack, "nap", "shop.c", 12, "shop");
+	frame_add(&t->stack, "serve_slow", "shop.c", 40, "shop");
+	spend(i, SPEND_WAIT, "clock_nanosleep", NULL, 1900 * MS);
+	check(i,
+	      "Thread 812 of shop 811 slept in clock_nanosleep, called by nap at shop.c:12 called by serve_slow, for 1.90 of "
+	      "2.00 s.",
 	      "high");
 }
 
@@ -503,6 +568,10 @@ int main(void)
 		cmocka_unit_test(test_lock_chain),
 		cmocka_unit_test(test_deadlock),
 		cmocka_unit_test(test_upstream),
+		cmocka_unit_test(test_many_small_calls),
+		cmocka_unit_test(test_dns),
+		cmocka_unit_test(test_interpreter_lock),
+		cmocka_unit_test(test_wrapper_has_a_caller),
 		cmocka_unit_test(test_cpu),
 		cmocka_unit_test(test_no_cpu),
 		cmocka_unit_test(test_disk_child_and_file_lock),

@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: MIT
+"""A threaded server of slow requests, each with one cause: /CAUSE. 'ms' of the query says how long.
+
+usage: slow.py PORT FOLDER UPSTREAM-PORT
+"""
+import fcntl
+import http.server
+import os
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.parse
+
+try:
+    import psycopg2
+except ImportError:
+    psycopg2 = None
+
+PORT, FOLDER, UPSTREAM = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+LOCK, ORDERS, STOCK = threading.RLock(), threading.RLock(), threading.RLock()
+BOTH, HAVE_ROW = threading.Barrier(2), threading.Event()
+NUMBERS = [i * 7919 % 1000003 for i in range(1000000)]
+DATABASE = os.environ.get("DATABASE", "")
+
+
+def py_sleep(s):
+    time.sleep(s)
+
+
+def py_cpu(s):
+    end = time.monotonic() + s
+    total = 0
+    while time.monotonic() < end:
+        total += sum(i * i for i in range(1000))
+
+
+def rebuild_cache(s):
+    with LOCK:
+        time.sleep(s)
+
+
+def py_lock(s):
+    """Another thread has the lock, and sleeps."""
+    other = threading.Thread(target=rebuild_cache, args=(s + 0.1,), name="cache")
+    other.start()
+    while LOCK.acquire(blocking=False):
+        LOCK.release()
+        time.sleep(0.001)
+    with LOCK:
+        pass
+    other.join()
+
+
+def hog(s):
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        sum(range(100000))
+
+
+def py_flock(s):
+    with open(FOLDER + "/cart.lock", "r+") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+
+
+def py_fsync(s):
+    with open(FOLDER + "/journal.db", "wb") as f:
+        f.write(b"x" * 200000)
+        f.flush()
+        os.fsync(f.fileno())
+
+
+def py_upstream(s):
+    with socket.create_connection(("127.0.0.1", UPSTREAM)) as c:
+        c.sendall(b"GET /slow?ms=%d HTTP/1.0\r\n\r\n" % (s * 1000))
+        while c.recv(4096):
+            pass
+
+
+def py_child(s):
+    subprocess.run(["sleep", str(s)], check=True)
+
+
+def py_pipe(s):
+    """Nobody reads the other end until much later."""
+    r, w = os.pipe()
+    threading.Timer(s, lambda: [os.read(r, 65536) for _ in range(4)]).start()
+    os.write(w, b"x" * 65536 * 2)
+    os.close(w)
+
+
+def one(s):
+    """Of a deadlock: takes ORDERS, then wants STOCK."""
+    with ORDERS:
+        BOTH.wait()
+        STOCK.acquire(timeout=s)
+
+
+def py_deadlock(s):
+    other = threading.Thread(target=one, args=(s,), name="orders")
+    other.start()
+    with STOCK:
+        BOTH.wait()
+        ORDERS.acquire(timeout=s)
+    other.join()
+
+
+def number_crunch(s):
+    """One step in C, that keeps the GIL."""
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        sorted(NUMBERS)
+
+
+def py_gil(s):
+    other = threading.Thread(target=number_crunch, args=(s,), name="crunch")
+    other.start()
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        os.getppid()
+        time.sleep(0)
+    other.join()
+
+
+def py_dns(s):
+    try:
+        socket.getaddrinfo("shop.example", 80)
+    except OSError:
+        pass
+
+
+def py_sql(s):
+    with psycopg2.connect(DATABASE) as db, db.cursor() as c:
+        c.execute("SELECT pg_sleep(%s), 'report'", (s,))
+
+
+def keep_the_row(s):
+    with psycopg2.connect(DATABASE) as db, db.cursor() as c:
+        c.execute("UPDATE stock SET n = n + 1 WHERE id = 7")
+        HAVE_ROW.set()
+        time.sleep(s)
+
+
+def py_row_lock(s):
+    other = threading.Thread(target=keep_the_row, args=(s,), name="report")
+    other.start()
+    HAVE_ROW.wait()
+    with psycopg2.connect(DATABASE) as db, db.cursor() as c:
+        c.execute("UPDATE stock SET n = n - 1 WHERE id = 7")
+    other.join()
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *args):
+        pass
+
+    def do_GET(self):
+        url = urllib.parse.urlsplit(self.path)
+        query = dict(urllib.parse.parse_qsl(url.query))
+        globals()[url.path[1:]](int(query.get("ms", 700)) / 1000)
+        self.send_response(200)
+        self.send_header("Content-Length", "3")
+        self.end_headers()
+        self.wfile.write(b"ok\n")
+
+
+http.server.ThreadingHTTPServer(("127.0.0.1", PORT), Handler).serve_forever()
