@@ -113,7 +113,7 @@ row py_row_lock postgres 'PostgreSQL|postgres' 'UPDATE stock|127\.0\.0\.1:[0-9]+
 server_asyncio() {
 	start_python
 	PORT=$(free_port)
-	start_on_port slow-asyncio "$PORT" python3 "$LIVE_TESTS/servers/loop.py" "$PORT" "$PYTHON_PORT"
+	start_on_port slow-asyncio "$PORT" nice -n -15 python3 "$LIVE_TESTS/servers/loop.py" "$PORT" "$PYTHON_PORT"
 	TARGETS=("$STARTED")
 }
 

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -288,6 +289,7 @@ int main(int argc, char **argv)
 	if (argc != 3)
 		errx(2, "usage: slow PORT FOLDER");
 	snprintf(folder, sizeof(folder), "%s", argv[2]);
+	signal(SIGPIPE, SIG_IGN);
 	addr.sin_port = htons((uint16_t)atoi(argv[1]));
 	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
