@@ -11,18 +11,19 @@
 
 /* The bytes of one socket call in the caller's memory. */
 struct source {
-	u64 base;      /* the buffer, or the iovec array */
-	u32 iov_count; /* 0: one buffer */
-	u32 readable;  /* 0: only the length is known (sendfile, io_uring) */
-	u64 len;       /* bytes that were moved */
+	u64 base;		   /* the buffer, or the iovec array */
+	u64 first_base, first_len; /* the array's first buffer, 0: not known */
+	u16 iov_count;		   /* 0: one buffer */
+	u16 readable;		   /* 0: only the length is known (sendfile, io_uring) */
+	u32 port;		   /* the socket's own; 0: a unix socket */
+	u64 len;		   /* bytes that were moved */
 	s32 fd;
 	s32 nr;
 	u64 sk;
 	u64 now;      /* of the call: one look at the clock for all that follows from it */
+	u64 task;     /* that makes it */
 	u64 id;	      /* tgid and thread */
 	u64 unix_ino; /* of a unix socket's file */
-	u32 port;     /* the socket's own; 0: a unix socket */
-	u32 pad;
 };
 
 __noinline u32 take_vector(struct slot *s, const struct source *src, u64 skip, u32 reply)
@@ -92,28 +93,50 @@ __noinline u32 take_vector(struct slot *s, const struct source *src, u64 skip, u
 static __always_inline u32 take_head(struct slot *s, const struct source *src, u64 skip, u32 reply)
 {
 	u32 at = reply ? s->reply_len : s->head_len, n, to = at;
-	u64 left = src->len - skip;
+	u64 left = src->len - skip, base = src->base;
+	u8 *kept = reply ? s->reply : s->head;
 
-	if (src->iov_count)
-		return take_vector(s, src, skip, reply);
-	if (at >= SLOT_HEAD || !src->readable || skip >= src->len)
+	if (unlikely(at >= SLOT_HEAD || !src->readable || skip >= src->len))
 		return 0;
+	if (src->iov_count) {
+		if (skip >= src->first_len)
+			return take_vector(s, src, skip, reply);
+		base = src->first_base;
+		if (left > src->first_len - skip)
+			left = src->first_len - skip;
+	}
 	n = left < SLOT_HEAD - at ? left : SLOT_HEAD - at;
 	/* The verifier wants to see the bound on the very register it uses. */
 	asm volatile("%0 &= 0xfff" : "+r"(n));
 	asm volatile("%0 &= 0x7ff" : "+r"(to));
-	if (n > SLOT_HEAD || n == 0)
+	if (unlikely(n > SLOT_HEAD || n == 0))
 		return 0;
-	if (bpf_probe_read_user((reply ? s->reply : s->head) + to, n, (void *)(src->base + skip))) {
+	if (unlikely(bpf_probe_read_user(kept + to, n, (void *)(base + skip)))) {
 		COUNT(bad_read);
 		s->flags |= SLOT_UNREADABLE;
 		return 0;
+	}
+	if (src->iov_count) {
+		/* A head mostly is a buffer of its own: then that was all of it. */
+		to += n - 4;
+		asm volatile("%0 &= 0x7ff" : "+r"(to));
+		if (n < 4 || *(u32 *)(kept + to) != ('\r' | '\n' << 8 | '\r' << 16 | '\n' << 24))
+			return take_vector(s, src, skip, reply);
 	}
 	if (reply)
 		s->reply_len = at + n;
 	else
 		s->head_len = at + n;
 	return n;
+}
+
+/* The first eight of the bytes that were taken to 'at', 0: there are not so many. */
+static __always_inline u64 taken_word(const struct slot *s, u32 at, u32 taken, u32 reply)
+{
+	if (taken < 8)
+		return 0;
+	asm volatile("%0 &= 0x7ff" : "+r"(at));
+	return *(const u64 *)((reply ? s->reply : s->head) + at);
 }
 
 /* ---- heads ---- */
@@ -227,8 +250,12 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 			break;
 		m = newline_in(*(const u64 *)(data + i));
 		if (!m) {
+			m = newline_in(*(const u64 *)(data + i + 8));
 			i += 8;
-			continue;
+			if (!m) {
+				i += 8;
+				continue;
+			}
 		}
 		/* Bytes up to and with the first newline: no count-trailing-zeros here. */
 		i += (((m & -m) - 1) & 0x0101010101010101ull) * 0x0101010101010101ull >> 56;

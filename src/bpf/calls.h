@@ -19,11 +19,12 @@ static __always_inline u64 net_of(struct sock *sk)
 /* Cheap, so that strangers' and clients' bytes are not asked about one by one. */
 static __always_inline bool may_have_parent(u32 port)
 {
-	return follow && client_conns && (!port || called[port / 64 % 1024] >> (port % 64) & 1);
+	return port ? called[port / 64 % 1024] >> (port % 64) & 1 : unix_calls;
 }
 
-/* Who made the call that this socket receives? The request of the caller's process. */
-__noinline int find_parent(const struct source *src, struct ref *ret_parent)
+/* Who made the call that this socket (its address in the kernel) receives? The request of the
+ * caller's process. */
+__noinline int find_parent(const u64 *key, struct ref *ret_parent)
 {
 	struct conn *caller;
 	struct tuple t;
@@ -31,9 +32,9 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
 	struct sock *sk;
 	u16 family;
 
-	if (!src || !ret_parent)
+	if (!key || !ret_parent)
 		return 0;
-	sk = (struct sock *)src->sk;
+	sk = (struct sock *)*key;
 	family = BPF_CORE_READ(sk, __sk_common.skc_family);
 	__builtin_memset(&t, 0, sizeof(t));
 
@@ -78,14 +79,12 @@ __noinline int find_parent(const struct source *src, struct ref *ret_parent)
  * fires. */
 __noinline int find_late_parent(u32 index)
 {
-	struct source src = {};
 	struct ref parent = {};
 	struct slot *s = slot_at(index);
 
-	if (!s || s->flags & SLOT_INNER || !may_have_parent(0))
+	if (!s || s->flags & SLOT_INNER || !client_conns)
 		return 0;
-	src.sk = s->conn;
-	if (!find_parent(&src, &parent) || parent.slot == index || !slot_of(&parent))
+	if (!find_parent(&s->conn, &parent) || parent.slot == index || !slot_of(&parent))
 		return 0;
 	s->parent_slot = parent.slot;
 	s->parent_gen = parent.gen;
@@ -105,7 +104,7 @@ __noinline int adopt(u32 tgid, const struct ref *parent)
 
 /* A watched process read an answer to a call of its own: the thread is back at the
  * request that made the call. */
-static __always_inline void caller_received(struct conn *conn, u64 now)
+static __always_inline void caller_received(struct conn *conn, const struct source *src)
 {
 	struct slot *s = slot_of(&conn->owner);
 
@@ -113,7 +112,7 @@ static __always_inline void caller_received(struct conn *conn, u64 now)
 	if (!s)
 		return;
 	s->up_waiting = 0;
-	bind_thread_as(s, conn->owner.slot, now, conn->owner.how & SLOT_LINK_GUESSED);
+	bind_thread(s, conn->owner.slot, src, conn->owner.how & SLOT_LINK_GUESSED);
 }
 
 static __always_inline void tuple_remember(struct conn *conn, u64 key)
@@ -150,14 +149,14 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 __noinline int caller_sent(struct conn *conn, const struct source *src)
 {
 	struct slot *s;
-	u64 now;
 
 	if (!conn || !src)
 		return 0;
-	now = src->now;
 	if (!conn->linked && conn->family != AF_UNIX)
 		tuple_remember(conn, src->sk);
 	client_conns = 1;
+	if (conn->family == AF_UNIX)
+		unix_calls = 1;
 	if (conn->answered && !conn->owner_pending)
 		current_request(&conn->owner);
 	s = slot_of(&conn->owner);
@@ -169,9 +168,9 @@ __noinline int caller_sent(struct conn *conn, const struct source *src)
 			endpoint_of(src->sk, &s->up);
 			if (s->up.family == AF_UNIX)
 				unix_path_of(src->sk, s->up_path);
-			event(s, EVENT_UPSTREAM, src->nr, (u32)src->fd, now, 0);
+			event(s, EVENT_UPSTREAM, src->nr, (u32)src->fd, src->now, 0);
 		}
-		bind_thread_as(s, conn->owner.slot, now, conn->owner.how & SLOT_LINK_GUESSED);
+		bind_thread(s, conn->owner.slot, src, conn->owner.how & SLOT_LINK_GUESSED);
 	}
 	conn->answered = 0;
 	conn->owner_pending = 0;

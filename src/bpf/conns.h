@@ -12,21 +12,14 @@ static __always_inline u64 inode_of(struct sock *sk)
 	return sa ? BPF_CORE_READ(sa, vfs_inode.i_ino) : 0;
 }
 
-static __always_inline void conn_fill(struct conn *conn, struct sock *sk, u64 ino)
-{
-	conn->ino = ino;
-	conn->family = BPF_CORE_READ(sk, __sk_common.skc_family);
-	endpoint_of((u64)sk, &conn->peer);
-}
-
 /* Another unix socket where one was that has gone unseen. */
-static __noinline void conn_anew(struct conn *conn, u64 key)
+static __noinline void conn_anew(struct conn *conn, u64 ino)
 {
-	struct sock *sk = (struct sock *)key;
-
-	conn_end(conn, SLOT_END_INFERRED);
+	if (conn->queue_len)
+		conn_end(conn, SLOT_END_INFERRED);
 	__builtin_memset(conn, 0, sizeof(*conn));
-	conn_fill(conn, sk, inode_of(sk));
+	conn->ino = ino;
+	conn->family = conn->peer.family = AF_UNIX;
 }
 
 /* The connection's state, if it has any. The address of a socket is used again: TCP
@@ -37,7 +30,7 @@ static __always_inline struct conn *conn_of(const struct source *src)
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
 
 	if (conn && conn->family == AF_UNIX && conn->ino != src->unix_ino)
-		conn_anew(conn, key);
+		conn_anew(conn, src->unix_ino);
 	return conn;
 }
 
@@ -56,8 +49,11 @@ static __noinline struct conn *conn_make(u64 key)
 		return NULL;
 	}
 	conn = bpf_map_lookup_elem(&conns, &key);
-	if (conn)
-		conn_fill(conn, sk, inode_of(sk));
+	if (!conn)
+		return NULL;
+	conn->ino = inode_of(sk);
+	endpoint_of(key, &conn->peer);
+	conn->family = conn->peer.family;
 	return conn;
 }
 

@@ -49,7 +49,7 @@ static __always_inline u64 walk_kept(struct walk *w, struct slot *s, u32 reply)
 	kept.base = reply ? (u64)s->reply : (u64)s->head;
 	kept.len = reply ? s->reply_len : s->head_len;
 	for (int i = 0; i < 2 + 2 * SLOT_HEAD / WALK_STEPS; i++) {
-		used = walk(w, &kept, at);
+		used = walk(w, &kept, at, 0);
 		at += used;
 		if (!used || at >= kept.len)
 			break;
@@ -57,40 +57,70 @@ static __always_inline u64 walk_kept(struct walk *w, struct slot *s, u32 reply)
 	return at;
 }
 
-/* There is no slot for it: it is counted, and followed so that what comes behind it is
- * not mistaken. */
-static __always_inline u64 request_skip(struct conn *conn, const struct source *src, u64 skip, bool fastcgi)
+/* These bytes begin no request: what they are we do not know. Returns how many need no further
+ * look, given what the others would be. */
+__noinline u64 request_none(const struct source *src, u64 all, u64 w, u32 n, u32 index)
+{
+	if (!src)
+		return 0;
+	if (index != SLOT_NONE)
+		slot_give_back(index);
+	if (n == 0 && !src->readable)
+		COUNT(blind);
+	return n && ((w & 0xff) == '\r' || (w & 0xff) == '\n') ? 1 : all; /* an empty line before a request is none */
+}
+
+/* There is no slot for it, or no place in the queue: it is counted, and followed so that what
+ * comes behind it is not mistaken. */
+__noinline u64 request_skip(struct conn *conn, const struct source *src, u64 skip, u32 index)
 {
 	u64 used;
 
+	if (!conn || !src)
+		return 0;
+	if (index == SLOT_NONE) {
+		COUNT(refused);
+	} else {
+		COUNT(refused_queue);
+		slot_give_back(index);
+	}
 	if (!conn->skipped)
 		conn->skipped_head = 0;
 	conn->skipped++;
 	conn->in.gen = 0;
 	conn->in_phase = IN_WALK;
-	walk_begin(&conn->in_walk, fastcgi ? WALK_RECORD : WALK_FIRST, 0);
-	used = walk(&conn->in_walk, src, skip);
+	walk_begin(&conn->in_walk, conn->fastcgi ? WALK_RECORD : WALK_FIRST, 0);
+	used = walk(&conn->in_walk, src, skip, 0);
 	request_walked(conn, NULL, src->now);
 	return used;
 }
 
 /* A new request comes while the end of the last reply cannot be seen: the client knows
  * that it was over. */
-static __always_inline void reply_given_up(struct conn *conn, u64 now)
+__noinline int reply_given_up(struct conn *conn, u64 now)
 {
-	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
-	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
+	struct ref oldest;
+	struct slot *s;
 
+	if (!conn || !conn->queue_len)
+		return 0;
+	oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+	s = slot_of(&oldest);
 	if (s && s->reply_ns && s->out_phase == OUT_UNKNOWN)
 		conn_pop(conn, SLOT_END_INFERRED, now);
+	return 0;
 }
 
 /* What follows a head: returns how many bytes of it these are. */
-static __always_inline u64 feed_body(struct conn *conn, const struct source *src, u64 skip)
+__noinline u64 feed_body(struct conn *conn, const struct source *src, u64 skip)
 {
-	u64 used = src->len - skip;
-	struct slot *s = slot_of(&conn->in);
+	u64 used, first = 0;
+	struct slot *s;
 
+	if (!conn || !src || skip >= src->len)
+		return 0;
+	used = src->len - skip;
+	s = slot_of(&conn->in);
 	if (conn->in_phase == IN_LENGTH) {
 		if (used > conn->in_left)
 			used = conn->in_left;
@@ -98,9 +128,12 @@ static __always_inline u64 feed_body(struct conn *conn, const struct source *src
 		if (!conn->in_left)
 			conn->in_phase = IN_IDLE;
 	} else if (conn->in_phase == IN_WALK) {
-		if (s && s->flags & SLOT_FASTCGI)
-			take_head(s, src, skip, 0);
-		used = walk(&conn->in_walk, src, skip);
+		if (s && s->flags & SLOT_FASTCGI) {
+			u32 at = s->head_len;
+
+			first = taken_word(s, at, take_head(s, src, skip, 0), 0);
+		}
+		used = walk(&conn->in_walk, src, skip, first);
 		request_walked(conn, s, src->now);
 	}
 	if (s) {
@@ -110,129 +143,146 @@ static __always_inline u64 feed_body(struct conn *conn, const struct source *src
 	return used;
 }
 
-/* Does a request begin with these bytes? They go right into a free slot. Returns it,
- * NULL if not; ret_used says how many bytes need no further look then. */
-static __always_inline struct slot *request_begin(struct conn *conn, const struct source *src, u64 skip,
-						  const struct ref *parent, u64 *ret_used)
+/* The head in the slot is not plain, or only the begin of one. Returns how many of the new
+ * bytes were looked at. */
+__noinline u64 head_walk(struct conn *conn, struct slot *s, u32 before, u64 now)
 {
-	struct slot *s = NULL;
-	u32 index = slot_take(&s), n;
-	bool fastcgi;
-	u64 w;
+	u64 used;
 
-	if (s) {
-		take_head(s, src, skip, 0);
-		n = s->head_len < 8 ? s->head_len : 8;
-		w = *(u64 *)s->head;
-	} else {
-		w = peek(src, skip, &n);
+	if (!conn || !s)
+		return 0;
+	conn->in_phase = IN_WALK;
+	walk_begin(&conn->in_walk, WALK_FIRST, 0);
+	used = walk_kept(&conn->in_walk, s, 0) - before;
+	request_walked(conn, s, now);
+	if (!s->head_ns) {
+		s->flags |= SLOT_HEAD_CUT;
+		COUNT(head_cut);
 	}
-	fastcgi = is_fastcgi_begin(w, n);
-	if (n == 0 || (!fastcgi && !method_of(w, n))) {
-		if (n == 0 && !src->readable)
-			COUNT(blind);
-		if (n && ((w & 0xff) == '\r' || (w & 0xff) == '\n'))
-			*ret_used = 1; /* an empty line before a request is none */
-		if (s)
-			slot_give_back(index);
-		return NULL; /* not a request: what it is we do not know */
-	}
-	conn->role = ROLE_SERVER;
-	conn->fastcgi = fastcgi;
-	reply_given_up(conn, src->now);
-	if (!s || conn->skipped || conn->queue_len >= QUEUE_MAX) {
-		if (!s)
-			COUNT(refused);
-		else
-			COUNT(refused_queue);
-		if (s)
-			slot_give_back(index);
-		*ret_used = request_skip(conn, src, skip, fastcgi);
-		return NULL;
-	}
-	slot_begin(conn, s, index, fastcgi ? SLOT_FASTCGI : 0, src, parent);
-	if (s->flags & SLOT_INNER)
-		COUNT(inner);
-	clock_arm(index, src->now);
-	conn->in_phase = fastcgi ? IN_WALK : IN_HEAD;
-	return s;
+	return used;
 }
 
-/* Feeds what a read brought, from 'skip' on. Returns how many bytes it used. */
-__noinline u64 feed_request(struct conn *conn, const struct source *src, u64 skip, const struct ref *parent)
+static __always_inline void request_counted(struct slot *s)
 {
-	u64 avail, used;
-	struct scanned sc = {};
-	struct slot *s;
-	u32 n, before = 0, fits = 1;
+	if (!(s->flags & SLOT_INNER))
+		COUNT(requests);
+}
 
-	if (!conn || !src || !parent || skip >= src->len)
+/* What is known of the request's head after 'before' bytes of it. Returns how many of the new
+ * ones belong to it. */
+static __always_inline u64 feed_head(struct conn *conn, struct slot *s, const struct source *src, u64 avail, u32 before)
+{
+	struct scanned sc = {};
+	u64 used = avail;
+
+	s->last_ns = src->now;
+	scan_head(s, 0, &sc);
+	if (likely(sc.end && !sc.odd)) {
+		used = sc.end > before ? sc.end - before : 0;
+		request_framed(conn, s, &sc, src->now);
+	} else if (sc.end || s->head_len >= SLOT_HEAD || sc.given_up) {
+		used = head_walk(conn, s, before, src->now);
+	}
+	s->request_bytes += used;
+	event(s, EVENT_RECV, src->nr, used, src->now, 0);
+	return used ? used : avail;
+}
+
+/* More of a head. Returns how many of the bytes belong to it. */
+static __always_inline u64 head_goes_on(struct conn *conn, const struct source *src, u64 skip)
+{
+	u32 n, before, fits = 1;
+	struct slot *s;
+	u64 avail;
+
+	if (!conn || !src || skip >= src->len)
 		return 0;
-	avail = used = src->len - skip;
-	if (conn->in_phase != IN_IDLE && conn->in_phase != IN_HEAD)
-		return feed_body(conn, src, skip);
-	if (conn->in_phase == IN_IDLE) {
-		s = request_begin(conn, src, skip, parent, &used);
-		if (!s)
-			return used;
-		if (s->flags & SLOT_FASTCGI) {
-			if (!(s->flags & SLOT_INNER))
-				COUNT(requests);
-			s->head_ns = src->now;
-			walk_begin(&conn->in_walk, WALK_RECORD, 0);
-			used = walk(&conn->in_walk, src, skip);
-			request_walked(conn, s, src->now);
-			s->request_bytes = used;
-			event(s, EVENT_RECV, src->nr, used, src->now, 0);
-			return used;
-		}
-	} else {
-		s = slot_of(&conn->in);
-		if (!s) {
-			conn->in_phase = IN_IDLE;
-			return avail;
-		}
-		before = s->head_len;
-		if (!take_head(s, src, skip, 0)) {
-			s->flags |= SLOT_GAP; /* bytes of a head that nobody can read */
-			COUNT(blind);
-			return avail;
-		}
+	avail = src->len - skip;
+	s = slot_of(&conn->in);
+	if (!s) {
+		conn->in_phase = IN_IDLE;
+		return avail;
+	}
+	before = s->head_len;
+	if (!take_head(s, src, skip, 0)) {
+		s->flags |= SLOT_GAP; /* bytes of a head that nobody can read */
+		COUNT(blind);
+		return avail;
 	}
 	if (s->method == 0) {
 		n = s->head_len < 8 ? s->head_len : 8;
 		fits = method_of(*(u64 *)s->head, n);
 		if (n == 8) {
 			s->method = fits;
-			if (fits && !(s->flags & SLOT_INNER))
-				COUNT(requests);
+			if (fits)
+				request_counted(s);
 		}
 	}
-	s->last_ns = src->now;
 	if (!fits) { /* the first bytes only looked like one */
+		s->last_ns = src->now;
 		conn->in_phase = IN_IDLE;
 		conn->queue_len--;
 		slot_end(conn->in.slot, conn->in.gen, 0, 0, src->now);
 		conn->in.gen = 0;
 		return avail;
 	}
-	scan_head(s, 0, &sc);
-	if (sc.end && !sc.odd) {
-		used = sc.end > before ? sc.end - before : 0;
-		request_framed(conn, s, &sc, src->now);
-	} else if (sc.end || s->head_len >= SLOT_HEAD || sc.given_up) {
-		conn->in_phase = IN_WALK;
-		walk_begin(&conn->in_walk, WALK_FIRST, 0);
-		used = walk_kept(&conn->in_walk, s, 0) - before;
-		request_walked(conn, s, src->now);
-		if (!s->head_ns) {
-			s->flags |= SLOT_HEAD_CUT;
-			COUNT(head_cut);
-		}
+	return feed_head(conn, s, src, avail, before);
+}
+
+/* Feeds what a read brought, from 'skip' on. Returns how many bytes it used. A request's first
+ * bytes go right into a free slot. */
+__noinline u64 feed_request(struct conn *conn, const struct source *src, u64 skip, const struct ref *parent)
+{
+	struct slot *s = NULL;
+	u32 n, index, method;
+	bool fastcgi;
+	u64 avail, w;
+
+	if (!conn || !src || !parent || skip >= src->len)
+		return 0;
+	avail = src->len - skip;
+	if (unlikely(conn->in_phase == IN_HEAD))
+		return head_goes_on(conn, src, skip);
+	if (conn->in_phase != IN_IDLE)
+		return feed_body(conn, src, skip);
+	index = slot_take(&s);
+	if (likely(s)) {
+		take_head(s, src, skip, 0);
+		n = s->head_len < 8 ? s->head_len : 8;
+		w = *(u64 *)s->head;
+	} else {
+		w = peek(src, skip, &n);
 	}
-	s->request_bytes += used;
-	event(s, EVENT_RECV, src->nr, used, src->now, 0);
-	return used ? used : avail;
+	method = method_of(w, n);
+	fastcgi = is_fastcgi_begin(w, n);
+	if (unlikely(n == 0 || (!fastcgi && !method)))
+		return request_none(src, avail, w, n, index);
+	conn->role = ROLE_SERVER;
+	conn->fastcgi = fastcgi;
+	if (unlikely(conn->queue_len))
+		reply_given_up(conn, src->now);
+	if (unlikely(!s || conn->skipped || conn->queue_len >= QUEUE_MAX))
+		return request_skip(conn, src, skip, index);
+	slot_begin(conn, s, index, src, parent);
+	clock_arm(index, src->now);
+	if (!fastcgi) {
+		conn->in_phase = IN_HEAD;
+		if (likely(n == 8)) {
+			s->method = method;
+			request_counted(s);
+		}
+		return feed_head(conn, s, src, avail, 0);
+	}
+	s->flags |= SLOT_FASTCGI;
+	request_counted(s);
+	s->head_ns = src->now;
+	conn->in_phase = IN_WALK;
+	walk_begin(&conn->in_walk, WALK_RECORD, 0);
+	avail = walk(&conn->in_walk, src, skip, taken_word(s, 0, s->head_len, 0));
+	request_walked(conn, s, src->now);
+	s->request_bytes = avail;
+	event(s, EVENT_RECV, src->nr, avail, src->now, 0);
+	return avail;
 }
 
 /* Feeds all that a read brought. */

@@ -4,6 +4,11 @@
 #ifndef REQTRAP_BPF_MAPS_H
 #define REQTRAP_BPF_MAPS_H
 
+/* What a request does not mostly come by is kept out of its way: the code that it goes through
+ * lies together, and less of it is fetched. */
+#define likely(x) __builtin_expect(!!(x), 1)
+#define unlikely(x) __builtin_expect(!!(x), 0)
+
 /* Set by user space before load (const) or at any time (the rest). */
 const volatile u32 layout = EVENT_LAYOUT;
 const volatile u32 slot_count = 2048;
@@ -12,7 +17,8 @@ const volatile bool follow = true;     /* look at who answers the calls of watch
 u64 limits[LIMITS_MAX];
 u32 limit_count;
 u64 status_wanted[16]; /* bit per status code below 1024 */
-u32 client_conns;      /* how many calls to others were ever seen: 0 spares strangers the lookup */
+/* Was a call to somebody else ever seen, and one on a unix socket? Not: spares strangers the lookup. */
+u32 client_conns, unix_calls;
 
 u64 watched[WATCHED]; /* watched_as(): strangers, who come by at each context switch, go after one load */
 

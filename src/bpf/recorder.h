@@ -240,13 +240,22 @@ __noinline int away_over(struct slot *s, u64 now, u32 same_thread)
 	return 0;
 }
 
-/* The current thread works on this request from now on; 'how': SLOT_LINK_GUESSED or 0. */
-static __always_inline void bind_thread_as(struct slot *s, u32 index, u64 now, u32 how)
+/* It did so when it moved bytes last, and has neither turned away nor waited for events since. */
+static __always_inline bool still_bound(const struct slot *s, const struct source *src, u32 how)
+{
+	return s->task == src->task && s->tid == (u32)src->id && s->seg_kind == SEGMENT_CPU && !s->turn_over &&
+	       !how == !(s->flags & SLOT_GUESSED);
+}
+
+__noinline int bind_anew(struct slot *s, u32 index, u64 now, u32 how)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
 	struct work *mine = bpf_task_storage_get(&threads, task, NULL, BPF_LOCAL_STORAGE_GET_F_CREATE);
 	u32 tid = task->pid, number = mine ? mine->loop : 0;
 	struct loop *lp;
+
+	if (!s)
+		return 0;
 
 	if (mine && (mine->ref.slot != index || mine->ref.gen != s->gen)) {
 		struct slot *old = slot_of(&mine->ref);
@@ -285,11 +294,14 @@ static __always_inline void bind_thread_as(struct slot *s, u32 index, u64 now, u
 		s->flags &= ~SLOT_GUESSED;
 	if (s->seg_kind != SEGMENT_CPU)
 		segment_to(s, SEGMENT_CPU, now);
+	return 0;
 }
 
-static __always_inline void bind_thread(struct slot *s, u32 index, u64 now)
+/* The current thread works on this request from now on; 'how': SLOT_LINK_GUESSED or 0. */
+static __always_inline void bind_thread(struct slot *s, u32 index, const struct source *src, u32 how)
 {
-	bind_thread_as(s, index, now, 0);
+	if (!still_bound(s, src, how))
+		bind_anew(s, index, src->now, how);
 }
 
 /* ---- begin and end ---- */
@@ -476,12 +488,11 @@ static __always_inline void slot_give_back(u32 index)
 }
 
 /* The request has begun whose first bytes are in this slot already. */
-static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 index, u32 flags,
-				       const struct source *src, const struct ref *parent)
+static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 index, const struct source *src,
+				       const struct ref *parent)
 {
 	u64 now = src->now;
 
-	s->flags |= flags;
 	s->conn = src->sk;
 	s->begin_ns = s->last_ns = s->seg_since_ns = now;
 	s->head_ns = s->reply_ns = s->end_ns = 0;
@@ -514,8 +525,10 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->loop = 0;
 	s->client = conn->peer;
 	s->up.family = 0;
-	if (slot_of(parent))
+	if (slot_of(parent)) {
 		s->flags |= SLOT_INNER | parent->how;
+		COUNT(inner);
+	}
 	conn->in.slot = index;
 	conn->in.gen = s->gen;
 	if (!conn->queue_len)
@@ -601,13 +614,11 @@ __noinline int conn_end(struct conn *conn, u32 flags)
 
 	if (!conn)
 		return 0;
-	for (int i = 0; i < QUEUE_MAX; i++) {
+	for (int i = 0; i < QUEUE_MAX && conn->queue_len; i++) {
 		struct ref *oldest = &conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 		struct slot *s = slot_of(oldest);
 		u32 how = flags;
 
-		if (!conn->queue_len)
-			break;
 		/* A reply without a length ends by closing: that is its proper end. */
 		if (s && s->out_phase == OUT_CLOSE)
 			how = 0;

@@ -80,13 +80,19 @@ static __always_inline u32 reply_framed(struct conn *conn, struct slot *s, const
 
 #define FASTCGI_STDERR 7
 
-__noinline int fastcgi_status(struct slot *s, const struct source *src, u64 skip, const struct ref *self)
+/* The status is in the first record that is none of STDERR. Returns the first bytes that
+ * were looked at. */
+__noinline u64 fastcgi_status(struct slot *s, const struct source *src, u64 skip, const struct ref *self)
 {
-	u32 at = 0;
+	u32 at = 0, before, taken;
+	u64 first = 0;
 
 	if (!s || !src || !self)
 		return 0;
-	if (!s->status && take_head(s, src, skip, 1)) {
+	before = s->reply_len;
+	taken = take_head(s, src, skip, 1);
+	first = taken_word(s, before, taken, 1);
+	if (taken) {
 		/* What PHP logs (STDERR records) may come before the reply itself. */
 		for (int i = 0; i < 8; i++) {
 			asm volatile("%0 &= 0x7ff" : "+r"(at));
@@ -108,7 +114,7 @@ __noinline int fastcgi_status(struct slot *s, const struct source *src, u64 skip
 			status_check(s, self, src->now);
 		}
 	}
-	return 0;
+	return first;
 }
 
 /* The walk has come to a stop, or to the end of what was written. Returns 1 when the
@@ -134,9 +140,9 @@ static __always_inline u32 reply_walked(struct conn *conn, struct slot *s, const
 }
 
 static __always_inline u64 feed_walk(struct conn *conn, struct slot *s, const struct ref *self,
-				     const struct source *src, u64 skip, u32 *ret_over)
+				     const struct source *src, u64 skip, u64 first, u32 *ret_over)
 {
-	u64 used = walk(&conn->out_walk, src, skip);
+	u64 used = walk(&conn->out_walk, src, skip, first);
 
 	*ret_over = reply_walked(conn, s, self, src->now);
 	return used;
@@ -200,7 +206,7 @@ static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, co
 		s->out_left -= avail;
 		*ret_over = s->out_left == 0;
 	} else if (s->out_phase == OUT_WALK && avail) {
-		avail = feed_walk(conn, s, self, src, skip + used, ret_over);
+		avail = feed_walk(conn, s, self, src, skip + used, 0, ret_over);
 	}
 	return used + avail;
 }
@@ -216,7 +222,7 @@ static __always_inline u64 feed_skipped(struct conn *conn, const struct source *
 			   WALK_REPLY | (conn->skipped_head & 1 ? WALK_HEAD : 0));
 		conn->skipping = 1;
 	}
-	used = walk(w, src, skip);
+	used = walk(w, src, skip, 0);
 	if (w->phase != WALK_OVER && w->phase != WALK_LOST)
 		return used;
 	if (w->flags & WALK_TUNNEL)
@@ -234,7 +240,7 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 	struct ref self;
 	struct slot *s;
 	u32 over = 0;
-	u64 used;
+	u64 used, first;
 
 	if (!conn || !src || skip >= src->len)
 		return 0;
@@ -259,9 +265,9 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 			s->out_phase = OUT_WALK;
 			walk_begin(&conn->out_walk, WALK_RECORD, WALK_REPLY);
 		}
-		fastcgi_status(s, src, skip, &self);
+		first = s->status ? 0 : fastcgi_status(s, src, skip, &self);
 		if (s->out_phase == OUT_WALK)
-			used = feed_walk(conn, s, &self, src, skip, &over);
+			used = feed_walk(conn, s, &self, src, skip, first, &over);
 	} else if (s->out_phase == OUT_NONE || s->out_phase == OUT_HEAD) {
 		used = feed_reply_head(conn, s, &self, src, skip, &over);
 	} else if (s->out_phase == OUT_LENGTH) {
@@ -270,7 +276,7 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 		s->out_left -= used;
 		over = s->out_left == 0;
 	} else if (s->out_phase == OUT_WALK) {
-		used = feed_walk(conn, s, &self, src, skip, &over);
+		used = feed_walk(conn, s, &self, src, skip, 0, &over);
 	}
 	s->reply_bytes += used;
 	event(s, EVENT_SEND, src->nr, used, src->now, 0);

@@ -33,9 +33,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #include "replies.h"
 #include "sched.h"
 
-/* The first bytes on a connection of which nothing is known: its state, if a request
- * starts here; NULL if they are of no interest. */
-static __noinline struct conn *on_first_bytes(const struct source *src, u32 kind, struct ref *parent)
+/* The first bytes on a connection of which nothing is known: does a request start here? */
+static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct ref *parent)
 {
 	struct conn *conn;
 	struct slot *p;
@@ -45,7 +44,7 @@ static __noinline struct conn *on_first_bytes(const struct source *src, u32 kind
 	if (n == 0) {
 		if (!src->readable)
 			COUNT(blind);
-		return NULL;
+		return false;
 	}
 	if (kind && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
 		/* An answer: a connection to somebody else, made before we looked. */
@@ -55,33 +54,32 @@ static __noinline struct conn *on_first_bytes(const struct source *src, u32 kind
 			conn->answered = 1;
 			conn->last_ns = src->now;
 		}
-		return NULL;
+		return false;
 	}
 	if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
 		p = slot_of(parent);
 		if (!kind && p)
 			p->up_pid = src->id >> 32;
-		return NULL;
+		return false;
 	}
 	if (kind && may_have_parent(src->port))
-		find_parent(src, parent);
+		find_parent(&src->sk, parent);
 	/* Who was only adopted is of interest for the calls it answers. */
 	if (kind == TARGET_ADOPTED && !slot_of(parent))
-		return NULL;
+		return false;
 	if (!kind)
 		adopt(src->id >> 32, parent);
-	return conn_make(src->sk);
+	return true;
 }
 
-static __always_inline int on_recv(struct source *src)
+static __always_inline int on_recv(struct source *src, u32 kind)
 {
-	u32 kind = target_kind(src->id >> 32);
 	struct ref parent = {};
 	struct conn *conn;
 	struct slot *s;
 
 	/* Strangers: only who answers a watched request's call is of interest. */
-	if (!kind && !(may_have_parent(src->port) && find_parent(src, &parent)))
+	if (!kind && !find_parent(&src->sk, &parent))
 		return 0;
 	src->now = bpf_ktime_get_ns();
 	conn = conn_of(src);
@@ -89,16 +87,19 @@ static __always_inline int on_recv(struct source *src)
 		return 0;
 	if (conn && conn->role == ROLE_CLIENT) {
 		conn->last_ns = src->now;
-		caller_received(conn, src->now);
+		caller_received(conn, src);
 		return 0;
 	}
 	if (!conn || (conn->in_phase == IN_IDLE && conn->queue_len == 0 && (conn->role == ROLE_NONE || !kind))) {
-		conn = on_first_bytes(src, kind, &parent);
+		if (!on_first_bytes(src, kind, &parent))
+			return 0;
+		if (!conn)
+			conn = conn_make(src->sk);
 		if (!conn)
 			return 0;
 	} else if (conn->in_phase == IN_IDLE && kind && follow) {
 		if (may_have_parent(src->port))
-			find_parent(src, &parent);
+			find_parent(&src->sk, &parent);
 		if (kind == TARGET_ADOPTED && conn->queue_len == 0 && !slot_of(&parent))
 			return 0;
 	}
@@ -106,7 +107,7 @@ static __always_inline int on_recv(struct source *src)
 	feed_requests(conn, src, &parent);
 	s = slot_of(&conn->in);
 	if (s)
-		bind_thread(s, conn->in.slot, src->now);
+		bind_thread(s, conn->in.slot, src, 0);
 	return 0;
 }
 
@@ -164,7 +165,7 @@ static __always_inline int on_send(struct source *src)
 
 		conn->last_ns = src->now;
 		if (s)
-			bind_thread(s, oldest.slot, src->now);
+			bind_thread(s, oldest.slot, src, 0);
 		feed_replies(conn, src);
 		return 0;
 	}
@@ -192,6 +193,7 @@ static __always_inline void source_of_sock(struct source *src, struct sock *sk, 
 	src->sk = (u64)sk;
 	src->unix_ino = is_unix ? sk->sk_socket->file->f_inode->i_ino : 0;
 	src->port = is_unix ? 0 : sk->__sk_common.skc_num;
+	src->task = (u64)task;
 	src->id = id_of(task);
 }
 
@@ -201,17 +203,21 @@ int BPF_PROG(sock_recv, struct sock *sk, int ret, int flags)
 	struct task_struct *task;
 	struct pt_regs *regs;
 	struct source src;
+	u32 kind;
 
 	if (ret <= 0 || flags & 2 /* MSG_PEEK: the bytes come again */)
 		return 0;
 	task = bpf_get_current_task_btf();
+	kind = target_kind(task->tgid);
+	if (!kind && !client_conns)
+		return 0;
 	source_of_sock(&src, sk, task);
-	if (!target_kind(task->tgid) && !may_have_parent(src.port))
+	if (!kind && !may_have_parent(src.port))
 		return 0;
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	src.len = ret;
 	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
-	return on_recv(&src);
+	return on_recv(&src, kind);
 }
 
 SEC("tp_btf/sock_send_length")
@@ -254,6 +260,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	struct task_struct *task;
 	struct sock *sk;
 	struct source src;
+	u32 kind;
 
 	/* Cheapest first: every system call of the host comes by here. */
 	if (!in && nr != NR_WRITE && nr != NR_WRITEV && nr != NR_SENDTO && nr != NR_SENDMSG && nr != NR_SENDFILE)
@@ -261,7 +268,8 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	if (in && ret <= 0)
 		return 0;
 	task = bpf_get_current_task_btf();
-	if (!target_kind(task->tgid) && !(in && follow && client_conns))
+	kind = target_kind(task->tgid);
+	if (!kind && !(in && client_conns))
 		return 0;
 	/* MSG_PEEK moves nothing: recvfrom has its flags in r10, recvmsg in dx. */
 	if ((nr == NR_RECVFROM && regs->r10 & 2) || (nr == NR_RECVMSG && regs->dx & 2))
@@ -271,10 +279,13 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 		return 0;
 	src.sk = (u64)sk;
 	src.port = BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX ? 0 : BPF_CORE_READ(sk, __sk_common.skc_num);
+	if (!kind && !may_have_parent(src.port))
+		return 0;
+	src.task = (u64)task;
 	src.id = id_of(task);
 	src.len = ret;
 	source_of_exit(&src, nr, regs->di, regs->si, regs->dx);
-	return in ? on_recv(&src) : on_send(&src);
+	return in ? on_recv(&src, kind) : on_send(&src);
 }
 
 enum { TCP_ESTABLISHED_ = 1, TCP_SYN_SENT_ = 2, TCP_FIN_WAIT1_ = 4, TCP_CLOSE_ = 7, TCP_LAST_ACK_ = 9 };

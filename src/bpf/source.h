@@ -32,6 +32,7 @@ static __always_inline void source_of_call(struct source *src, u32 nr, u64 di, u
 	src->fd = bit & (CALLS_BUFFER | CALLS_VECTOR | CALLS_MESSAGE | 1ull << NR_SENDFILE) ? (s32)di : -1;
 	src->base = si;
 	src->iov_count = 0;
+	src->first_len = 0;
 	src->readable = 0;
 	if (bit & CALLS_BUFFER) {
 		src->readable = 1;
@@ -54,10 +55,14 @@ static __always_inline void source_of_call(struct source *src, u32 nr, u64 di, u
 		struct user_iovec first;
 
 		/* Most often the first buffer held it all: as if it were the only one. */
-		if (bpf_probe_read_user(&first, sizeof(first), (void *)src->base) == 0 && first.len >= src->len) {
+		if (bpf_probe_read_user(&first, sizeof(first), (void *)src->base))
+			return;
+		if (first.len >= src->len) {
 			src->base = first.base;
 			src->iov_count = 0;
 		}
+		src->first_base = first.base;
+		src->first_len = first.len;
 	}
 }
 

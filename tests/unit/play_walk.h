@@ -87,7 +87,7 @@ static struct verdict walked(const u8 *p, size_t n, u32 flags, u32 seed, bool fa
 			src.base = (u64)(uintptr_t)v;
 		}
 		while (skip < piece && w.phase != WALK_OVER && w.phase != WALK_LOST) {
-			used = walk(&w, &src, skip);
+			used = walk(&w, &src, skip, 0);
 			if (!used)
 				abort();
 			skip += used;
