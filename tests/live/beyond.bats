@@ -292,6 +292,22 @@ $a $a true" "the chain"
 	end_process "$holder"
 }
 
+@test "beyond: reqtrap itself is named and left alone" {
+	start sleeper sleep 1000
+	local sleeper=$STARTED ours
+	start shell bash -c "'$REQTRAP' dump --cpu '>99%' --for 1000s -o '$LIVE/never.core' $sleeper; true"
+	waits_for_us() {
+		ours=$(children "$STARTED")
+		[[ -n $ours && /proc/$ours/exe -ef $REQTRAP ]] && in_call "$STARTED" 61
+	}
+	wait_for 10 waits_for_us || fail "the shell does not wait for reqtrap"
+	look_from "$STARTED" "$ours"
+	is "$(beyond '[0] | [.pid, (.thread.tid // 0), .failed] | join(" ")')" "$ours 0 it is reqtrap itself" "the step"
+	end_process "$STARTED"
+	end_process "$ours"
+	end_process "$sleeper"
+}
+
 @test "beyond: the lock on a PHP session: its holder's request, and where that is" {
 	need nginx php-fpm8.2
 	local holder first
