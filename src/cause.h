@@ -85,4 +85,17 @@ bool chain_of_locks(const struct view *v);		  /* each step holds a lock */
 const struct frame *native_frame(const struct thread *t); /* the innermost that is the program's own; NULL */
 const struct thread *thread_by_tid(const struct incident *i, pid_t tid); /* NULL */
 
+/* Rows of cause_scene.c. */
+bool test_pool(const struct view *v);
+void tell_pool(const struct view *v, struct buf *out);
+bool test_sql(const struct view *v);
+bool test_redis(const struct view *v);
+void tell_asked(const struct view *v, struct buf *out);
+bool test_lookup(const struct view *v);
+void tell_lookup(const struct view *v, struct buf *out);
+bool test_throttled(const struct view *v);
+void tell_throttled(const struct view *v, struct buf *out);
+bool test_memory(const struct view *v);
+void tell_memory(const struct view *v, struct buf *out);
+
 #endif

@@ -586,6 +586,8 @@ static void write_rule(struct buf *out, const struct rule *rule)
 	write_words(out, "capture", &words);
 	areas_format(&rule->areas, &words);
 	write_words(out, "areas", &words);
+	if (rule->statements)
+		buf_adds(out, "    statements   = true\n");
 	buf_addf(out, "    limit        = %u\n", rule->limit);
 	write_duration_key(out, "limit-window", rule->limit_window_ns);
 	write_duration_key(out, "cool-down", rule->cool_down_ns);

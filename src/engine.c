@@ -46,6 +46,7 @@ struct engine {
 	struct use *uses;
 	size_t use_count;
 	struct watched *watched;
+	struct host_log *host_log; /* NULL: nothing is captured */
 	struct engine_totals totals;
 	void (*done)(void *arg);
 	void *done_arg;
@@ -487,11 +488,21 @@ static void on_record(void *arg, const struct record *record)
 	}
 }
 
+static void on_process_come(void *arg, pid_t pid)
+{
+	struct engine *engine = arg;
+
+	if (engine->host_log)
+		host_log_note(engine->host_log, pid);
+}
+
 static void on_tick(void *arg, uint32_t events UNUSED)
 {
 	struct engine *engine = arg;
 
 	tracer_tick(engine->tracer);
+	if (engine->host_log)
+		host_log_tick(engine->host_log);
 }
 
 static void on_sweep(void *arg, uint32_t events UNUSED)
@@ -592,9 +603,12 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return r;
 	r = tracer_open(&tc, &engine->tracer, err);
+	if (wants_captures(engine->config.rules))
+		engine->host_log = host_log_new();
 	if (r == 0)
 		r = watched_new(&(struct watched_config){ .loop = engine->loop,
 							  .tracer = engine->tracer,
+							  .came = on_process_come,
 							  .gone = on_process_end,
 							  .all_gone = on_all_gone,
 							  .arg = engine },
@@ -620,6 +634,7 @@ static int engine_open(struct engine *engine, struct err *err)
 					     .config = &engine->config,
 					     .warm = &engine->warm,
 					     .recent = engine->recent,
+					     .host_log = engine->host_log,
 					     .changed = settle_soon,
 					     .arg = engine };
 	if (wants_captures(engine->config.rules))
@@ -740,6 +755,7 @@ void engine_free(struct engine *engine)
 	tracer_close(engine->tracer);
 	scribe_end(engine->scribe);
 	store_free(engine->store);
+	host_log_free(engine->host_log);
 	free(engine->uses);
 	free(engine);
 }

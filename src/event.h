@@ -153,6 +153,7 @@ _Static_assert(sizeof(struct slot_event) == 40, "slot_event layout");
 _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #endif
 
+#include "event_asked.h"
 #include "event_counts.h"
 #include "event_links.h"
 #include "event_loops.h"

@@ -239,7 +239,7 @@ static const struct field end_fields[] = {
 	NUMBER32(struct open_end, fd),	     TEXT(struct open_end, what),	  TEXT(struct open_end, peer),
 	TEXT(struct open_end, peer_request), TEXT(struct open_end, protocol),	  TEXT(struct open_end, statement),
 	NUMBER(struct open_end, recv_queue), NUMBER(struct open_end, send_queue), FLAG(struct open_end, waited),
-	FLAG(struct open_end, mine),
+	FLAG(struct open_end, mine),	     FLAG(struct open_end, unaccepted),
 };
 static const struct shape end_shape = SHAPE(end_fields, struct open_end, true);
 
@@ -251,20 +251,18 @@ static const struct field group_fields[] = {
 static const struct shape group_shape = SHAPE(group_fields, struct pool_group, true);
 
 static const struct field pool_fields[] = {
-	TEXT(struct pool, name),
-	TEXT(struct pool, listen),
-	NUMBER32(struct pool, workers),
-	NUMBER32(struct pool, busy),
-	NUMBER32(struct pool, queue),
-	NUMBER32(struct pool, backlog),
-	LIST(struct pool, group, group_count, group_shape, 1u << 12),
+	TEXT(struct pool, name),	TEXT(struct pool, listen),
+	FLAG(struct pool, called),	NUMBER32(struct pool, workers),
+	NUMBER32(struct pool, busy),	NUMBER32(struct pool, queue),
+	NUMBER32(struct pool, backlog), LIST(struct pool, group, group_count, group_shape, 1u << 12),
 };
 static const struct shape pool_shape = SHAPE(pool_fields, struct pool, false);
 
 static const struct field host_fields[] = {
 	NUMBER32(struct host_facts, cpus),	 NUMBER32(struct host_facts, load_permille),
 	NUMBER32(struct host_facts, cpu_some),	 NUMBER32(struct host_facts, memory_some),
-	NUMBER32(struct host_facts, io_some),	 NUMBER(struct host_facts, throttled_ns),
+	NUMBER32(struct host_facts, io_some),	 NUMBER32(struct host_facts, cpu_limit_permille),
+	NUMBER(struct host_facts, throttled_ns), NUMBER(struct host_facts, throttled_over_ns),
 	NUMBER(struct host_facts, memory_bytes), NUMBER(struct host_facts, memory_limit_bytes),
 	NUMBER(struct host_facts, swap_bytes),	 NUMBER(struct host_facts, oom_kills),
 };

@@ -248,6 +248,16 @@ static void samples_done(struct incident *i)
 	free(i->sample);
 }
 
+void request_info_done(struct request_info *info)
+{
+	free(info->method);
+	free(info->url);
+	free(info->host);
+	free(info->user_agent);
+	free(info->client);
+	*info = (struct request_info){ 0 };
+}
+
 void beyond_done(struct beyond *b)
 {
 	free(b->process);
@@ -277,16 +287,6 @@ void scene_done(struct scene *s)
 	free(s->pool.group);
 	strings_free(s->note);
 	*s = (struct scene){ 0 };
-}
-
-void request_info_done(struct request_info *info)
-{
-	free(info->method);
-	free(info->url);
-	free(info->host);
-	free(info->user_agent);
-	free(info->client);
-	*info = (struct request_info){ 0 };
 }
 
 void incident_free(struct incident *i)

@@ -33,19 +33,22 @@ struct open_end {
 	uint64_t recv_queue, send_queue; /* bytes */
 	bool waited;			 /* the request's thread waits for it */
 	bool mine;			 /* the request came by it */
+	bool unaccepted;		 /* a connection of its own that nobody at the other end has taken yet */
 };
 
 /* Workers of one pool that do the same. */
 struct pool_group {
 	uint32_t count;
 	char *what;  /* 'in flock, waits for file /x', 'idle', 'on CPU' */
-	char *place; /* of the script or program, if known */
+	char *place; /* what these answer: 'GET /cart', of the first one; NULL not known */
 };
 
-/* The processes (or threads) that share the listening socket the request came by. */
+/* The processes that share a listening socket: the one that the request came by or, where
+ * the holder waits for a connection to be accepted, that of the service called. */
 struct pool {
 	char *name;   /* 'php-fpm: pool www', 'gunicorn'; NULL: no pool */
 	char *listen; /* 'unix:/run/php.sock', 'tcp:0.0.0.0:80' */
+	bool called;  /* it is the service's */
 	uint32_t workers, busy;
 	uint32_t queue, backlog; /* connections not yet accepted, and how many may be */
 	struct pool_group *group;
@@ -58,7 +61,9 @@ struct host_facts {
 	uint32_t cpus;
 	uint32_t load_permille;			   /* load average of a minute x 1000 */
 	uint32_t cpu_some, memory_some, io_some;   /* pressure: % x 100 over 10 s; HOST_UNKNOWN */
-	uint64_t throttled_ns;			   /* of its cgroup, while the request ran (or since the watch began) */
+	uint32_t cpu_limit_permille;		   /* CPUs x 1000 that its cgroup may use; 0: no limit */
+	uint64_t throttled_ns;			   /* its cgroup had used up its CPU limit for so long ... */
+	uint64_t throttled_over_ns;		   /* ... in this time, which begins before the request; 0: not known */
 	uint64_t memory_bytes, memory_limit_bytes; /* of its cgroup; limit 0: none */
 	uint64_t swap_bytes;			   /* of the process */
 	uint64_t oom_kills;			   /* in its cgroup, since the watch began */

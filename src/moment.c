@@ -18,7 +18,7 @@
 
 /* ---- CPU ---- */
 
-static bool read_thread(int dir_fd, pid_t tid, struct thread_cpu *ret)
+bool thread_cpu_read(int dir_fd, pid_t tid, struct thread_cpu *ret)
 {
 	CLEAN(free) char *text = NULL;
 	unsigned long long cpu_ns, queued_ns;
@@ -54,7 +54,7 @@ static int read_cpu(int dir_fd, struct moment *moment)
 	if (!moment->cpu)
 		return -ENOMEM;
 	for (size_t i = 0; i < count; i++)
-		moment->cpu_count += read_thread(dir_fd, tids[i], &moment->cpu[moment->cpu_count]);
+		moment->cpu_count += thread_cpu_read(dir_fd, tids[i], &moment->cpu[moment->cpu_count]);
 	return 0;
 }
 

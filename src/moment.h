@@ -46,6 +46,9 @@ struct moment {
 	uint64_t not_counted; /* mappings that are too large to be looked through on this kernel */
 };
 
+/* One thread's; false: it has ended. About 10 us. */
+bool thread_cpu_read(int dir_fd, pid_t tid, struct thread_cpu *ret_cpu);
+
 /* -ESRCH: it has ended. The moment is the caller's: moment_done. */
 int moment_read(const struct proc *proc, uint32_t parts, struct moment *ret_moment, struct err *err);
 void moment_done(struct moment *moment); /* a zeroed one is fine */

@@ -35,6 +35,8 @@ const struct option_row option_rows[] = {
 	  "what to take: trace,stacks, and mini or full for a core (default trace,stacks)" },
 	{ "areas", 0, TYPE_AREAS, "LIST", NULL, VERB_WATCH, true,
 	  "more detail, or less: file,query=verbose,socket=off; app is all that probes the target" },
+	{ "statements", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH, true,
+	  "show what was asked of databases and other services with its values (default: '?' in their place)" },
 	{ "samples", 0, TYPE_COUNT, "N", NULL, VERB_WATCH, true,
 	  "take the stacks N times from each limit on while the request runs, the first one included (default 1)" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "time between two samples (default 1s)" },

@@ -9,21 +9,12 @@
 
 #include "ktime.h"
 #include "proc.h"
+#include "sockets.h"
 #include "waits.h"
 
-#include <arpa/inet.h>
 #include <fcntl.h>
-#include <linux/inet_diag.h>
-#include <linux/netlink.h>
-#include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
-#include <netinet/in.h>
-#include <sched.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/time.h>
 
 #define LOCKS_MAX (16u << 20) /* bytes of /proc/locks */
 #define CHILDREN_MAX 65536    /* bytes of a thread's list of them */
@@ -104,154 +95,20 @@ pid_t file_lock_holder(pid_t waiter)
 
 /* ---- sockets ---- */
 
-/* In the network name space of that process: the tables are of one. */
-static int diag_socket(int proc_dir_fd)
-{
-	CLEAN(fd) int ours = -1, theirs = -1;
-	struct stat a, b;
-	int fd, away = 0;
-
-	ours = open("/proc/self/ns/net", O_RDONLY | O_CLOEXEC);
-	theirs = openat(proc_dir_fd, "ns/net", O_RDONLY | O_CLOEXEC);
-	if (ours < 0 || theirs < 0 || fstat(ours, &a) < 0 || fstat(theirs, &b) < 0)
-		return -errno;
-	if (a.st_ino != b.st_ino && setns(theirs, CLONE_NEWNET) < 0)
-		return -errno;
-	away = a.st_ino != b.st_ino;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	if (away && setns(ours, CLONE_NEWNET) < 0)
-		abort(); /* nothing else of ours may run there */
-	return fd < 0 ? -errno : fd;
-}
-
-static ssize_t diag_ask(int sock, const void *request, size_t len, void *answer, size_t size)
-{
-	/* the kernel answers at once; it is no other process's to be late */
-	const struct timeval wait = { .tv_usec = 100000 };
-	struct {
-		struct nlmsghdr head;
-		char body[128];
-	} msg = { .head = { .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST } };
-	const struct nlmsghdr *head = answer;
-	ssize_t n;
-
-	msg.head.nlmsg_len = (uint32_t)NLMSG_LENGTH(len);
-	memcpy(msg.body, request, len);
-	setsockopt(sock, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-	if (send(sock, &msg, msg.head.nlmsg_len, MSG_NOSIGNAL) < 0)
-		return -errno;
-	n = recv(sock, answer, size, 0);
-	if (n < (ssize_t)sizeof(*head) || !NLMSG_OK(head, (uint32_t)n))
-		return n < 0 ? -errno : -EPROTO;
-	return head->nlmsg_type == SOCK_DIAG_BY_FAMILY ? n : -ENOENT;
-}
-
-/* Inode of the socket that this unix socket is connected to. */
-static int unix_peer(int diag, uint64_t ino, uint64_t *ret_ino)
-{
-	struct unix_diag_req request = { .sdiag_family = AF_UNIX,
-					 .udiag_states = ~0u,
-					 .udiag_ino = (uint32_t)ino,
-					 .udiag_show = UDIAG_SHOW_PEER,
-					 .udiag_cookie = { ~0u, ~0u } };
-	_Alignas(8) char answer[1024];
-	ssize_t n = diag_ask(diag, &request, sizeof(request), answer, sizeof(answer));
-	const struct nlmsghdr *head = (const struct nlmsghdr *)answer;
-	size_t at = NLMSG_LENGTH(sizeof(struct unix_diag_msg));
-
-	if (n < 0)
-		return (int)n;
-	while (at + sizeof(struct rtattr) <= MIN((size_t)n, head->nlmsg_len)) {
-		struct rtattr a;
-		uint32_t value;
-
-		memcpy(&a, answer + at, sizeof(a));
-		if (a.rta_len < sizeof(a) || at + a.rta_len > (size_t)n)
-			break;
-		if (a.rta_type == UNIX_DIAG_PEER && a.rta_len >= RTA_LENGTH(sizeof(value))) {
-			memcpy(&value, answer + at + RTA_LENGTH(0), sizeof(value));
-			*ret_ino = value;
-			return 0;
-		}
-		at += RTA_ALIGN(a.rta_len);
-	}
-	return -ENOTCONN;
-}
-
-union inet_address {
-	struct sockaddr sa;
-	struct sockaddr_in in;
-	struct sockaddr_in6 in6;
-	struct sockaddr_storage all;
-};
-
-static void put_end(const union inet_address *a, bool plain, uint32_t addr[4], uint16_t *port)
-{
-	if (a->sa.sa_family == AF_INET) {
-		addr[0] = a->in.sin_addr.s_addr;
-		*port = a->in.sin_port;
-		return;
-	}
-	if (plain)
-		memcpy(addr, &a->in6.sin6_addr.s6_addr[12], sizeof(*addr));
-	else
-		memcpy(addr, &a->in6.sin6_addr, sizeof(a->in6.sin6_addr));
-	*port = a->in6.sin6_port;
-}
-
-/* Inode of the socket with the same ends the other way round, on this host; 0: the
- * connection is not accepted. */
-static int tcp_peer(int diag, const union inet_address *here, const union inet_address *there, uint64_t *ret_ino)
-{
-	bool plain = here->sa.sa_family == AF_INET || IN6_IS_ADDR_V4MAPPED(&there->in6.sin6_addr);
-	struct inet_diag_req_v2 request = { .sdiag_family = plain ? AF_INET : AF_INET6,
-					    .sdiag_protocol = IPPROTO_TCP,
-					    .idiag_states = ~0u,
-					    .id = { .idiag_cookie = { ~0u, ~0u } } };
-	_Alignas(8) char answer[2048];
-	const struct inet_diag_msg *msg;
-	ssize_t n;
-
-	put_end(there, plain, request.id.idiag_src, &request.id.idiag_sport);
-	put_end(here, plain, request.id.idiag_dst, &request.id.idiag_dport);
-	n = diag_ask(diag, &request, sizeof(request), answer, sizeof(answer));
-	if (n < 0)
-		return (int)n;
-	if ((size_t)n < NLMSG_LENGTH(sizeof(*msg)))
-		return -EPROTO;
-	msg = NLMSG_DATA((const struct nlmsghdr *)answer);
-	/* A listening socket fits, too, where the connection itself is gone. */
-	if (msg->id.idiag_dport != request.id.idiag_dport)
-		return -ENOENT;
-	*ret_ino = msg->idiag_inode;
-	return 0;
-}
-
 static bool find_socket(int proc_dir_fd, int fd, struct quarry *q, char *why, size_t size)
 {
-	CLEAN(fd) int sock = fd_borrow(proc_dir_fd, fd);
-	CLEAN(fd) int diag = diag_socket(proc_dir_fd);
-	union inet_address here = { 0 }, there = { 0 };
-	socklen_t here_len = sizeof(here), there_len = sizeof(there), len = sizeof(int);
-	struct stat st;
-	int type = 0, r;
+	CLEAN(fd) int diag = socket_diag_open(proc_dir_fd);
+	struct socket_facts facts;
 
-	if (sock < 0 || diag < 0 || fstat(sock, &st) < 0 || getsockname(sock, &here.sa, &here_len) < 0 ||
-	    getpeername(sock, &there.sa, &there_len) < 0)
+	if (diag < 0 || socket_read(proc_dir_fd, fd, diag, &facts) < 0 || !facts.connected)
 		return false;
-	getsockopt(sock, SOL_SOCKET, SO_TYPE, &type, &len);
-	if (here.sa.sa_family == AF_UNIX)
-		r = unix_peer(diag, st.st_ino, &q->ino);
-	else if ((here.sa.sa_family == AF_INET || here.sa.sa_family == AF_INET6) && type == SOCK_STREAM)
-		r = tcp_peer(diag, &here, &there, &q->ino);
-	else
-		return false;
-	if (r < 0) /* its other end is on another host, or in another name space */
-		return false;
-	if (!q->ino) {
+	if (facts.unaccepted) {
 		snprintf(why, size, "nobody has accepted the connection yet");
 		return false;
 	}
+	if (!facts.peer_ino) /* its other end is on another host, or in another name space */
+		return false;
+	q->ino = facts.peer_ino;
 	snprintf(q->link, sizeof(q->link), "socket:[%llu]", (unsigned long long)q->ino);
 	return true;
 }

@@ -17,6 +17,10 @@ int section_holder(const struct incident *incident, struct pen *pen);
 int section_locks(const struct incident *incident, struct pen *pen);
 int section_chain(const struct incident *incident, struct pen *pen);
 int section_others(const struct incident *incident, struct pen *pen);
+int section_ends(const struct incident *incident, struct pen *pen); /* descriptors */
+int section_pool(const struct incident *incident, struct pen *pen);
+int section_cpu(const struct incident *incident, struct pen *pen);
+int section_host(const struct incident *incident, struct pen *pen);
 int section_capture(const struct incident *incident, struct pen *pen);
 int section_action(const struct incident *incident, struct pen *pen);
 int section_samples(const struct incident *incident, struct pen *pen);

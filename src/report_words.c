@@ -81,6 +81,14 @@ struct word word_count(uint64_t count)
 	return w;
 }
 
+struct word word_fd(int fd)
+{
+	struct word w;
+
+	snprintf(w.s, sizeof(w.s), "fd %d", fd);
+	return w;
+}
+
 struct word word_percent(unsigned int permille)
 {
 	struct word w;

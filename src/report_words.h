@@ -15,6 +15,7 @@ struct word word_duration(uint64_t ns); /* '12.4 s' '501 ms' '3.20 ms' '340 us' 
 struct word word_ms(uint64_t ns);	/* '501.250', milliseconds to the microsecond */
 struct word word_bytes(uint64_t bytes); /* '700 B' '1.2 KiB' */
 struct word word_count(uint64_t count); /* '1,234,567' */
+struct word word_fd(int fd);		/* 'fd 7' */
 struct word word_percent(unsigned int permille);
 struct word word_wall(uint64_t wall_ns); /* '2026-11-22 15:15:46.600 UTC' */
 const char *word_plural(uint64_t count); /* '' or 's' */

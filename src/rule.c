@@ -614,6 +614,11 @@ static int set_arguments(struct rule *rule, const char *value, struct err *err)
 	return set_flag(&rule->arguments, value, err);
 }
 
+static int set_statements(struct rule *rule, const char *value, struct err *err)
+{
+	return set_flag(&rule->statements, value, err);
+}
+
 static int set_capture(struct rule *rule, const char *value, struct err *err)
 {
 	return parse_capture(value, &rule->capture, err);
@@ -700,7 +705,7 @@ static const struct rule_key {
 	{ "samples", set_samples },	{ "every", set_every },
 	{ "limit", set_limit },		{ "limit-window", set_limit_window },
 	{ "cool-down", set_cool_down }, { "action", set_action },
-	{ "arguments", set_arguments },
+	{ "arguments", set_arguments }, { "statements", set_statements },
 };
 
 int rule_set(struct rule *rule, const char *key, const char *value, struct err *err)
@@ -708,7 +713,7 @@ int rule_set(struct rule *rule, const char *key, const char *value, struct err *
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		if (strcmp(keys[i].name, key) != 0)
 			continue;
-		if (!value && keys[i].set != set_all && keys[i].set != set_arguments)
+		if (!value && keys[i].set != set_all && keys[i].set != set_arguments && keys[i].set != set_statements)
 			return err_say(err, -EINVAL, "'%s' needs a value", key);
 		return keys[i].set(rule, value, err);
 	}

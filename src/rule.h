@@ -40,6 +40,7 @@ struct rule {
 	unsigned int samples; /* stack samples, the first included: 1 */
 	uint64_t every_ns;
 	bool arguments;	    /* of the functions of scripts, too */
+	bool statements;    /* what was asked of databases is shown with its values */
 	struct areas areas; /* what is recorded, in which detail */
 	char **action;	    /* argv with tokens, NULL none */
 };

@@ -312,6 +312,7 @@ static int load(struct tracer *t, struct err *err)
 	bpf_map__set_max_entries(skel->maps.slots, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.free_slots, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.hands, t->slot_count);
+	bpf_map__set_max_entries(skel->maps.asked, t->slot_count);
 	shrink(t);
 	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
 		skel->bss->limits[i] = t->config.limits[i];
@@ -551,6 +552,14 @@ bool tracer_hands(struct tracer *t, uint32_t index, uint64_t gen, struct hands *
 		return false;
 	ret_hands->count = MIN(ret_hands->count, (uint32_t)HANDS); /* of memory that is written meanwhile */
 	return ret_hands->count > 0;
+}
+
+bool tracer_asked(struct tracer *t, uint32_t index, uint64_t gen, struct asked *ret_asked)
+{
+	if (bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.asked), &index, ret_asked) < 0 || ret_asked->gen != gen)
+		return false;
+	ret_asked->len = MIN(ret_asked->len, (uint32_t)ASKED_BYTES);
+	return ret_asked->len > 0;
 }
 
 bool tracer_handing(struct tracer *t, pid_t pid)

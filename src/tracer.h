@@ -80,6 +80,8 @@ const struct slot *tracer_next(struct tracer *tracer, uint32_t *index);
 
 /* Threads that the one at work on this request has woken or made. False: none. */
 bool tracer_hands(struct tracer *tracer, uint32_t index, uint64_t gen, struct hands *ret_hands);
+/* What the request asked of somebody else last. False: nothing that could be read. */
+bool tracer_asked(struct tracer *tracer, uint32_t index, uint64_t gen, struct asked *ret_asked);
 bool tracer_handing(struct tracer *tracer, pid_t pid);	  /* requests go from thread to thread there */
 bool tracer_socket_open(pid_t pid, int fd, uint64_t ino); /* looks into /proc */
 

@@ -189,6 +189,7 @@ void trap_free(struct trap *trap)
 		store_entry_drop(trap->entry);
 	else if (trap->entry)
 		store_abort(trap->entry);
+	trap_scene_free(trap->scene);
 	naming_free(trap->naming);
 	incident_free(trap->incident);
 	free(trap);

@@ -8,6 +8,7 @@
 #include "beyond.h"
 #include "dump.h"
 #include "engine.h"
+#include "host.h"
 #include "scribe.h"
 #include "store.h"
 #include "tracer.h"
@@ -32,6 +33,7 @@ struct trap_world {
 	const struct engine_config *config;
 	struct pair *warm; /* taken by trap_capture when there */
 	struct beyond_recent *recent;
+	struct host_log *host_log;
 	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
 	void *arg;
 };
@@ -84,6 +86,7 @@ struct trap {
 	struct action *action;
 	bool action_over;
 	struct beyond_walk *walk; /* behind the holder's wait, while it is under way */
+	struct trap_scene *scene; /* what stands around the holder, while it is looked at; NULL */
 	bool writing;		  /* the scribe is at its pages */
 	bool dirty;		  /* the pages on disk are older than the facts */
 	struct naming *naming;	  /* what things were when first asked */
@@ -124,6 +127,10 @@ int trap_entry_begin(struct trap *trap);
 void trap_surroundings(struct incident *incident);
 void trap_refresh(struct trap *trap); /* slots copied anew, and the trace out of them */
 void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *facts);
+/* Prepare: the order is out. Look: its stacks are there; done(trap) unless trap->scene is NULL then. */
+void trap_scene_prepare(struct trap *trap);
+void trap_scene_look(struct trap *trap, void (*done)(void *arg));
+void trap_scene_free(struct trap_scene *scene);
 
 /* Gives up an analyst that takes too long; to be called now and then. */
 void trap_check(struct trap *trap);

@@ -51,10 +51,10 @@ int pair_start(struct pair *ret_pair, struct err *err)
 
 /* ---- capture ---- */
 
-/* Worker, analyst and the walk behind the holder are through, or were never there. */
+/* Worker, analyst, the walk behind the holder and the look around are through, or were never there. */
 static void capture_settle(struct trap *trap)
 {
-	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst && !trap->walk)
+	if (trap->stage == TRAP_CAPTURING && !trap->pair.job && !trap->pair.analyst && !trap->walk && !trap->scene)
 		trap->stage = TRAP_CAPTURED;
 	trap->world->changed(trap->world->arg);
 }
@@ -241,6 +241,11 @@ static void walk_begin(struct trap *trap)
 							 .arg = trap });
 }
 
+static void on_scene(void *arg)
+{
+	capture_settle(arg);
+}
+
 static void on_analysis(void *arg, uint32_t events UNUSED)
 {
 	struct trap *trap = arg;
@@ -253,6 +258,7 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 	if (in->analysis.language)
 		text_set(&in->process.language, in->analysis.language);
 	walk_begin(trap);
+	trap_scene_look(trap, on_scene);
 	capture_settle(trap);
 }
 
@@ -364,6 +370,8 @@ void trap_capture(struct trap *trap)
 						       .on_analysis = on_analysis },
 			       &err);
 	trap_surroundings(trap->incident);
+	if (r == 0)
+		trap_scene_prepare(trap);
 	if (r < 0)
 		capture_failed(trap, err.text[0] ? err.text : strerror(-r));
 }

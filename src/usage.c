@@ -15,7 +15,6 @@
 #include <sys/statfs.h>
 
 static const char *const unified_roots[] = { "/sys/fs/cgroup", "/sys/fs/cgroup/unified" };
-#define MEMORY_ROOT "/sys/fs/cgroup/memory" /* of cgroup v1 */
 
 static const struct pressure {
 	uint32_t part;
@@ -65,17 +64,35 @@ static const char *unified_root(void)
 	return NULL;
 }
 
-static void find_cgroup(struct meter *meter)
+/* Is 'name' one of 'cpu,cpuacct'? */
+static bool in_list(const char *list, size_t len, const char *name)
+{
+	for (const char *stop = list + len; list < stop; list += strcspn(list, ",:") + 1) {
+		if (strcspn(list, ",:") == strlen(name) && !strncmp(list, name, strlen(name)))
+			return true;
+	}
+	return false;
+}
+
+void cgroup_folder(int dir_fd, const char *controller, char *ret, size_t size)
 {
 	CLEAN(free) char *text = NULL;
-	const char *row;
+	char root[64];
 
-	if (proc_file(meter->proc->dir_fd, "cgroup", 65536, &text, NULL) < 0)
+	ret[0] = '\0';
+	snprintf(root, sizeof(root), "/sys/fs/cgroup/%s", controller ? controller : "");
+	if (proc_file(dir_fd, "cgroup", 65536, &text, NULL) < 0)
 		return;
-	row = !strncmp(text, "0::", 3) ? text : strstr(text, "\n0::");
-	find_folder(unified_root(), row ? strchr(row, '/') : NULL, meter->cgroup, sizeof(meter->cgroup));
-	row = strstr(text, ":memory:");
-	find_folder(MEMORY_ROOT, row ? strchr(row, '/') : NULL, meter->memory, sizeof(meter->memory));
+	/* 'ID:CONTROLLERS:/PATH'; the unified hierarchy's row has none */
+	for (const char *row = text; row && *row; row = strchr(row, '\n'), row = row ? row + 1 : NULL) {
+		const char *list = row + strcspn(row, ":\n") + 1;
+		size_t len = list[-1] == ':' ? strcspn(list, ":\n") : 0;
+
+		if (list[-1] == ':' && (controller ? in_list(list, len, controller) : !len)) {
+			find_folder(controller ? root : unified_root(), list + len + 1, ret, size);
+			return;
+		}
+	}
 }
 
 /* How often a limit was hit, and kills. */
@@ -102,7 +119,8 @@ int meter_init(struct meter *meter, const struct proc *proc, uint32_t parts, str
 	uint64_t count;
 
 	*meter = (struct meter){ .proc = proc, .parts = parts };
-	find_cgroup(meter);
+	cgroup_folder(proc->dir_fd, NULL, meter->cgroup, sizeof(meter->cgroup));
+	cgroup_folder(proc->dir_fd, "memory", meter->memory, sizeof(meter->memory));
 	for (size_t i = 0; i < ARRAY_LEN(pressures); i++) {
 		CLEAN(free) char *text = NULL;
 

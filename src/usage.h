@@ -38,6 +38,10 @@ struct meter {
 	char memory[512]; /* ... in that of cgroup v1's memory controller */
 };
 
+/* Where its cgroup's files are: with NULL of the unified hierarchy, else of that controller
+ * of cgroup v1. '' where there is none, or out of our sight. */
+void cgroup_folder(int dir_fd, const char *controller, char *ret, size_t size);
+
 /* -EOPNOTSUPP in words: a part that this kernel or this process has not. */
 int meter_init(struct meter *meter, const struct proc *proc, uint32_t parts, struct err *err);
 

@@ -107,6 +107,8 @@ static int member_add(struct watched *watched, pid_t pid, bool adopted, struct e
 	m->next = watched->member;
 	watched->member = m;
 	tracer_probe(watched->config.tracer, pid);
+	if (watched->config.came)
+		watched->config.came(watched->config.arg, pid);
 	return 0;
 }
 

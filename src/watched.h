@@ -11,6 +11,7 @@
 struct watched_config {
 	struct loop *loop;
 	struct tracer *tracer;
+	void (*came)(void *arg, pid_t pid); /* one is watched; NULL allowed */
 	void (*gone)(void *arg, pid_t pid); /* one has ended; NULL allowed */
 	void (*all_gone)(void *arg);	    /* the last that was not adopted has; once; NULL allowed */
 	void *arg;

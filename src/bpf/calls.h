@@ -142,6 +142,41 @@ static __always_inline void tuple_remember(struct conn *conn, u64 key)
 		conn->linked = 1;
 }
 
+/* What a request asks of somebody else: the first bytes are kept, of the last one only. */
+__noinline int ask_note(const struct ref *of, const struct source *src)
+{
+	struct user_iovec first;
+	struct asked *a;
+	u32 index, n;
+	u64 base;
+
+	if (!of || !src || !src->readable)
+		return 0;
+	index = of->slot;
+	a = bpf_map_lookup_elem(&asked, &index);
+	if (!a)
+		return 0;
+	base = src->base;
+	n = src->len < ASKED_BYTES ? src->len : ASKED_BYTES;
+	if (src->iov_count) { /* in several buffers: what the first one holds tells enough */
+		if (bpf_probe_read_user(&first, sizeof(first), (void *)base))
+			return 0;
+		base = first.base;
+		if (first.len < n)
+			n = first.len;
+	}
+	asm volatile("%0 &= 0x1ff" : "+r"(n));
+	if (n == 0 || n > ASKED_BYTES || bpf_probe_read_user(a->bytes, n, (void *)base))
+		n = 0;
+	a->len = n;
+	a->total = src->len;
+	a->fd = src->fd;
+	a->at_ns = src->now;
+	endpoint_of(src->sk, &a->to);
+	a->gen = of->gen;
+	return 0;
+}
+
 /* A watched process wrote to a socket on which it reads no requests: a call to
  * somebody else. It belongs to the request of the thread that connected or, on a
  * connection that is used again, to that of the thread that writes; to none if that
@@ -162,6 +197,7 @@ __noinline int caller_sent(struct conn *conn, const struct source *src)
 	s = slot_of(&conn->owner);
 	if (s) {
 		if (conn->answered) {
+			ask_note(&conn->owner, src);
 			s->up_fd = src->fd;
 			s->up_pid = 0;
 			s->up_waiting = 1;

@@ -103,6 +103,13 @@ struct {
 } hands SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2048);
+	__type(key, u32);
+	__type(value, struct asked);
+} asked SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 4096);
 	__type(key, u32); /* tgid: its threads were seen to hand requests to each other */

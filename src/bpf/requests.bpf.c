@@ -111,6 +111,29 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 	return 0;
 }
 
+enum { SOCK_DGRAM_ = 2, CHOSEN_PORTS = 32768 };
+
+/* A name server is asked, most often with two messages in one call: the first one tells. */
+static __noinline int on_lookup(const struct source *src, const struct ref *mine)
+{
+	struct source first = *src;
+	struct pt_regs *regs;
+
+	if (src->nr == NR_SENDMMSG) {
+		regs = (struct pt_regs *)bpf_task_pt_regs(bpf_get_current_task_btf());
+		source_of_exit(&first, NR_SENDMSG, regs->di, regs->si, regs->dx);
+	}
+	first.now = src->now;
+	return ask_note(mine, &first);
+}
+
+/* A connection that was made before we looked: whose port the kernel chose, and the other
+ * end's nobody did, is the one that called. */
+static __always_inline bool has_called(struct sock *sk, u16 port)
+{
+	return BPF_CORE_READ(sk, __sk_common.skc_num) >= CHOSEN_PORTS && port < CHOSEN_PORTS;
+}
+
 /* A watched process writes to a socket that it reads no requests from: its state, if
  * this is a call that a request makes. */
 static __noinline struct conn *on_first_words(const struct source *src)
@@ -118,22 +141,29 @@ static __noinline struct conn *on_first_words(const struct source *src)
 	struct sock *sk = (struct sock *)src->sk;
 	struct conn *conn;
 	struct ref mine;
-	u32 n;
+	u32 n = 0;
 	u64 w;
 
 	/* A thread without a request (a log socket at start-up) is of no interest. */
 	if (!current_request(&mine))
 		return NULL;
 	/* A unix socket without an address of its own is one that connected. TCP calls
-	 * were seen when they connected, but for those made before we looked: there a
-	 * request tells. Whoever else writes first is the server of a client that we
+	 * were seen when they connected, but for those made before we looked: there the
+	 * ports or a request tell. Whoever else writes first is the server of a client that we
 	 * do not understand. */
 	if (BPF_CORE_READ(sk, __sk_common.skc_family) == AF_UNIX) {
 		if (BPF_CORE_READ((struct unix_sock *)sk, addr))
 			return NULL;
 	} else {
+		u16 port = __builtin_bswap16(BPF_CORE_READ(sk, __sk_common.skc_dport));
+
+		if (BPF_CORE_READ(sk, sk_type) == SOCK_DGRAM_) {
+			if (port == 53)
+				on_lookup(src, &mine);
+			return NULL;
+		}
 		w = peek(src, 0, &n);
-		if (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n)))
+		if (!has_called(sk, port) && (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n))))
 			return NULL;
 	}
 	conn = conn_make(src->sk);

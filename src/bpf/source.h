@@ -15,7 +15,8 @@ enum {
 	NR_RECVFROM = 45,
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
-	NR_RESTART = 219
+	NR_RESTART = 219,
+	NR_SENDMMSG = 307
 };
 
 #define CALLS(a, b) (1ull << (a) | 1ull << (b))

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: MIT
-/* Captured bytes of HTTP and FastCGI heads: what is found must lie inside them. */
+/* Captured bytes: of HTTP and FastCGI heads what is found must lie inside them, of what was
+ * asked of others a text comes out. */
 #include "fastcgi.h"
 #include "http.h"
+#include "query.h"
 
 #include <string.h>
 
@@ -16,6 +18,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fastcgi_head fcgi;
 	struct http_head http;
+	struct query query;
 
 	if (http_head_parse(data, size, &http) == 0) {
 		inside(http.method, data, size);
@@ -30,6 +33,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		inside(fcgi.uri, fcgi.params, fcgi.params_len);
 		inside(fcgi.host, fcgi.params, fcgi.params_len);
 		inside(fcgi.remote_port, fcgi.params, fcgi.params_len);
+	}
+	for (size_t i = 0; size > 2 && i < 2; i++) {
+		if (query_read(data + 2, size - 2, (uint16_t)(data[0] << 8 | data[1]), i, &query) &&
+		    (!query.protocol || strnlen(query.text, sizeof(query.text)) == sizeof(query.text)))
+			abort();
 	}
 	return 0;
 }

@@ -125,10 +125,10 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct beyond), 176);
 	assert_int_equal(sizeof(struct open_end), 72);
 	assert_int_equal(sizeof(struct pool_group), 24);
-	assert_int_equal(sizeof(struct pool), 48);
-	assert_int_equal(sizeof(struct host_facts), 64);
-	assert_int_equal(sizeof(struct scene), 144);
-	assert_int_equal(sizeof(struct incident), 904);
+	assert_int_equal(sizeof(struct pool), 56);
+	assert_int_equal(sizeof(struct host_facts), 72);
+	assert_int_equal(sizeof(struct scene), 160);
+	assert_int_equal(sizeof(struct incident), 920);
 }
 
 static void test_scene(void **state UNUSED)
@@ -146,7 +146,9 @@ static void test_scene(void **state UNUSED)
 	b->thread.cpu_ns = 3;
 	b->thread.cpu_over_ns = 4;
 	text_set(&b->failed, "is gone");
-	*end = (struct open_end){ .fd = 9, .recv_queue = 1, .send_queue = 2, .waited = true, .mine = true };
+	*end = (struct open_end){
+		.fd = 9, .recv_queue = 1, .send_queue = 2, .waited = true, .mine = true, .unaccepted = true
+	};
 	text_set(&end->what, "tcp 10.0.0.8:51234 -> 10.0.0.5:5432");
 	text_set(&end->peer, "postgres 77");
 	text_set(&end->peer_request, "GET /other");
@@ -155,6 +157,7 @@ static void test_scene(void **state UNUSED)
 	i->scene.looked = true;
 	text_set(&i->scene.pool.name, "php-fpm: pool www");
 	text_set(&i->scene.pool.listen, "unix:/run/php.sock");
+	i->scene.pool.called = true;
 	i->scene.pool.workers = 20;
 	i->scene.pool.busy = 19;
 	i->scene.pool.queue = 37;
@@ -162,7 +165,7 @@ static void test_scene(void **state UNUSED)
 	group->count = 9;
 	text_set(&group->what, "waits for file /x");
 	text_set(&group->place, "session.php:12");
-	i->scene.host = (struct host_facts){ 8, 1400, 12, HOST_UNKNOWN, 120, 5, 6, 7, 8, 9 };
+	i->scene.host = (struct host_facts){ 8, 1400, 12, HOST_UNKNOWN, 120, 200, 5, 10, 6, 7, 8, 9 };
 	assert_int_equal(strings_add(&i->scene.note, "the socket's other end is in another name space"), 0);
 	same_after_reading(i);
 	incident_free(i);
