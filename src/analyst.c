@@ -481,7 +481,7 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 static void note(struct job *job, const char *fmt, ...) PRINTF(2, 3);
 static void note(struct job *job, const char *fmt, ...)
 {
-	char text[300];
+	char text[1024];
 	va_list ap;
 
 	va_start(ap, fmt);
@@ -582,6 +582,7 @@ static void cut_walks(struct job *job, struct walk *walks)
 static int name_stacks(struct job *job, struct walk *walks)
 {
 	struct stack *stacks = calloc(job->cap.count + 1, sizeof(*stacks));
+	CLEAN(free) char *missing = NULL;
 	size_t late = 0;
 	int r = stacks ? 0 : -ENOMEM;
 
@@ -590,6 +591,11 @@ static int name_stacks(struct job *job, struct walk *walks)
 		r = symbols_name(job->images, walks, job->cap.count, stacks, &late);
 	if (late)
 		note(job, "looking up source lines took too long: %zu addresses are without one", late);
+	missing = r == 0 ? symbols_missing(job->images, stacks, job->cap.count) : NULL;
+	if (missing)
+		note(job,
+		     "without debug information: %s; functions that are not exported there are shown as fn_ADDRESS",
+		     missing);
 	for (size_t i = 0; i < job->cap.count && r == 0; i++)
 		job->analysis.thread[i].stack = stacks[i];
 	free(stacks);

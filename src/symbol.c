@@ -5,6 +5,7 @@
  * Trap: sizeless symbols (assembler) cover what follows them, so nearest wins. */
 #include "symbol.h"
 
+#include "buf.h"
 #include "demangle.h"
 #include "ktime.h"
 
@@ -13,7 +14,8 @@
 #include <string.h>
 
 #define SIZELESS_MAX (64u << 10) /* how far a symbol without a size may reach */
-#define NAME_SHOWN_MAX 400	 /* C++ names can be very long */
+#define MISSING_TEXT_MAX 600
+#define NAME_SHOWN_MAX 400 /* C++ names can be very long */
 
 struct place {
 	uint64_t addr;		   /* as looked up */
@@ -267,6 +269,56 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
 	if (r == 0)
 		*ret_late = late;
 	return r;
+}
+
+static bool is_unnamed(const struct frame *f)
+{
+	return f->function && !strncmp(f->function, "fn_", 3) && f->function[3] &&
+	       !f->function[3 + strspn(f->function + 3, "0123456789abcdef")];
+}
+
+static void add_file(const struct image *image, struct buf *out)
+{
+	const unsigned char *id = NULL;
+	GElf_Addr at;
+	int len = image->module ? dwfl_module_build_id(image->module, &id, &at) : 0;
+
+	buf_addf(out, "%s%s (%s", out->len ? ", " : "", image->name, len > 0 ? "build-id " : "no build-id");
+	for (int i = 0; i < MIN(len, 20); i++)
+		buf_addf(out, "%02x", id[i]);
+	buf_adds(out, ")");
+}
+
+char *symbols_missing(const struct images *images, const struct stack *stacks, size_t count)
+{
+	CLEAN(free) bool *missing = calloc(images_count(images) + 1, sizeof(*missing));
+	const struct image *first = images_count(images) ? images_get(images, 0) : NULL;
+	struct buf out;
+	size_t left = 0;
+
+	for (size_t i = 0; i < count && missing && first; i++) {
+		for (size_t k = 0; k < stacks[i].count; k++) {
+			const struct frame *f = &stacks[i].frame[k];
+			const struct image *image = is_unnamed(f) ? images_find(images, f->pc) : NULL;
+
+			if (image)
+				missing[image - first] = true;
+		}
+	}
+	buf_init(&out, 4096);
+	for (size_t i = 0; i < images_count(images) && missing; i++) {
+		if (missing[i] && out.len < MISSING_TEXT_MAX)
+			add_file(images_get(images, i), &out);
+		else
+			left += missing[i];
+	}
+	if (left)
+		buf_addf(&out, " and %zu more", left);
+	if (!out.len || out.full) {
+		buf_done(&out);
+		return NULL;
+	}
+	return buf_take(&out);
 }
 
 /* --- exported symbols --- */

@@ -17,6 +17,10 @@
 int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks,
 		 size_t *ret_late);
 
+/* 'php-fpm8.2 (build-id 4f1c...), libx.so (no build-id)': the files of which functions were
+ * named by their address alone, in the order of the images. On the heap; NULL: none. */
+char *symbols_missing(const struct images *images, const struct stack *stacks, size_t count);
+
 /* Address in the target of an exported object or function; false if it has none.
  * The value is the file's claim: hostile. */
 bool symbol_address(const struct image *image, const char *name, uint64_t *ret_addr);

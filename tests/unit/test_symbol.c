@@ -113,6 +113,28 @@ static void test_names(void **state UNUSED)
 	munmap(data, 4096);
 }
 
+/* Each file that has an unnamed function, and no other. */
+static void check_missing(const struct images *images, const struct stack *stacks, size_t count)
+{
+	char *missing = symbols_missing(images, stacks, count);
+	size_t unnamed = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const struct frame *f = &stacks[i].frame[0];
+
+		if (strncmp(f->function, "fn_", 3))
+			continue;
+		unnamed++;
+		assert_non_null(missing);
+		assert_non_null(strstr(missing, f->module));
+	}
+	assert_true(unnamed > 0);
+	assert_non_null(strstr(missing, "(build-id "));
+	assert_null(strstr(missing, "test_symbol "));
+	free(missing);
+	assert_null(symbols_missing(images, stacks, 0));
+}
+
 /* Many walks at once give what one at a time does. */
 static void test_many(void **state UNUSED)
 {
@@ -132,6 +154,7 @@ static void test_many(void **state UNUSED)
 	}
 	assert_int_equal(symbols_name(w.images, walks, ARRAY_LEN(walks), stacks, &late), 0);
 	assert_int_equal(late, 0);
+	check_missing(w.images, stacks, ARRAY_LEN(stacks));
 	for (size_t i = 0; i < ARRAY_LEN(walks); i++) {
 		name_one(&w, walk_lookup(&frames[i]), &one);
 		assert_string_equal(stacks[i].frame[0].function, one.frame[0].function);
