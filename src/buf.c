@@ -108,7 +108,7 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 		if (cp < 0xa0) /* C1 controls */
 			return 0;
 		if ((cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0x200e || cp == 0x200f ||
-		    cp == 0x061c || cp == 0x2028 || cp == 0x2029 || cp == 0xfeff)
+		    cp == 0x061c || cp == 0x2028 || cp == 0x2029 || cp == 0xfeff || (cp & 0xfffe) == 0xfffe)
 			return 0;
 		return n;
 	}

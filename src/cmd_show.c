@@ -250,14 +250,23 @@ int cmd_show(int argc, char **argv)
 	struct command_line line;
 	struct incident *incident;
 	int code = begin("show", argc, argv, 1, 1, &line);
+	const char *view;
 	struct buf out;
+	struct err err;
 
 	if (code == VERB_GO_ON)
 		code = load(&line, line.rest[0], &incident);
 	if (code != VERB_GO_ON)
 		return code;
-	if (render(incident, report_format_find(option_given(&line, "json") ? "json" : "text"), &out, &code) == 0)
+	view = option_given(&line, "json") ? NULL : option_value(&line, "view");
+	if (view) {
+		buf_init(&out, REPORT_BYTES_MAX);
+		code = report_text_view(incident, view, &out, &err);
+		code = code < 0 ? fail(code, &err) : put(&out);
+	} else if (render(incident, report_format_find(option_given(&line, "json") ? "json" : "text"), &out, &code) ==
+		   0) {
 		code = put(&out);
+	}
 	buf_done(&out);
 	incident_free(incident);
 	return code;
@@ -320,13 +329,27 @@ static int print_path(const struct command_line *line, const char *id)
 	return code;
 }
 
+/* The incident in that format, to 'output' or the terminal. */
+static int render_to(const struct command_line *line, const char *format, const char *output)
+{
+	struct incident *incident;
+	int code = load(line, line->rest[0], &incident);
+	struct buf out;
+
+	if (code != VERB_GO_ON)
+		return code;
+	if (render(incident, report_format_find(format), &out, &code) == 0)
+		code = output && strcmp(output, "-") != 0 ? put_file(output, &out) : put(&out);
+	buf_done(&out);
+	incident_free(incident);
+	return code;
+}
+
 int cmd_report(int argc, char **argv)
 {
 	struct command_line line;
 	int code = begin("report", argc, argv, 1, 1, &line);
 	const char *format, *output;
-	struct incident *incident;
-	struct buf out;
 
 	if (code != VERB_GO_ON)
 		return code;
@@ -334,14 +357,23 @@ int cmd_report(int argc, char **argv)
 	output = option_value(&line, "output");
 	if (!format && !output && !strchr(line.rest[0], '/'))
 		return print_path(&line, line.rest[0]);
-	code = load(&line, line.rest[0], &incident);
+	return render_to(&line, format ? format : "html", output);
+}
+
+int cmd_export(int argc, char **argv)
+{
+	struct command_line line;
+	int code = begin("export", argc, argv, 1, 1, &line);
+	const char *format;
+
 	if (code != VERB_GO_ON)
 		return code;
-	if (render(incident, report_format_find(format ? format : "html"), &out, &code) == 0)
-		code = output ? put_file(output, &out) : put(&out);
-	buf_done(&out);
-	incident_free(incident);
-	return code;
+	format = option_value(&line, "format") ? option_value(&line, "format") : "json";
+	if (!report_format_find(format)) {
+		log_error("--format: '%s' is none; see 'reqtrap help export'", format);
+		return EXIT_MISTAKE;
+	}
+	return render_to(&line, format, option_value(&line, "output"));
 }
 
 /* --- rm --- */

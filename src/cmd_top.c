@@ -9,6 +9,7 @@
 #include "cmd_top.h"
 #include "ktime.h"
 #include "log.h"
+#include "incident_mask.h"
 #include "rule.h"
 #include "watched.h"
 
@@ -254,6 +255,7 @@ static int set_up(struct top *top, const struct command_line *line, struct err *
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGWINCH };
 	int r;
 
+	mask_show_values(option_given(line, "show-values"));
 	top->every_ns = NSEC_PER_SEC;
 	if (option_given(line, "every"))
 		parse_duration(option_value(line, "every"), &top->every_ns, NULL);

@@ -11,6 +11,7 @@
 #include "facts.h"
 #include "ktime.h"
 #include "log.h"
+#include "incident_mask.h"
 
 #include <inttypes.h>
 #include <jansson.h>
@@ -630,6 +631,7 @@ int cmd_watch(int argc, char **argv)
 	r = targets_named(&line, &err);
 	if (r == 0)
 		r = make_rules(&line, &watch.rules, &err);
+	mask_show_values(watch.rules.show_values || option_given(&line, "show-values"));
 	if (r == 0)
 		r = set_up(&watch, &line, &err);
 	if (r == 0)

@@ -37,7 +37,7 @@ struct reader {
 
 static struct reader *reading;
 
-static const char *const top_keys[] = { "store", "actions-enabled", NULL };
+static const char *const top_keys[] = { "store", "actions-enabled", "show-values", NULL };
 static const char *const keep_keys[] = { "files", "max-size", "free-space", "max-age", NULL };
 static const char *const watch_keys[] = { "process", "port", NULL };
 static const char *rule_keys[KEYS_MAX]; /* the option table's, plus what only a file has */
@@ -306,6 +306,7 @@ static cfg_t *open_grammar(void)
 				     CFG_STR_LIST("port", NULL, CFGF_NODEFAULT), CFG_END() };
 	cfg_opt_t top[] = { CFG_STR("store", NULL, CFGF_NODEFAULT),
 			    CFG_STR("actions-enabled", NULL, CFGF_NODEFAULT),
+			    CFG_STR("show-values", NULL, CFGF_NODEFAULT),
 			    CFG_SEC("keep", keep, CFGF_NODEFAULT),
 			    CFG_SEC("watch", watch, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 			    CFG_SEC("rule", rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
@@ -317,6 +318,7 @@ static cfg_t *open_grammar(void)
 	watch[1].validcb = check_port;
 	top[0].validcb = check_store;
 	top[1].validcb = check_bool;
+	top[2].validcb = check_bool;
 	return cfg_init(top, CFGF_NONE);
 }
 
@@ -342,11 +344,13 @@ static int add_rule(struct rules *rules, cfg_t *section, struct err *err)
 
 static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
 {
-	const char *store = cfg_getstr(cfg, "store"), *enabled = cfg_getstr(cfg, "actions-enabled");
+	const char *store = cfg_getstr(cfg, "store"), *enabled = cfg_getstr(cfg, "actions-enabled"),
+		   *values = cfg_getstr(cfg, "show-values");
 	struct err err;
 
 	text_set(&rules->store, store);
 	rules->actions_enabled = enabled && strcmp(enabled, "true") == 0;
+	rules->show_values = values && strcmp(values, "true") == 0;
 	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++) {
 		unsigned int line = i < reader->rule_count ? reader->rule_line[i] : 1;
 
@@ -604,6 +608,8 @@ void config_write(const struct rules *rules, struct buf *out)
 		buf_adds(out, "\n");
 	}
 	buf_addf(out, "actions-enabled = %s\n", rules->actions_enabled ? "true" : "false");
+	if (rules->show_values)
+		buf_adds(out, "show-values     = true\n");
 	for (size_t i = 0; i < rules->count; i++)
 		write_rule(out, &rules->rule[i]);
 }

@@ -26,7 +26,7 @@ const char *protocol_name(enum protocol protocol); /* 'HTTP/1.1', 'FastCGI' */
 /* The request as its sender wrote it. */
 struct request_info {
 	enum protocol protocol;
-	char *method, *url, *host; /* url with its query string */
+	char *method, *url, *host; /* url with its query string, the values masked */
 	char *user_agent;	   /* may be NULL */
 	char *client;		   /* 'ADDRESS:PORT' or 'unix' */
 	bool head_cut;		   /* the head was longer than what is kept */

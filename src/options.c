@@ -15,10 +15,10 @@
 #define ROW_CODE 256 /* getopt_long's return value for row 0; below are its own and letters */
 #define HELP_CODE 255
 
-#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_OPEN | VERB_RM)
-#define JSON_VERBS                                                                                           \
-	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_RM | VERB_CHECK | \
-	 VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
+#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_OPEN | VERB_RM)
+#define JSON_VERBS                                                                                            \
+	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_RM | \
+	 VERB_CHECK | VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
@@ -56,6 +56,8 @@ const struct option_row option_rows[] = {
 	{ "priority", 0, TYPE_CHOICE, "HOW", "high|normal", VERB_WATCH, false,
 	  "of the steps from a limit to the stop of the process: before all other work of the host (default high), "
 	  "or as any other" },
+	{ "show-values", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_TOP, false,
+	  "keep the values in URLs' queries, and what looks like a password in a command line (default: ***)" },
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP, false,
 	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
 	{ "map-share", 0, TYPE_COUNT, "PERCENT", NULL, VERB_WATCH, false,
@@ -143,15 +145,20 @@ const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_TEST, false, "how long the request took" },
 	{ "host", 0, TYPE_TEXT, "H", NULL, VERB_TEST, false, "the request's Host header" },
 
+	{ "view", 0, TYPE_CHOICE, "NAME", "summary|compact|details|performance", VERB_SHOW, false,
+	  "as Failed Request Tracing has them: compact is every event, details by severity, performance what took how long" },
 	{ "format", 'f', TYPE_CHOICE, "NAME", "text|html|json|chrome|stacks", VERB_REPORT, false,
-	  "of the page (default text)" },
-	{ "output", 'o', TYPE_TEXT, "FILE", NULL, VERB_REPORT, false, "write to FILE, not to the terminal" },
+	  "of the page (default html)" },
+	{ "format", 'f', TYPE_TEXT, "NAME", NULL, VERB_EXPORT, false,
+	  "chrome, perfetto, speedscope, folded, freb, text, html, stacks or json (the default)" },
+	{ "output", 'o', TYPE_TEXT, "FILE", NULL, VERB_REPORT | VERB_EXPORT, false,
+	  "write to FILE, not to the terminal ('-')" },
 
 	{ "store", 'o', TYPE_TEXT, "DIR", NULL, VERB_DEMO, false,
 	  "where incidents lie (default a new folder in /tmp)" },
-	{ "store", 'o', TYPE_TEXT, "DIR", NULL, STORE_VERBS & ~(uint32_t)VERB_REPORT, false,
+	{ "store", 'o', TYPE_TEXT, "DIR", NULL, STORE_VERBS & ~(uint32_t)(VERB_REPORT | VERB_EXPORT), false,
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
-	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT, false,
+	{ "store", 0, TYPE_TEXT, "DIR", NULL, VERB_REPORT | VERB_EXPORT, false,
 	  "where incidents lie (default /var/lib/reqtrap, or $REQTRAP_STORE)" },
 	{ "seconds", 0, TYPE_COUNT, "N", NULL, VERB_DEMO, false,
 	  "stop waiting for slow requests after N seconds (default 20)" },

@@ -32,6 +32,7 @@ enum verb_bits {
 	VERB_HELP = 1 << 14,
 	VERB_VERIFY = 1 << 15,
 	VERB_TOP = 1 << 16,
+	VERB_EXPORT = 1 << 17,
 };
 
 struct verb {

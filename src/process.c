@@ -2,6 +2,7 @@
 /* Its names, its owner, its size. All text is the process's own choice: hostile. */
 #include "process.h"
 
+#include "incident_mask.h"
 #include "proc.h"
 
 #include <limits.h>
@@ -37,12 +38,11 @@ void process_read(int dir_fd, struct process_facts *facts)
 		text_set(&facts->exe, path);
 	}
 	if (proc_file(dir_fd, "cmdline", 1 << 20, &cmdline, &len) == 0) {
-		for (size_t i = 0; i + 1 < len; i++) {
-			if (!cmdline[i])
-				cmdline[i] = ' ';
-		}
-		cmdline[MIN(len, (size_t)CMDLINE_MAX)] = '\0';
-		text_set(&facts->cmdline, cmdline);
+		CLEAN(free) char *told = mask_cmdline(cmdline, len);
+
+		if (told && strlen(told) > CMDLINE_MAX)
+			told[CMDLINE_MAX] = '\0';
+		text_set(&facts->cmdline, told);
 	}
 	if (proc_file(dir_fd, "cgroup", 65536, &cgroup, NULL) == 0) {
 		char *unified = strstr(cgroup, "0::");

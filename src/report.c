@@ -7,9 +7,15 @@
 #include <string.h>
 
 const struct report_format report_formats[] = {
-	{ "json", "incident.json", facts_write },  { "text", "report.txt", report_text },
-	{ "html", "report.html", report_html },	   { "chrome", "trace.json", report_chrome },
+	{ "json", "incident.json", facts_write },
+	{ "text", "report.txt", report_text },
+	{ "html", "report.html", report_html },
+	{ "chrome", "trace.json", report_chrome },
 	{ "stacks", "stacks.txt", report_stacks },
+	{ "perfetto", NULL, report_chrome }, /* it reads the same */
+	{ "speedscope", NULL, report_speedscope },
+	{ "folded", NULL, report_folded },
+	{ "freb", NULL, report_freb },
 };
 const size_t report_format_count = ARRAY_LEN(report_formats);
 

@@ -12,8 +12,8 @@
 #define REPORT_BYTES_MAX (256u << 20) /* of one page */
 
 struct report_format {
-	const char *name; /* 'text' 'html' 'json' 'chrome' 'stacks' */
-	const char *file; /* inside the incident's folder: 'report.txt' ... */
+	const char *name; /* 'text' 'html' 'json' 'chrome' ... */
+	const char *file; /* inside the incident's folder: 'report.txt' ...; NULL: made when asked for */
 	int (*render)(const struct incident *incident, struct buf *out, struct err *err);
 };
 
@@ -23,9 +23,14 @@ extern const size_t report_format_count;
 const struct report_format *report_format_find(const char *name); /* NULL: none */
 
 int report_text(const struct incident *incident, struct buf *out, struct err *err); /* 80 columns */
+/* 'summary' 'compact' (every event) 'details' (by severity) or 'performance', as text. */
+int report_text_view(const struct incident *incident, const char *view, struct buf *out, struct err *err);
 int report_html(const struct incident *incident, struct buf *out, struct err *err);
 int report_chrome(const struct incident *incident, struct buf *out, struct err *err);
 int report_stacks(const struct incident *incident, struct buf *out, struct err *err);
+int report_speedscope(const struct incident *incident, struct buf *out, struct err *err);
+int report_folded(const struct incident *incident, struct buf *out, struct err *err);
+int report_freb(const struct incident *incident, struct buf *out, struct err *err); /* XML */
 
 /* -E2BIG when the page did not fit; for the end of a render function. */
 int report_done(const struct buf *out, const char *name, struct err *err);

@@ -372,7 +372,8 @@ static void picture(struct pen *pen, const struct incident *incident)
 {
 	struct html_pen *h = block(pen, BLOCK_NONE);
 
-	add(h, "<div class=\"picture\">\n");
+	/* it scrolls on a narrow screen: also by the keyboard */
+	add(h, "<div class=\"picture\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline\">\n");
 	if (svg_timeline(incident, h->out) < 0)
 		add(h, "<p class=\"warn\">no memory for the picture</p>\n");
 	add(h, "</div>\n");

@@ -27,6 +27,9 @@ int section_samples(const struct incident *incident, struct pen *pen);
 int section_losses(const struct incident *incident, struct pen *pen);
 int section_trace(const struct incident *incident, struct pen *pen);
 
+/* One of the views of report_views.c instead of the whole page. */
+int page_draw_view(const struct incident *incident, const char *view, struct pen *pen);
+
 /* The pen's field, line and warn, with a format; what is too long is cut with a mark. */
 void PRINTF(3, 4) page_field(struct pen *pen, const char *label, const char *fmt, ...);
 void PRINTF(2, 3) page_line(struct pen *pen, const char *fmt, ...);

@@ -5,7 +5,7 @@
  * first and measured then. */
 #include "report.h"
 
-#include "report_page.h"
+#include "report_sections.h"
 #include "report_words.h"
 
 #include <inttypes.h>
@@ -334,10 +334,10 @@ static void output(struct pen *pen, const char *text, size_t len)
 	buf_adds(out, "\n");
 }
 
-int report_text(const struct incident *incident, struct buf *out, struct err *err)
+static int draw(const struct incident *incident, const char *view, struct buf *out, struct err *err)
 {
 	struct text_pen pen = {
-		.pen = { .events_most = 72,
+		.pen = { .events_most = view ? SIZE_MAX : 72,
 			 .groups_most = 20,
 			 .frames_most = 24,
 			 .output_lines_most = 40,
@@ -353,7 +353,7 @@ int report_text(const struct incident *incident, struct buf *out, struct err *er
 			 .output = output },
 		.out = out,
 	};
-	int r = page_draw(incident, &pen.pen, err);
+	int r = view ? page_draw_view(incident, view, &pen.pen) : page_draw(incident, &pen.pen, err);
 	char *foot = NULL;
 
 	buf_adds(out, "\n");
@@ -361,5 +361,17 @@ int report_text(const struct incident *incident, struct buf *out, struct err *er
 		  incident->kernel ? ", Linux " : "", incident->kernel ? incident->kernel : "");
 	paragraph(out, "", foot ? foot : "");
 	free(foot);
+	if (r < 0 && view)
+		err_sys(err, r, "cannot draw the view '%s'", view);
 	return r < 0 ? r : report_done(out, "text", err);
+}
+
+int report_text(const struct incident *incident, struct buf *out, struct err *err)
+{
+	return draw(incident, NULL, out, err);
+}
+
+int report_text_view(const struct incident *incident, const char *view, struct buf *out, struct err *err)
+{
+	return draw(incident, view, out, err);
 }

@@ -7,6 +7,7 @@
 #include "fastcgi.h"
 #include "http.h"
 #include "ktime.h"
+#include "incident_mask.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>
@@ -19,6 +20,17 @@ static void set_span(char **at, struct span span)
 
 	free(*at);
 	*at = copy;
+}
+
+static void set_url(char **at, struct span span)
+{
+	set_span(at, span);
+	if (*at) {
+		char *told = mask_url(*at);
+
+		free(*at);
+		*at = told;
+	}
 }
 
 void request_describe(const struct slot *slot, struct request_info *ret_info)
@@ -37,7 +49,7 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 		if (!head.complete && len == SLOT_HEAD)
 			ret_info->head_cut = true;
 		set_span(&ret_info->method, head.method);
-		set_span(&ret_info->url, head.uri.data ? head.uri : head.script);
+		set_url(&ret_info->url, head.uri.data ? head.uri : head.script);
 		set_span(&ret_info->host, head.host);
 		set_span(&ret_info->user_agent, head.user_agent);
 		if (head.remote_addr.data)
@@ -50,7 +62,7 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 		if (http_head_parse(slot->head, len, &head) < 0)
 			return;
 		set_span(&ret_info->method, head.method);
-		set_span(&ret_info->url, head.target);
+		set_url(&ret_info->url, head.target);
 		set_span(&ret_info->host, head.host);
 		set_span(&ret_info->user_agent, head.user_agent);
 	}

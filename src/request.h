@@ -31,7 +31,8 @@ struct wording {
 	void *arg;
 };
 
-/* Method, URL, host ... of the head that was kept. Replaces what is there. */
+/* Method, URL (masked, incident_mask.h), host ... of the head that was kept. Replaces what is
+ * there. */
 void request_describe(const struct slot *slot, struct request_info *ret_info);
 
 /* 'tcp:10.0.0.5:3306', 'unix:/run/x.sock', 'unix:@abstract'; '' when not known. path: of

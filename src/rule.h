@@ -49,7 +49,8 @@ struct rules {
 	struct rule *rule;
 	size_t count;
 	bool actions_enabled;
-	char *store; /* NULL: default */
+	bool show_values; /* incident_mask.h */
+	char *store;	  /* NULL: default */
 };
 
 /* What is known of a request at the moment of asking. */

@@ -3,6 +3,7 @@
  * thread's event loop did meanwhile, as rows that add up to the whole. Trap: the kernel
  * may have gone on writing since the trigger, so every sum is cut to the asked moment. */
 #include "ktime.h"
+#include "incident_mask.h"
 #include "request.h"
 
 #include <stdlib.h>
@@ -165,12 +166,16 @@ static void turn_name(const uint8_t *head, char *buf, size_t size)
 {
 	const char *text = (const char *)head, *end;
 	size_t len = strnlen(text, LOOP_HEAD), method = strcspn(text, " ");
+	CLEAN(free) char *url = NULL, *told = NULL;
 
 	buf[0] = '\0';
 	if (method >= len)
 		return;
 	end = memchr(text + method + 1, ' ', len - method - 1);
-	snprintf(buf, size, "%.*s%s", (int)(end ? (size_t)(end - text) : len), text, end ? "" : "...");
+	url = strndup(text + method + 1, (end ? (size_t)(end - text) : len) - method - 1);
+	told = url ? mask_url(url) : NULL;
+	if (told)
+		snprintf(buf, size, "%.*s %s%s", (int)method, text, told, end ? "" : "...");
 }
 
 /* Calls fn for each turn that the loop has taken for others while the request was there. */

@@ -657,7 +657,7 @@ int store_write_pages(struct store_entry *entry, const struct incident *incident
 		r = facts_read(json.data, json.len, &back, err);
 	buf_done(&json);
 	for (size_t n = 0; r == 0 && n < report_format_count; n++)
-		r = write_page(entry, &report_formats[n], back, err);
+		r = report_formats[n].file ? write_page(entry, &report_formats[n], back, err) : 0;
 	incident_free(back);
 	return r;
 }

@@ -106,9 +106,17 @@ const struct verb verbs[] = {
 	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
 	  "  reqtrap list\n  reqtrap list --json\n" },
 	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
-	  "  reqtrap show last\n  reqtrap show 7f3a --json\n" },
+	  "  reqtrap show last\n  reqtrap show 7f3a --json\n  reqtrap show last --view performance\n" },
 	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,
 	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
+	{ "export", "ID", "Write an incident in the format of another program.", VERB_EXPORT, cmd_export,
+	  ID_DETAILS "chrome and perfetto: the trace for Perfetto and chrome://tracing. speedscope:\n"
+		     "the trace and all stacks. folded: stacks for flame graphs, one a line.\n"
+		     "freb: XML in the shape of an IIS Failed Request Tracing log. json, text, html\n"
+		     "and stacks are what lies in the incident's folder.\n",
+	  "  reqtrap export last --format speedscope -o slow.speedscope.json\n"
+	  "  reqtrap export 7f3a --format folded | flamegraph.pl > stacks.svg\n"
+	  "  reqtrap export 7f3a --format freb -o fr000001.xml\n" },
 	{ "open", "ID|CORE", "Open an incident's core, or any, in a debugger.", VERB_OPEN, cmd_open,
 	  ID_DETAILS "CORE is the path of a core file. A compressed one is unpacked beside itself\n"
 		     "(else in $TMPDIR or /var/tmp) into a file without a name: it is gone when the\n"

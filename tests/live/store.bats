@@ -45,6 +45,18 @@ id_where() { # JQ FILTER
 	"$REQTRAP" list -o "$STORE" --json | jq -r "select($1).id" | head -n 1
 }
 
+@test "the values of a query are told nowhere, unless asked for" {
+	local dir
+
+	dir=$(echo "$STORE"/*-GET-slow)
+	is "$(jq -r .request.url "$dir/incident.json")" '/slow?ms=***' "the url"
+	run -1 grep -rl --exclude='core*' 'ms=900' "$dir" "$LIVE/log.first"
+	STORE=$BATS_TEST_TMPDIR/store trap_one asked "/slow?ms=901" --time-taken 300ms --capture trace --show-values \
+		--action '/bin/echo %URL%'
+	is "$(jq -r .request.url "$BATS_TEST_TMPDIR"/store/*/incident.json)" '/slow?ms=901' "the url, asked for"
+	grep -q '^/slow?ms=901' "$BATS_TEST_TMPDIR"/store/*/action.log || fail "the action's argument"
+}
+
 @test "list: newest first, 80 columns, one JSON object a line" {
 	run -0 "$REQTRAP" list -o "$STORE"
 	has "$output" "GET /slow" "list"

@@ -43,7 +43,7 @@ top_ready() {
 }
 
 top_start() { # OPTION-OR-TARGET...
-	env --default-signal=INT,TERM "$REQTRAP" top "$@" >"$TOP_OUT" 2>"$TOP_ERR" 3>&- </dev/null &
+	env --default-signal=INT,TERM "$REQTRAP" top --show-values "$@" >"$TOP_OUT" 2>"$TOP_ERR" 3>&- </dev/null &
 	top_is "$!"
 	wait_for 20 top_ready || fail "top does not say that it watches: $(cat "$TOP_ERR")"
 	gone "$TOP" && fail "top has ended at once: $(cat "$TOP_ERR")"
@@ -136,7 +136,7 @@ wait_round() { # FILTER: then $ROUND
 	local typed=$BATS_TEST_TMPDIR/typed screen=$BATS_TEST_TMPDIR/screen long
 	long=$(printf 'long%.0s' {1..100})
 	mkfifo "$typed"
-	script -qfec "stty cols 80 rows 10; exec '$REQTRAP' top --every 100ms $PYTHON" "$screen" <"$typed" >/dev/null 2>&1 3>&- &
+	script -qfec "stty cols 80 rows 10; exec '$REQTRAP' top --show-values --every 100ms $PYTHON" "$screen" <"$typed" >/dev/null 2>&1 3>&- &
 	top_is "$!"
 	exec 7>"$typed"
 	wait_for 20 grep -q 'in flight' "$screen" || fail "no screen: $(cat -v "$screen")"

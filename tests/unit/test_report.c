@@ -6,6 +6,7 @@
 
 #include "facts.h"
 #include "report_page.h"
+#include "report_spans.h"
 #include "report_words.h"
 #include "sample.h"
 
@@ -438,6 +439,139 @@ static void test_words(void **state UNUSED)
 	buf_done(&out);
 }
 
+/* Tags that open and close each other, and no byte that XML 1.0 forbids. */
+static void check_xml(const char *xml)
+{
+	const char *open[8];
+	size_t depth = 0;
+
+	assert_int_equal(strncmp(xml, "<?xml ", 6), 0);
+	for (const char *p = strchr(xml, '\n'); *p; p++) {
+		const char *name = p + 1 + (p[1] == '/'), *end;
+		size_t len;
+
+		if ((unsigned char)*p < 0x20 && *p != '\n')
+			fail_msg("byte %02x", *p);
+		if (*p == '&')
+			assert_true(!strncmp(p, "&amp;", 5) || !strncmp(p, "&lt;", 4) || !strncmp(p, "&gt;", 4) ||
+				    !strncmp(p, "&quot;", 6) || !strncmp(p, "&#39;", 5));
+		if (*p != '<')
+			continue;
+		end = strchr(p, '>');
+		assert_non_null(end);
+		len = strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz");
+		assert_true(len > 0);
+		if (p[1] == '/') {
+			assert_true(depth > 0);
+			assert_memory_equal(open[--depth], name, len);
+		} else if (end[-1] != '/') {
+			assert_true(depth < ARRAY_LEN(open));
+			open[depth++] = name;
+		}
+		for (p++; p < end; p++)
+			assert_int_not_equal(*p, '<');
+	}
+	assert_int_equal(depth, 0);
+}
+
+static void test_freb_is_well_formed(void **state UNUSED)
+{
+	struct incident *made[] = { hostile(), huge(), golden("hostile"), golden("empty") };
+
+	for (size_t n = 0; n < ARRAY_LEN(made); n++) {
+		char *xml = render("freb", made[n]);
+
+		check_xml(xml);
+		assert_null(strstr(xml, "\xef\xbf\xbe"));
+		free(xml);
+		incident_free(made[n]);
+	}
+}
+
+/* Each profile's events nest and never go back; each frame is one of the list. */
+static void check_profile(const json_t *profile, size_t frames)
+{
+	json_t *events = json_object_get(profile, "events"), *event;
+	json_int_t open[128], at = 0;
+	size_t depth = 0, n;
+
+	json_array_foreach(events, n, event)
+	{
+		json_int_t frame = json_integer_value(json_object_get(event, "frame"));
+		json_int_t now = json_integer_value(json_object_get(event, "at"));
+
+		assert_true(now >= at && frame >= 0 && (size_t)frame < frames);
+		at = now;
+		if (!strcmp(json_string_value(json_object_get(event, "type")), "O")) {
+			assert_true(depth < ARRAY_LEN(open));
+			open[depth++] = frame;
+		} else {
+			assert_true(depth > 0);
+			assert_int_equal(open[--depth], frame);
+		}
+	}
+	assert_int_equal(depth, 0);
+	assert_true(at <= json_integer_value(json_object_get(profile, "endValue")));
+}
+
+static void test_speedscope_nests(void **state UNUSED)
+{
+	struct incident *made[] = { hostile(), huge(), golden("hostile"), golden("deadlock") };
+
+	for (size_t n = 0; n < ARRAY_LEN(made); n++) {
+		char *text = render("speedscope", made[n]);
+		json_t *json = json_loads(text, 0, NULL), *profile;
+		size_t k;
+
+		assert_non_null(json);
+		assert_true(json_array_size(json_object_get(json, "profiles")) > 0);
+		json_array_foreach(json_object_get(json, "profiles"), k, profile) check_profile(
+			profile, json_array_size(json_object_get(json_object_get(json, "shared"), "frames")));
+		json_decref(json);
+		free(text);
+		incident_free(made[n]);
+	}
+}
+
+static void test_folded_counts_every_stack(void **state UNUSED)
+{
+	struct incident *i = huge();
+	char *text = render("folded", i);
+	unsigned long stacks = 0;
+
+	for (const char *p = text; *p; p = strchr(p, '\n') + 1) {
+		const char *end = strchr(p, '\n');
+
+		stacks += strtoul((const char *)memrchr(p, ' ', (size_t)(end - p)), NULL, 10);
+	}
+	assert_int_equal(stacks, 1001); /* a thread of the sample has no stack */
+	free(text);
+	incident_free(i);
+}
+
+static void test_spans(void **state UNUSED)
+{
+	struct incident *i = incident_new();
+	struct span *span;
+	size_t count;
+
+	sample_event(i, 0, 100, "call", "outer", NULL);
+	sample_event(i, 10, 20, "wait", "first", NULL);
+	sample_event(i, 15, 5, "wait", "inner", NULL);
+	sample_event(i, 60, 100, "wait", "overlaps", NULL);
+	sample_event(i, 50, 0, "mark", "no time", NULL);
+	assert_int_equal(spans_make(i, &span, &count), 0);
+	assert_int_equal(count, 4);
+	assert_int_equal(span[0].self_ns, 40);
+	assert_int_equal(span[1].self_ns, 15);
+	assert_int_equal(span[2].self_ns, 5);
+	assert_int_equal(span[2].depth, 2);
+	assert_int_equal(span[3].depth, 1);
+	assert_int_equal(span[3].end_ns, 100);
+	free(span);
+	incident_free(i);
+}
+
 static void test_a_page_too_long_is_an_error(void **state UNUSED)
 {
 	struct incident *i = huge();
@@ -464,6 +598,10 @@ int main(void)
 		cmocka_unit_test(test_the_longest_event_stays),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_words),
+		cmocka_unit_test(test_freb_is_well_formed),
+		cmocka_unit_test(test_speedscope_nests),
+		cmocka_unit_test(test_folded_counts_every_stack),
+		cmocka_unit_test(test_spans),
 		cmocka_unit_test(test_a_page_too_long_is_an_error),
 	};
 

@@ -357,8 +357,8 @@ static void what_a_request_waits_behind_is_named(void **state UNUSED)
 
 		request_spending(&h, 1, T0 + 500 * MS, &words, in);
 		assert_int_equal(sum(in), 500 * MS);
-		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->ns, 300 * MS);
-		assert_true(row_of(in, SPEND_BEHIND, "GET /spin?n=1")->open);
+		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /spin?n=***")->ns, 300 * MS);
+		assert_true(row_of(in, SPEND_BEHIND, "GET /spin?n=***")->open);
 		assert_int_equal(row_of(in, SPEND_BEHIND, "GET /AAAA")->ns, 40 * MS);
 		assert_false(row_of(in, SPEND_BEHIND, "GET /AAAA")->open);
 		assert_int_equal(row_of(in, SPEND_WAIT, NULL)->ns, 60 * MS);
@@ -456,7 +456,7 @@ static void heads_become_requests(void **state UNUSED)
 	s->head_len = (u32)strlen(head);
 	request_describe(s, &info);
 	assert_string_equal(info.method, "GET");
-	assert_string_equal(info.url, "/a?b=c");
+	assert_string_equal(info.url, "/a?b=***");
 	assert_string_equal(info.host, "shop");
 	s->head_len = 0xffffffff; /* whatever stands there, no byte beyond is read */
 	memset(s->head, 'A', sizeof(s->head));

@@ -108,6 +108,7 @@ static void test_whole(void **state UNUSED)
 	struct incident *i;
 	struct err err;
 	struct stat st;
+	int files = 0;
 
 	assert_string_equal(strrchr(path, '/') + 1, "20261122T151547.100Z-00112233aabb-GET-cart-check-out");
 	assert_int_equal(stat(path, &st), 0);
@@ -115,12 +116,15 @@ static void test_whole(void **state UNUSED)
 	for (size_t n = 0; n < report_format_count; n++) {
 		char name[256];
 
+		if (!report_formats[n].file)
+			continue;
+		files++;
 		snprintf(name, sizeof(name), "%s/%s", path, report_formats[n].file);
 		assert_int_equal(stat(name, &st), 0);
 		assert_int_equal(st.st_mode & 07777, 0600);
 		assert_true(st.st_size > 0);
 	}
-	assert_int_equal(names_in(path), report_format_count);
+	assert_int_equal(names_in(path), files);
 	assert_int_equal(names_in(store_path(store)), 1);
 	assert_int_equal(store_load(store, "0011", &i, &found, &err), 0);
 	assert_string_equal(found, path);
@@ -379,6 +383,8 @@ static void test_pages_are_the_same_later(void **state UNUSED)
 		size_t len;
 		FILE *f;
 
+		if (!report_formats[n].file)
+			continue;
 		buf_init(&page, REPORT_BYTES_MAX);
 		assert_int_equal(report_formats[n].render(back, &page, &err), 0);
 		snprintf(name, sizeof(name), "%s/%s", path, report_formats[n].file);
