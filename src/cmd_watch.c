@@ -20,6 +20,7 @@
 #include <string.h>
 
 #define PAUSE_BUDGET_NS (250 * NSEC_PER_MSEC)
+#define BUDGET_DEFAULT "2" /* per cent */
 #define FINISH_NS (30 * NSEC_PER_SEC)
 
 struct watch {
@@ -28,6 +29,7 @@ struct watch {
 	struct rules rules;
 	struct child command; /* started by us */
 	bool json, finishing;
+	uint32_t budget_ppm;
 	uint64_t most; /* stop after so many captures, 0 never */
 	uint64_t trapped, captured, stored;
 };
@@ -256,6 +258,11 @@ static void totals_text(const struct engine_totals *t)
 		printf("  blind: the bytes of %" PRIu64 " socket calls could not be read\n", t->blind);
 	if (t->head_cut)
 		printf("  cut: %" PRIu64 " heads were longer than what is kept; their end is inferred\n", t->head_cut);
+	for (enum detail d = 0; d < DETAIL_COUNT; d++) {
+		if (t->shed_ns[d])
+			printf("  shed: %s detail for %.0f s, to stay within --max-overhead\n", detail_name(d),
+			       (double)t->shed_ns[d] / 1e9);
+	}
 	if (t->suppressed)
 		printf("  not captured: %" PRIu64 " of the trapped, by a limit or another capture\n", t->suppressed);
 	fflush(stdout);
@@ -283,6 +290,18 @@ static void identity_json(json_t *json, const struct engine_totals *t)
 		json_object_set_new(json, rows[i].name, json_integer((json_int_t)rows[i].number));
 }
 
+static json_t *shed_json(const struct engine_totals *t)
+{
+	json_t *list = json_array();
+
+	for (enum detail d = 0; d < DETAIL_COUNT; d++) {
+		if (t->shed_ns[d])
+			json_array_append_new(list, json_pack("{s:s, s:o}", "detail", detail_name(d), "ms",
+							      ms_json(t->shed_ns[d])));
+	}
+	return list;
+}
+
 static void totals_json(const struct engine_totals *t, const char *hooks)
 {
 	json_t *json =
@@ -297,6 +316,8 @@ static void totals_json(const struct engine_totals *t, const char *hooks)
 			  areas_json(t->area));
 
 	identity_json(json, t);
+	json_object_set_new(json, "shed", shed_json(t));
+	json_object_set_new(json, "overhead_percent", json_real(t->spent_ppm / 1e4));
 	print_json(json);
 }
 
@@ -405,6 +426,26 @@ static void on_failed(void *arg, const char *text)
 {
 	(void)arg;
 	log_warn("%s", text);
+}
+
+/* Exit code and counts stay what they are: only detail goes. */
+static void on_shed(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm)
+{
+	struct watch *watch = arg;
+	const char *name = detail < DETAIL_COUNT ? detail_name(detail) : NULL;
+	double spent = spent_ppm / 1e4, most = watch->budget_ppm / 1e4;
+
+	if (watch->json)
+		print_json(json_pack("{s:s, s:s?, s:f, s:f}", "event", word == BUDGET_BACK ? "restored" : "shed",
+				     "detail", name, "spent_percent", spent, "budget_percent", most));
+	if (word == BUDGET_STUCK)
+		log_warn(
+			"the watch takes %.4g %% of the host's CPU time, --max-overhead is %.4g: no detail is left to shed "
+			"that would help; what is trapped, and the counts, stay exact",
+			spent, most);
+	else
+		log_warn("%s detail %s: the watch takes %.4g %% of the host's CPU time, --max-overhead is %.4g", name,
+			 word == BUDGET_BACK ? "is back" : "is shed", spent, most);
 }
 
 static void on_targets_gone(void *arg)
@@ -570,6 +611,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		.ended = on_ended,
 		.sampled = on_sampled,
 		.stored = on_stored,
+		.shed = on_shed,
 		.failed = on_failed,
 		.targets_gone = on_targets_gone,
 		.arg = watch,
@@ -586,6 +628,11 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 			return err_wrap(err, r, "--map-share");
 		config.map_share = (unsigned int)number;
 	}
+	r = budget_parse(option_given(line, "max-overhead") ? option_value(line, "max-overhead") : BUDGET_DEFAULT,
+			 &watch->budget_ppm, err);
+	if (r < 0)
+		return r;
+	config.budget_ppm = watch->budget_ppm;
 	if (option_given(line, "pause-budget"))
 		parse_duration(option_value(line, "pause-budget"), &config.pause_budget_ns, NULL);
 	if (option_given(line, "max-size"))

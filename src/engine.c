@@ -312,6 +312,24 @@ static void losses(struct engine *engine, struct incident *incident)
 	incident->losses.blind_io = totals.counters.blind;
 }
 
+static void on_shed(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm)
+{
+	const struct engine *engine = arg;
+
+	if (engine->config.shed)
+		engine->config.shed(engine->config.arg, word, detail, spent_ppm);
+}
+
+/* What of the detail was off at any time since the request began. */
+static void shed_words(struct engine *engine, struct trap *trap)
+{
+	unsigned int bits = tracer_shed(engine->tracer, trap->hop[0].copy.begin_ns);
+	char text[64];
+
+	details_format(bits, text, sizeof(text));
+	text_set(&trap->incident->losses.shed, bits ? text : NULL);
+}
+
 static void trap_begin(struct engine *engine, const struct rule *rule, enum rule_verdict why,
 		       const struct record *record, const struct rule_input *input)
 {
@@ -349,6 +367,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	}
 	other_rules(engine, trap, input);
 	losses(engine, trap->incident);
+	shed_words(engine, trap);
 	settle_soon(engine);
 }
 
@@ -476,6 +495,7 @@ static void on_record(void *arg, const struct record *record)
 	case RECORD_ENDED:
 		for (struct trap *t = engine->traps; t; t = t->next) {
 			if (trap_ended(t, record)) {
+				shed_words(engine, t);
 				settle_soon(engine);
 				return;
 			}
@@ -579,6 +599,8 @@ static int engine_open(struct engine *engine, struct err *err)
 				    .map_share = engine->config.map_share,
 				    .want_status = want_status,
 				    .record = on_record,
+				    .budget_ppm = engine->config.budget_ppm,
+				    .shed = on_shed,
 				    .tell = on_tell,
 				    .arg = engine };
 	uint64_t limits[LIMITS_MAX];
@@ -726,6 +748,8 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;
 	memcpy(ret_totals->area, t.area, sizeof(t.area));
+	memcpy(ret_totals->shed_ns, t.shed_ns, sizeof(t.shed_ns));
+	ret_totals->spent_ppm = t.spent_ppm;
 }
 
 const char *engine_hooks_name(const struct engine *engine)

@@ -19,6 +19,8 @@ struct engine_totals {
 	struct area_total area[AREA_COUNT];		   /* detail that was asked for, and its cost */
 	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */
 	uint64_t refused_slot, refused_conn, refused_queue;
+	uint64_t shed_ns[DETAIL_COUNT]; /* for how long each detail was off, to stay in the budget */
+	uint32_t spent_ppm;		/* of the host's CPU time, at the latest look */
 };
 
 struct engine_config {
@@ -28,6 +30,7 @@ struct engine_config {
 	unsigned int slots;	/* requests in flight at most, 0: default */
 	unsigned int map_share; /* see tracer.h */
 	uint64_t pause_budget_ns;
+	uint32_t budget_ppm; /* of the host's CPU time that the watch may take, 0 any */
 	bool compress, no_journal;
 	bool normal_priority;				     /* else a trap goes before all other work of the host */
 	uint64_t core_max_bytes, core_free_bytes, core_rate; /* as in struct dump_order */
@@ -38,6 +41,7 @@ struct engine_config {
 	/* A later look at it is over: incident->sample[index]. */
 	void (*sampled)(void *arg, const struct incident *incident, size_t index, const char *path);
 	void (*stored)(void *arg, const struct incident *incident, const char *path);
+	void (*shed)(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm); /* see tracer.h */
 	void (*failed)(void *arg, const char *text); /* something to tell, the watch goes on */
 	void (*targets_gone)(void *arg);	     /* the last watched process ended */
 	void *arg;

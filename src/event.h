@@ -59,6 +59,7 @@ enum segment {
 	SEGMENT_AWAY,	/* its thread has turned to another request */
 	SEGMENT_PARKED, /* its thread was in its poll since, and has turned to no other */
 	SEGMENT_LOOP,	/* only as a sum: it came from its poll, for whom is not known */
+	SEGMENT_UNSEEN, /* the scheduler is not listened to */
 	SEGMENTS = 8
 };
 

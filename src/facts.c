@@ -278,8 +278,13 @@ static const struct field scene_fields[] = {
 static const struct shape scene_shape = SHAPE(scene_fields, struct scene, false);
 
 static const struct field losses_fields[] = {
-	NUMBER(struct losses, events_overwritten), NUMBER(struct losses, texts_cut), NUMBER(struct losses, spans_lost),
-	NUMBER(struct losses, ring_lost),	   NUMBER(struct losses, refused),   NUMBER(struct losses, blind_io),
+	NUMBER(struct losses, events_overwritten),
+	NUMBER(struct losses, texts_cut),
+	NUMBER(struct losses, spans_lost),
+	NUMBER(struct losses, ring_lost),
+	NUMBER(struct losses, refused),
+	NUMBER(struct losses, blind_io),
+	TEXT(struct losses, shed),
 };
 static const struct shape losses_shape = SHAPE(losses_fields, struct losses, false);
 

@@ -197,6 +197,8 @@ static void state_of(const struct slot *slot, uint64_t now, struct flight_state 
 	case SEGMENT_PARKED:
 		name_wait(slot, ret_state);
 		break;
+	case SEGMENT_UNSEEN:
+		break;
 	default: /* its thread has turned to another request */
 		if (!waits_for_call(slot, ret_state))
 			ret_state->word = "behind";

@@ -315,6 +315,7 @@ void incident_free(struct incident *i)
 	free(i->confidence);
 	free(i->advice);
 	action_done(&i->action);
+	free(i->losses.shed);
 	samples_done(i);
 	for (size_t n = 0; n < i->beyond_count; n++)
 		beyond_done(&i->beyond[n]);

@@ -157,6 +157,7 @@ struct losses {
 	uint64_t ring_lost;		/* records the kernel could not hand over, while watching */
 	uint64_t refused;		/* requests not traced for want of a slot, while watching */
 	uint64_t blind_io;		/* socket calls whose bytes could not be read (io_uring, splice) */
+	char *shed;			/* detail that was off for some of its time, to stay in the budget; NULL none */
 };
 
 struct incident {

@@ -4,6 +4,7 @@
  * its return codes are row numbers, not letters. */
 #include "options.h"
 
+#include "budget.h"
 #include "ktime.h"
 #include "rule.h"
 
@@ -280,6 +281,8 @@ static int option_check(const struct option_row *row, const char *value, struct 
 		return parse_count(value, 1, 1000000, &number, err);
 	case TYPE_STATUS:
 		return parse_status(value, status, RULE_STATUS_MAX, &count, err);
+	case TYPE_PERCENT:
+		return budget_parse(value, &bits, err);
 	case TYPE_CAPTURE:
 		return parse_capture(value, &bits, err);
 	case TYPE_AREAS:

@@ -52,6 +52,7 @@ enum option_type {
 	TYPE_SIZE,
 	TYPE_SPACE, /* a size, or a part of the disk: 10% */
 	TYPE_COUNT,
+	TYPE_PERCENT,
 	TYPE_STATUS,
 	TYPE_CAPTURE,
 	TYPE_AREAS,

@@ -156,6 +156,8 @@ int section_losses(const struct incident *i, struct pen *pen)
 			page_warn(pen, "%s: %s", row[n].what, word_count(row[n].count).s);
 		shown += row[n].count != 0;
 	}
+	if (l->shed && ++shown)
+		page_warn(pen, "shed for some of its time, to stay within --max-overhead: %s", l->shed);
 	if (i->limit_reached && ++shown)
 		page_warn(pen, "the rule's limit was reached: logged only, capture and action not run%s%s",
 			  i->suppressed ? ": " : "", i->suppressed ? i->suppressed : "");

@@ -359,6 +359,11 @@ static uint64_t spend_before(const struct holding *h, uint64_t next_ns, uint64_t
 	return sum + next_ns - from;
 }
 
+static bool unseen(const struct slot *s)
+{
+	return s->acc[SEGMENT_UNSEEN] || s->seg_kind == SEGMENT_UNSEEN;
+}
+
 void request_spending(const struct holding *hops, size_t hop_count, uint64_t until_ns, const struct wording *wording,
 		      struct incident *incident)
 {
@@ -379,7 +384,9 @@ void request_spending(const struct holding *hops, size_t hop_count, uint64_t unt
 		last->slot->faults + (last->slot->task ? last->slot->faults_seen - last->slot->faults_from : 0);
 	sum += spend_hop(last, until_ns, wording, incident);
 	if (whole > sum)
-		spend(incident, SPEND_UNATTRIBUTED, NULL, NULL, whole - sum, 1);
+		spend(incident, SPEND_UNATTRIBUTED, NULL,
+		      unseen(last->slot) ? "the scheduler was not watched, to stay within --max-overhead" : NULL,
+		      whole - sum, 1);
 	if (incident->spending_count)
 		qsort(incident->spending, incident->spending_count, sizeof(*incident->spending), by_size);
 }

@@ -5,7 +5,7 @@
 #include "tracer.h"
 
 #include "ktime.h"
-#include "requests.skel.h"
+#include "tracer_inside.h"
 
 #include <bpf/bpf.h>
 #include <bpf/btf.h>
@@ -23,26 +23,8 @@
 #define CLOCK_TRIES 4000
 #define LOOK_TRIES 4
 #define BRING 24
-#define METER_TICKS 32			 /* one in so many is measured */
-#define METER_REQUESTS 1000		 /* but the first until it has seen so many */
 #define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
 #define CONN_DOUBT_NS (5 * NSEC_PER_SEC) /* one with a request in flight is looked at */
-
-struct tracer {
-	struct requests_bpf *skel;
-	struct ring_buffer *ring;
-	union slot_value *slots;
-	struct loop *loops;
-	uint64_t aborted; /* by us: what the kernel gives no sign of */
-	unsigned int slot_count;
-	bool sock_hooks;
-	struct tracer_app *app; /* NULL: no area wants more than what always runs */
-	struct tracer_config config;
-	int stats_fd; /* the kernel measures run times, of every BPF program, while somebody has such a descriptor */
-	unsigned int tick;
-	uint64_t attached_ns, metered_ns, metered_requests; /* closed windows of measuring */
-	uint64_t meter_ns, meter_requests;		    /* the begin of the open one */
-};
 
 static __thread char first_words[256]; /* what libbpf said first, for the error's text */
 static __thread char refusal[256];     /* the verifier's last word, when it was that */
@@ -205,75 +187,6 @@ static int on_record(void *arg, void *data, size_t size)
 	return 0;
 }
 
-static void add_counters(struct counters *sum, const struct counters *one)
-{
-	uint64_t *to = (uint64_t *)sum;
-	const uint64_t *from = (const uint64_t *)one;
-
-	for (size_t i = 0; i < sizeof(*sum) / sizeof(*to); i++)
-		to[i] += from[i];
-}
-
-static struct counters count(const struct tracer *t)
-{
-	int cpus = libbpf_num_possible_cpus();
-	CLEAN(free) struct per_cpu *per_cpu = cpus > 0 ? calloc((size_t)cpus, sizeof(*per_cpu)) : NULL;
-	struct counters sum = { 0 };
-	uint32_t zero = 0;
-
-	if (per_cpu && bpf_map_lookup_elem(bpf_map__fd(t->skel->maps.per_cpu), &zero, per_cpu) == 0) {
-		for (int i = 0; i < cpus; i++)
-			add_counters(&sum, &per_cpu[i].counters);
-	}
-	sum.aborted += t->aborted;
-	return sum;
-}
-
-/* Measuring run times costs more than much of what is measured, and every program on
- * the host pays: so it is done in windows. */
-static void meter_open(struct tracer *t)
-{
-	struct counters now = count(t);
-
-	t->meter_ns = now_ns();
-	t->meter_requests = now.requests + now.inner;
-	if (!t->attached_ns)
-		t->attached_ns = t->meter_ns;
-	t->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
-}
-
-/* What the windows have seen, with the one that is open. */
-static void metered(const struct tracer *t, uint64_t *ret_ns, uint64_t *ret_requests)
-{
-	struct counters now = { 0 };
-
-	*ret_ns = t->metered_ns;
-	*ret_requests = t->metered_requests;
-	if (t->stats_fd < 0)
-		return;
-	now = count(t);
-	*ret_ns += now_ns() - t->meter_ns;
-	*ret_requests += now.requests + now.inner - t->meter_requests;
-}
-
-void tracer_tick(struct tracer *t)
-{
-	uint64_t ns, requests;
-
-	t->tick++;
-	if (t->stats_fd < 0 && t->tick % METER_TICKS == 0) {
-		meter_open(t);
-		return;
-	}
-	metered(t, &ns, &requests);
-	if (t->stats_fd < 0 || (t->tick < METER_TICKS && requests < METER_REQUESTS))
-		return;
-	t->metered_ns = ns;
-	t->metered_requests = requests;
-	close(t->stats_fd);
-	t->stats_fd = -1;
-}
-
 static int open_app(struct tracer *t, struct err *err)
 {
 	struct tracer_app_config config = { .areas = t->config.areas,
@@ -338,7 +251,7 @@ static int load(struct tracer *t, struct err *err)
 	t->ring = ring_buffer__new(bpf_map__fd(skel->maps.ring), on_record, t, NULL);
 	if (!t->ring)
 		return err_sys(err, -errno, "cannot open the ring buffer");
-	meter_open(t);
+	gauge_open(&t->gauge, 0);
 	r = requests_bpf__attach(skel);
 	if (r < 0)
 		return explain(r, err);
@@ -359,7 +272,10 @@ int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, 
 	if (!t)
 		return err_sys(err, -ENOMEM, "cannot start the tracer");
 	t->config = *config;
-	t->stats_fd = -1;
+	gauge_init(&t->gauge);
+	t->budget.ppm = config->budget_ppm;
+	t->budget.offered[DETAIL_AREAS] = areas_want_programs(&config->areas);
+	t->budget.offered[DETAIL_SCHED] = t->budget.offered[DETAIL_TRACE] = true;
 	t->slot_count = config->map_share ? SLOTS_DEFAULT * config->map_share / 100 : SLOTS_DEFAULT;
 	if (config->slots)
 		t->slot_count = config->slots;
@@ -388,8 +304,7 @@ void tracer_close(struct tracer *t)
 		munmap(t->loops, loops_bytes());
 	tracer_app_close(t->app);
 	requests_bpf__destroy(t->skel);
-	if (t->stats_fd >= 0)
-		close(t->stats_fd);
+	gauge_done(&t->gauge);
 	free(t);
 }
 
@@ -419,11 +334,6 @@ int tracer_watch(struct tracer *t, pid_t pid, struct err *err)
 	return 0;
 }
 
-static bool in_flight(uint32_t state)
-{
-	return state == SLOT_OPEN || state == SLOT_HELD;
-}
-
 static void give_back(struct tracer *t, uint32_t index)
 {
 	bpf_map_update_elem(bpf_map__fd(t->skel->maps.free_slots), NULL, &index, BPF_ANY);
@@ -437,7 +347,7 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
 		return;
 	s->flags |= SLOT_ABORTED;
 	s->end_ns = now_ns();
-	if (in_flight(s->state))
+	if (slot_in_flight(s->state))
 		t->aborted += s->method || s->flags & SLOT_FASTCGI;
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
 		give_back(t, index);
@@ -463,7 +373,7 @@ void tracer_forget(struct tracer *t, pid_t pid)
 	for (uint32_t i = 0; i < t->slot_count; i++) {
 		struct slot *s = &t->slots[i].slot;
 
-		if (s->pid != (uint32_t)pid || !in_flight(s->state))
+		if (s->pid != (uint32_t)pid || !slot_in_flight(s->state))
 			continue;
 		slot_abort(t, i, s->gen);
 	}
@@ -512,7 +422,7 @@ static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
 	if (idle < CONN_DOUBT_NS || oldest->slot >= t->slot_count)
 		return false;
 	s = &t->slots[oldest->slot].slot;
-	if (s->gen != oldest->gen || !in_flight(s->state))
+	if (s->gen != oldest->gen || !slot_in_flight(s->state))
 		return idle > CONN_IDLE_NS;
 	if (s->fd < 0 || socket_open(t, oldest->slot, s, conn->ino))
 		return false;
@@ -538,7 +448,7 @@ const struct slot *tracer_next(struct tracer *t, uint32_t *index)
 	for (uint32_t i = *index; i < t->slot_count; i++) {
 		const struct slot *s = &t->slots[i].slot;
 
-		if (in_flight(s->state)) {
+		if (slot_in_flight(s->state)) {
 			*index = i;
 			return s;
 		}
@@ -645,7 +555,7 @@ enum tracer_look tracer_brief(struct tracer *t, uint32_t index, struct tracer_br
 	const struct slot *s = &t->slots[index].slot;
 	uint64_t gen = __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE);
 
-	if (!in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) || (!s->method && !(s->flags & SLOT_FASTCGI)))
+	if (!slot_in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) || (!s->method && !(s->flags & SLOT_FASTCGI)))
 		return LOOK_FREE;
 	*ret_brief = (struct tracer_brief){ .slot = index,
 					    .gen = gen,
@@ -668,7 +578,7 @@ enum tracer_look tracer_look(struct tracer *t, uint32_t index, uint64_t gen, str
 
 	for (int i = 0; i < LOOK_TRIES; i++) {
 		if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != gen ||
-		    !in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)))
+		    !slot_in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)))
 			return LOOK_FREE;
 		memcpy(ret_slot, s, offsetof(struct slot, reply));
 		__sync_synchronize();
@@ -735,41 +645,6 @@ bool tracer_hold(struct tracer *t, uint32_t index, uint64_t gen)
 		return true;
 	tracer_release(t, index, s->gen);
 	return false;
-}
-
-void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
-{
-	struct tracer_totals sum = { .counters = count(t) };
-	struct bpf_program *prog;
-	uint64_t ns;
-
-	metered(t, &ns, &sum.metered_requests);
-	bpf_object__for_each_program(prog, t->skel->obj)
-	{
-		struct bpf_prog_info info = { 0 };
-		uint32_t len = sizeof(info);
-
-		if (bpf_program__fd(prog) < 0 || bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
-			continue;
-		if (prog == t->skel->progs.switched || prog == t->skel->progs.waking) {
-			sum.sched_ns += info.run_time_ns;
-			sum.sched_runs += info.run_cnt;
-		} else {
-			sum.request_ns += info.run_time_ns;
-		}
-		sum.missed += info.recursion_misses;
-	}
-	if (ns) { /* of the whole time, as far as the windows tell */
-		double whole = (double)(now_ns() - t->attached_ns) / (double)ns;
-
-		sum.sched_ns = (uint64_t)((double)sum.sched_ns * whole);
-		sum.sched_runs = (uint64_t)((double)sum.sched_runs * whole);
-	}
-	for (uint32_t i = 0; i < t->slot_count; i++)
-		sum.in_flight += in_flight(t->slots[i].slot.state);
-	if (t->app)
-		tracer_app_totals(t->app, sum.area);
-	*ret_totals = sum;
 }
 
 void tracer_probe(struct tracer *t, pid_t pid)

@@ -6,6 +6,7 @@
 #ifndef REQTRAP_TRACER_H
 #define REQTRAP_TRACER_H
 
+#include "budget.h"
 #include "err.h"
 #include "event.h"
 #include "tracer_app.h"
@@ -23,6 +24,10 @@ struct tracer_config {
 	bool (*want_status)(void *arg, int status);		/* asked once per code when loading */
 	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
 	struct areas areas;
+	uint32_t budget_ppm; /* of the host's CPU time; over it detail is shed; 0: never */
+	/* 'detail' was shed (share: what was spent, ppm), or came back; DETAIL_COUNT: nothing is left
+	 * to shed that would help. From tracer_tick. */
+	void (*shed)(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm);
 	void (*tell)(void *arg, const char *text); /* what could not be looked at; the watch goes on */
 	void *arg;
 };
@@ -101,8 +106,11 @@ void tracer_sweep(struct tracer *tracer, bool (*owned)(void *arg, uint32_t slot,
 
 /* To be called each second. Now and then it has the kernel measure for a second what the
  * programs take, at first for as long as it takes to know: for every BPF program of the
- * host, which is why it does not for longer. */
+ * host, which is why it does not for longer. What is over the budget has detail shed. */
 void tracer_tick(struct tracer *tracer);
+
+/* Detail that was off at any time since then: a bit per enum detail. */
+unsigned int tracer_shed(const struct tracer *tracer, uint64_t since_ns);
 
 struct tracer_totals {
 	struct counters counters;  /* summed over the CPUs */
@@ -112,6 +120,8 @@ struct tracer_totals {
 		sched_runs; /* of the scheduler's, every switch and wake-up of the host: for the whole time */
 	uint64_t missed;    /* runs the kernel left out (recursion) */
 	unsigned int in_flight;
+	uint64_t shed_ns[DETAIL_COUNT];	    /* for how long each was off */
+	uint32_t spent_ppm;		    /* of the host's CPU time, at the latest look */
 	struct area_total area[AREA_COUNT]; /* of those beyond the usual detail */
 };
 

@@ -8,8 +8,10 @@
 #include "tracer_app.h"
 
 #include "app.skel.h"
+#include "child.h"
 #include "incident.h"
 #include "proc.h"
+#include "tracer_gauge.h"
 
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -19,6 +21,7 @@
 #include <sys/stat.h>
 
 #define PROBES_MOST 8192
+#define TRAP_NS 1000 /* what a probe takes beside its program: 300 ns to 4 us, by the instruction it is on */
 #define UPROBE_TYPE "/sys/bus/event_source/devices/uprobe/type"
 
 struct probe {
@@ -44,7 +47,8 @@ struct tracer_app {
 	struct known_file *known;
 	size_t known_count;
 	struct bpf_link *tracepoint[AREA_COUNT];
-	bool refused[AREA_COUNT], full_told;
+	bool refused[AREA_COUNT], full_told, resting;
+	struct child closer; /* lets go of probes in our place */
 };
 
 static struct bpf_program *program_of(const struct tracer_app *app, enum area area)
@@ -59,6 +63,20 @@ static bool wanted(const struct tracer_app *app, enum area area)
 
 	return area >= AREA_APP ? least != SEVERITY_NONE
 				: (area == AREA_FILE || area == AREA_PROCESS) && least >= SEVERITY_INFO;
+}
+
+static int attach_tracepoints(struct tracer_app *app, struct err *err)
+{
+	for (enum area a = 0; a < AREA_APP; a++) {
+		struct bpf_program *prog = program_of(app, a);
+
+		if (!prog || !wanted(app, a))
+			continue;
+		app->tracepoint[a] = bpf_program__attach(prog);
+		if (!app->tracepoint[a])
+			return err_sys(err, -errno, "cannot attach the programs of area '%s'", area_name(a));
+	}
+	return 0;
 }
 
 static int load(struct tracer_app *app, struct err *err)
@@ -90,16 +108,7 @@ static int load(struct tracer_app *app, struct err *err)
 		app->pages = NULL;
 		return err_sys(err, -errno, "cannot map the areas' notes");
 	}
-	for (enum area a = 0; a < AREA_APP; a++) {
-		struct bpf_program *prog = program_of(app, a);
-
-		if (!prog || !wanted(app, a))
-			continue;
-		app->tracepoint[a] = bpf_program__attach(prog);
-		if (!app->tracepoint[a])
-			return err_sys(err, -errno, "cannot attach the programs of area '%s'", area_name(a));
-	}
-	return 0;
+	return attach_tracepoints(app, err);
 }
 
 static bool wants_probes(const struct tracer_app *app)
@@ -143,6 +152,8 @@ void tracer_app_close(struct tracer_app *app)
 		bpf_link__destroy(app->probe[i].link);
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		bpf_link__destroy(app->tracepoint[i]);
+	if (app->closer.pid > 0)
+		child_reap(&app->closer, true);
 	if (app->pages)
 		munmap(app->pages, app->config.slot_count * sizeof(*app->pages));
 	app_bpf__destroy(app->skel);
@@ -261,7 +272,7 @@ void tracer_app_attach(struct tracer_app *app, pid_t pid)
 	struct proc_maps maps;
 	CLEAN(fd) int dir_fd = -1;
 
-	if (!wants_probes(app))
+	if (!wants_probes(app) || app->resting)
 		return;
 	dir_fd = proc_dir_open(pid);
 	if (dir_fd < 0 || proc_maps_read(dir_fd, false, &maps, NULL) < 0)
@@ -275,17 +286,59 @@ void tracer_app_attach(struct tracer_app *app, pid_t pid)
 	proc_maps_free(&maps);
 }
 
-static void drop(struct tracer_app *app, size_t i)
+/* The kernel waits tens of milliseconds when the last descriptor of a probe goes. A child
+ * that has them, too, and ends, waits for it in our place. Rejected: a thread. */
+static void let_go(struct tracer_app *app, bool (*which)(const struct probe *probe, pid_t pid), pid_t pid)
 {
-	bpf_link__destroy(app->probe[i].link);
-	app->probe[i] = app->probe[--app->probe_count];
+	struct child_hold hold = { -1, -1 };
+	char *argv[] = { "reqtrap", NULL };
+	bool any = false;
+
+	for (size_t i = 0; i < app->probe_count && !any; i++)
+		any = which(&app->probe[i], pid);
+	if (!any)
+		return;
+	if (app->closer.pid > 0)
+		child_reap(&app->closer, true); /* long over, mostly */
+	child_start(&(struct child_spec){ .argv = argv, .hold = &hold }, &app->closer, NULL);
+	for (size_t i = app->probe_count; i-- > 0;) {
+		if (!which(&app->probe[i], pid))
+			continue;
+		bpf_link__destroy(app->probe[i].link);
+		app->probe[i] = app->probe[--app->probe_count];
+	}
+	child_release(&hold, false, NULL);
+}
+
+static bool of_process(const struct probe *probe, pid_t pid)
+{
+	return probe->pid == pid;
+}
+
+static bool each(const struct probe *probe UNUSED, pid_t pid UNUSED)
+{
+	return true;
 }
 
 void tracer_app_detach(struct tracer_app *app, pid_t pid)
 {
-	for (size_t i = app->probe_count; i-- > 0;) {
-		if (app->probe[i].pid == pid)
-			drop(app, i);
+	let_go(app, of_process, pid);
+}
+
+void tracer_app_rest(struct tracer_app *app, bool rest)
+{
+	struct err err;
+
+	app->resting = rest;
+	if (!rest) {
+		if (attach_tracepoints(app, &err) < 0)
+			app->config.tell(app->config.arg, err.text);
+		return;
+	}
+	let_go(app, each, 0);
+	for (size_t i = 0; i < AREA_COUNT; i++) {
+		bpf_link__destroy(app->tracepoint[i]);
+		app->tracepoint[i] = NULL;
 	}
 }
 
@@ -302,23 +355,31 @@ bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen
 	return __atomic_load_n(&page->gen, __ATOMIC_ACQUIRE) == gen;
 }
 
+uint64_t tracer_app_spent(const struct tracer_app *app)
+{
+	uint64_t ns = 0, none = 0;
+
+	for (enum area a = 0; a < AREA_COUNT; a++) {
+		uint64_t runs = 0;
+
+		gauge_program(program_of(app, a), &ns, &runs, &none);
+		ns += a >= AREA_APP ? runs * TRAP_NS : 0;
+	}
+	return ns;
+}
+
 void tracer_app_totals(const struct tracer_app *app, struct area_total ret_totals[AREA_COUNT])
 {
 	memset(ret_totals, 0, AREA_COUNT * sizeof(*ret_totals));
 	for (uint32_t a = 0; a < AREA_COUNT; a++) {
 		struct area_total *total = &ret_totals[a];
 		struct bpf_program *prog = program_of(app, a);
-		struct bpf_prog_info info = { 0 };
-		uint32_t len = sizeof(info);
+		uint64_t none = 0;
 
 		total->on = wanted(app, a);
 		total->probes = app->tracepoint[a] != NULL;
 		bpf_map_lookup_elem(bpf_map__fd(app->skel->maps.counts), &a, &total->count);
-		if (!prog || bpf_program__fd(prog) < 0 ||
-		    bpf_obj_get_info_by_fd(bpf_program__fd(prog), &info, &len) < 0)
-			continue;
-		total->runs = info.run_cnt;
-		total->ns = info.run_time_ns;
+		gauge_program(prog, &total->ns, &total->runs, &none);
 	}
 	for (size_t i = 0; i < app->probe_count; i++)
 		ret_totals[profile_rows[app->probe[i].row].area].probes++;

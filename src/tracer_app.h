@@ -31,6 +31,11 @@ void tracer_app_detach(struct tracer_app *app, pid_t pid);
 
 bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen, struct notes *ret_notes);
 
+/* Takes all probes away until it is called again with false (then the tracepoints come back
+ * at once, the probes with tracer_app_attach). */
+void tracer_app_rest(struct tracer_app *app, bool rest);
+uint64_t tracer_app_spent(const struct tracer_app *app); /* run time so far, and the traps into the kernel */
+
 struct area_total {
 	uint64_t probes;   /* attached now */
 	uint64_t runs, ns; /* of the BPF programs; the trap into the kernel comes on top */

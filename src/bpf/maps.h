@@ -17,6 +17,8 @@ const volatile bool follow = true;     /* look at who answers the calls of watch
 u64 limits[LIMITS_MAX];
 u32 limit_count;
 u64 status_wanted[16]; /* bit per status code below 1024 */
+bool unseen;	       /* nobody listens to the scheduler: what a thread does is not known */
+bool lean;	       /* no line in the trace for each read and write */
 /* Was a call to somebody else ever seen, and one on a unix socket? Not: spares strangers the lookup. */
 u32 client_conns, unix_calls;
 

@@ -76,7 +76,7 @@ __noinline int event_add(struct slot *s, u32 kind_nr, u64 a, u64 at, u64 dur)
 	s16 nr = (s16)(kind_nr & 0xffff);
 	struct slot_event *e;
 
-	if (!s)
+	if (!s || (lean && (kind == EVENT_RECV || kind == EVENT_SEND)))
 		return 0;
 	tid = s->tid;
 	if (s->event_count) {
@@ -188,13 +188,15 @@ __noinline int away_begins(struct slot *s, u32 loop, u64 now, u32 kind)
 
 	if (!s)
 		return 0;
-	if (s->seg_kind >= SEGMENT_AWAY) {
+	if (s->seg_kind >= SEGMENT_AWAY && !unseen) {
 		s->seg_kind = kind;
 		return 0;
 	}
 	if (s->task)
 		usage_until(s);
-	segment_to(s, kind, now);
+	segment_to(s, unseen ? SEGMENT_UNSEEN : kind, now);
+	if (unseen)
+		return 0;
 	s->loop = loop;
 	s->idle_from = lp ? lp->idle_ns : 0;
 	s->wait_nr = NR_EPOLL_WAIT;
@@ -266,7 +268,7 @@ __noinline int bind_anew(struct slot *s, u32 index, u64 now, u32 how)
 		mine->ref.gen = s->gen;
 		mine->ref.how = how;
 	}
-	if (s->seg_kind >= SEGMENT_AWAY && now != s->seg_since_ns)
+	if (s->seg_kind >= SEGMENT_AWAY && s->seg_kind != SEGMENT_UNSEEN && now != s->seg_since_ns)
 		away_over(s, now, s->tid == tid);
 	lp = loop_at(number);
 	if (lp)
@@ -292,8 +294,9 @@ __noinline int bind_anew(struct slot *s, u32 index, u64 now, u32 how)
 		s->flags |= SLOT_GUESSED;
 	else if (s->flags & SLOT_GUESSED)
 		s->flags &= ~SLOT_GUESSED;
-	if (s->seg_kind != SEGMENT_CPU)
-		segment_to(s, SEGMENT_CPU, now);
+	how = unseen ? SEGMENT_UNSEEN : SEGMENT_CPU;
+	if (s->seg_kind != how)
+		segment_to(s, how, now);
 	return 0;
 }
 

@@ -121,6 +121,7 @@ static inline void sample_outcome(struct incident *i)
 	text_set(&i->action.output, "told\nyou\n");
 	text_set(&i->action.why, "for the test");
 	i->losses = (struct losses){ .events_overwritten = 1, .ring_lost = 2, .refused = 3, .blind_io = 4 };
+	text_set(&i->losses.shed, "scheduler");
 	text_set(&i->verdict, "Blocked 12.4 s waiting for the PHP session lock.");
 	strings_add(&i->evidence, "the kernel's lock table names the holder");
 	strings_add(&i->evidence, "the same stack in 3 of 3 samples");
