@@ -4,6 +4,8 @@
  * fork and exec only async-signal-safe calls. */
 #include "child.h"
 
+#include "ktime.h"
+
 #include <fcntl.h>
 #include <signal.h>
 #include <string.h>
@@ -91,7 +93,7 @@ static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 		execve(spec->path ? spec->path : "/proc/self/exe", spec->argv, envp);
 		code = -errno;
 	}
-	if (write(error_fd, &code, sizeof(code)) < 0)
+	if (!spec->no_wait && write(error_fd, &code, sizeof(code)) < 0)
 		_exit(126);
 	_exit(127);
 }
@@ -143,7 +145,7 @@ int child_start(const struct child_spec *spec, struct child *ret_child, struct e
 	}
 	if (go_fd[1] >= 0)
 		close(go_fd[1]);
-	if (pid > 0) {
+	if (pid > 0 && !spec->no_wait) {
 		do
 			n = read(pipe_fd[0], &code, sizeof(code));
 		while (n < 0 && errno == EINTR);
@@ -192,6 +194,39 @@ int child_reap(struct child *child, bool block)
 		close(child->pidfd);
 	*child = (struct child){ .pid = 0, .pidfd = -1 };
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+#define LEAVING_MOST 64
+#define LEAVING_NS (5 * NSEC_PER_SEC)
+
+static struct {
+	struct child child;
+	uint64_t since_ns;
+} leaving[LEAVING_MOST];
+static size_t leaving_count;
+
+void child_sweep(void)
+{
+	for (size_t i = leaving_count; i-- > 0;) {
+		if (now_ns() - leaving[i].since_ns > LEAVING_NS)
+			child_kill(&leaving[i].child);
+		if (child_reap(&leaving[i].child, false) == -EAGAIN)
+			continue;
+		leaving[i] = leaving[--leaving_count];
+	}
+}
+
+void child_leave(struct child *child)
+{
+	child_sweep();
+	if (leaving_count < LEAVING_MOST) {
+		leaving[leaving_count].child = *child;
+		leaving[leaving_count++].since_ns = now_ns();
+		*child = (struct child){ .pid = 0, .pidfd = -1 };
+		return;
+	}
+	child_kill(child);
+	child_reap(child, true);
 }
 
 int child_find(const char *word, char *ret_path, size_t size)

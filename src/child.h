@@ -29,6 +29,7 @@ struct child_spec {
 	bool inherit_env;	 /* the caller's environment, as for '-- CMD' */
 	struct child_hold *hold; /* filled in; NULL: it is not to wait */
 	bool keep_stdio;	 /* 0, 1, 2 as ours, as for '-- CMD' */
+	bool no_wait;		 /* return before the exec, which may take long on a busy host: if it fails, code 127 */
 };
 
 struct child {
@@ -46,6 +47,11 @@ int child_release(struct child_hold *hold, bool go, struct err *err);
 /* Takes the exit status: 0-255, or 128 + signal. -EAGAIN if it still runs (with
  * block false). Closes pidfd and clears the struct. */
 int child_reap(struct child *child, bool block);
+
+/* Takes a child over that is about to end by itself, so that nobody waits for it: it is reaped
+ * by child_sweep, and killed when it takes longer than seconds. Clears the struct. */
+void child_leave(struct child *child);
+void child_sweep(void); /* to be called now and then; does not block */
 
 /* The program a command word means: as it stands if it has a '/', else the first
  * executable file of that name on PATH. -ENOENT. */

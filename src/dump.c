@@ -54,7 +54,9 @@ int dump_start(int dir_fd, int analyst_fd, struct dump_job **ret_job, struct err
 	const char *runtime_dir = getenv("XDG_RUNTIME_DIR"); /* for the journal of leftovers */
 	char runtime[PATH_MAX + 32];
 	char *envp[] = { "PATH=/usr/bin:/bin", "LANG=C.UTF-8", runtime, NULL };
-	struct child_spec spec = { .argv = argv, .envp = runtime_dir ? envp : NULL, .fds = fds, .own_session = true };
+	struct child_spec spec = {
+		.argv = argv, .envp = runtime_dir ? envp : NULL, .fds = fds, .own_session = true, .no_wait = true
+	};
 	int pair[2], r;
 
 	if (!job)
@@ -253,14 +255,12 @@ static bool take_note(struct dump_job *job, const void *message, ssize_t len)
 	return true;
 }
 
-static int reap_soon(struct child *child)
+static void reap_soon(struct child *child)
 {
 	struct pollfd pfd = { .fd = child->pidfd, .events = POLLIN };
-	int r;
 
 	poll(&pfd, 1, EXIT_WAIT_MS);
-	r = child_reap(child, false);
-	return r == -EAGAIN ? 0 : r; /* whoever reaps what we leave reaps it */
+	child_reap(child, false); /* else whoever reaps what we leave reaps it */
 }
 
 int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result)
@@ -291,7 +291,13 @@ int dump_finish(struct dump_job *job, bool block, struct dump_result *ret_result
 		break;
 	}
 	/* Its last message sent, or its socket closed: it is at its end. */
-	status = have ? reap_soon(&job->child) : child_reap(&job->child, true);
+	status = 0;
+	if (!have)
+		status = child_reap(&job->child, true);
+	else if (block)
+		reap_soon(&job->child);
+	else
+		child_leave(&job->child);
 	if (!have)
 		tell_death(job, status, &result);
 	else if (job->note.stage == WORKER_CLONING || job->note.stage == WORKER_CLONED)

@@ -5,6 +5,7 @@
 #include "engine.h"
 
 #include "action.h"
+#include "child.h"
 #include "ktime.h"
 #include "proc.h"
 #include "request.h"
@@ -521,6 +522,7 @@ static void on_tick(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_tick(engine->tracer);
+	child_sweep();
 	if (engine->host_log)
 		host_log_tick(engine->host_log);
 }

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: MIT
 /* epoll with owned sources. Rejected: libuv, sd-event (they would only wrap this).
- * Trap: a callback may remove a source whose event is already in the batch we
- * hold, so removed sources are only marked and swept after the batch. */
+ * Traps: a callback may remove a source whose event is already in the batch we
+ * hold, so removed sources are only marked and swept after the batch. Who closes a
+ * descriptor before it removes its source leaves it in epoll for as long as a child that
+ * was forked has it, too, and nobody can take it out: so each source has a descriptor of
+ * its own. */
 #include "loop.h"
 
 #include "ktime.h"
 
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -20,7 +24,7 @@ struct source {
 	void (*fn)(void *arg, uint32_t events);
 	void *arg;
 	int fd;
-	enum { SOURCE_FD, SOURCE_TIMER, SOURCE_SIGNALS } kind; /* all but the first own their fd */
+	enum { SOURCE_FD, SOURCE_TIMER, SOURCE_SIGNALS } kind; /* of the first it is a copy of the caller's */
 	bool removed;
 };
 
@@ -50,7 +54,7 @@ int loop_new(struct loop **ret_loop, struct err *err)
 
 static void source_free(struct source *s)
 {
-	if (s->kind != SOURCE_FD)
+	if (s->fd >= 0)
 		close(s->fd);
 	free(s);
 }
@@ -93,7 +97,13 @@ static int add(struct loop *loop, int fd, int kind, uint32_t events, void (*fn)(
 int loop_add_fd(struct loop *loop, int fd, uint32_t events, void (*fn)(void *arg, uint32_t events), void *arg,
 		struct source **ret_source)
 {
-	return add(loop, fd, SOURCE_FD, events, fn, arg, ret_source);
+	CLEAN(fd) int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+	int r = own < 0 ? -errno : add(loop, own, SOURCE_FD, events, fn, arg, ret_source);
+
+	if (r < 0)
+		return r;
+	take_fd(&own);
+	return 0;
 }
 
 int loop_add_timer(struct loop *loop, uint64_t when_ns, uint64_t every_ns, void (*fn)(void *arg, uint32_t events),
@@ -179,6 +189,8 @@ void loop_remove(struct loop *loop, struct source *source)
 	if (loop->urgent == source)
 		loop->urgent = NULL;
 	epoll_ctl(loop->epoll_fd, EPOLL_CTL_DEL, source->fd, NULL);
+	close(source->fd);
+	source->fd = -1;
 	source->removed = true;
 }
 

@@ -133,6 +133,7 @@ static void on_repeat(void *arg, uint32_t events UNUSED)
 		later = later_add(trap, trap->repeat_rule, now_ns());
 		if (later) {
 			sample_of(trap, later)->repeat = true;
+			sample_of(trap, later)->limit_ns = trap->repeat_rule->time_taken_ns;
 			later->stage = LATER_DUE;
 			trap->repeats_left--;
 		}

@@ -48,7 +48,6 @@ struct tracer_app {
 	size_t known_count;
 	struct bpf_link *tracepoint[AREA_COUNT];
 	bool refused[AREA_COUNT], full_told, resting;
-	struct child closer; /* lets go of probes in our place */
 };
 
 static struct bpf_program *program_of(const struct tracer_app *app, enum area area)
@@ -152,8 +151,6 @@ void tracer_app_close(struct tracer_app *app)
 		bpf_link__destroy(app->probe[i].link);
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		bpf_link__destroy(app->tracepoint[i]);
-	if (app->closer.pid > 0)
-		child_reap(&app->closer, true);
 	if (app->pages)
 		munmap(app->pages, app->config.slot_count * sizeof(*app->pages));
 	app_bpf__destroy(app->skel);
@@ -292,15 +289,14 @@ static void let_go(struct tracer_app *app, bool (*which)(const struct probe *pro
 {
 	struct child_hold hold = { -1, -1 };
 	char *argv[] = { "reqtrap", NULL };
+	struct child closer = { .pidfd = -1 };
 	bool any = false;
 
 	for (size_t i = 0; i < app->probe_count && !any; i++)
 		any = which(&app->probe[i], pid);
 	if (!any)
 		return;
-	if (app->closer.pid > 0)
-		child_reap(&app->closer, true); /* long over, mostly */
-	child_start(&(struct child_spec){ .argv = argv, .hold = &hold }, &app->closer, NULL);
+	child_start(&(struct child_spec){ .argv = argv, .hold = &hold }, &closer, NULL);
 	for (size_t i = app->probe_count; i-- > 0;) {
 		if (!which(&app->probe[i], pid))
 			continue;
@@ -308,6 +304,8 @@ static void let_go(struct tracer_app *app, bool (*which)(const struct probe *pro
 		app->probe[i] = app->probe[--app->probe_count];
 	}
 	child_release(&hold, false, NULL);
+	if (closer.pid > 0)
+		child_leave(&closer);
 }
 
 static bool of_process(const struct probe *probe, pid_t pid)

@@ -163,6 +163,46 @@ static void a_session_dies_whole(void **state UNUSED)
 	child_kill(&child); /* of nobody: does nothing */
 }
 
+/* Its exec's failure is told by its exit code, and nobody was waited for. */
+static void one_that_nobody_waits_for(void **state UNUSED)
+{
+	char *argv[] = { "x", NULL };
+	struct child child;
+	int code;
+
+	assert_int_equal(child_start(&(struct child_spec){ .path = "/no/such/program", .argv = argv, .no_wait = true },
+				     &child, NULL),
+			 0);
+	code = child_reap(&child, true);
+	assert_int_equal(code, 127);
+}
+
+static void one_that_is_left_is_reaped(void **state UNUSED)
+{
+	char *argv[] = { "sh", "-c", "read x", NULL };
+	int pipe_fd[2], state_of;
+	struct child_fd fds[] = { { -1, 0 } };
+	struct child child;
+	pid_t pid;
+
+	assert_int_equal(pipe2(pipe_fd, O_CLOEXEC), 0);
+	fds[0].from = pipe_fd[0];
+	assert_int_equal(child_start(&(struct child_spec){ .path = "/bin/sh", .argv = argv, .fds = fds, .fd_count = 1 },
+				     &child, NULL),
+			 0);
+	pid = child.pid;
+	child_leave(&child);
+	assert_int_equal(child.pid, 0);
+	child_sweep();
+	assert_int_equal(kill(pid, 0), 0); /* it has not ended */
+	close(pipe_fd[1]);
+	close(pipe_fd[0]);
+	assert_int_equal(waitid(P_PID, (id_t)pid, &(siginfo_t){ 0 }, WEXITED | WNOWAIT), 0);
+	child_sweep();
+	assert_int_equal(waitpid(pid, &state_of, WNOHANG), -1);
+	assert_int_equal(errno, ECHILD);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
@@ -172,6 +212,8 @@ int main(void)
 		cmocka_unit_test(signals_are_as_new),
 		cmocka_unit_test(what_cannot_start_says_why),
 		cmocka_unit_test(a_session_dies_whole),
+		cmocka_unit_test(one_that_nobody_waits_for),
+		cmocka_unit_test(one_that_is_left_is_reaped),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

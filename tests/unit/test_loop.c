@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/wait.h>
 
 #include <cmocka.h>
 
@@ -31,6 +32,16 @@ static int end(void **state UNUSED)
 {
 	loop_free(scene.loop);
 	return 0;
+}
+
+static void on_stale(void *arg UNUSED, uint32_t events UNUSED)
+{
+	fail_msg("a source that was removed is called");
+}
+
+static void on_over(void *arg UNUSED, uint32_t events UNUSED)
+{
+	loop_stop(scene.loop, 7);
 }
 
 static void on_byte(void *arg, uint32_t events)
@@ -167,9 +178,43 @@ static void stopped_before_it_runs(void **state UNUSED)
 	assert_int_equal(loop_run(scene.loop), 7);
 }
 
+/* The descriptor is closed first, and a child that was just forked has it, too: what the
+ * kernel still tells of it went to memory that was free (the sanitizers see it). */
+static void closed_before_it_is_removed(void **state UNUSED)
+{
+	struct source *source;
+	int fd[2], go[2], status;
+	pid_t pid;
+	char c;
+
+	assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+	assert_int_equal(pipe2(go, O_CLOEXEC), 0);
+	assert_int_equal(loop_add_fd(scene.loop, fd[0], EPOLLIN, on_stale, NULL, &source), 0);
+	pid = fork();
+	if (pid == 0) {
+		close(go[1]);
+		_exit(read(go[0], &c, 1) != 0);
+	}
+	close(fd[0]);
+	loop_remove(scene.loop, source);
+	assert_int_equal(write(fd[1], "a", 1), 1);
+	assert_int_equal(loop_add_timer(scene.loop, now_ns() + 20 * NSEC_PER_MSEC, 0, on_over, NULL, NULL), 0);
+	assert_int_equal(loop_run(scene.loop), 7);
+	/* whoever is where it was must not get its events */
+	assert_int_equal(loop_add_fd(scene.loop, go[0], EPOLLIN, on_stale, NULL, NULL), 0);
+	assert_int_equal(loop_add_timer(scene.loop, now_ns() + 20 * NSEC_PER_MSEC, 0, on_over, NULL, NULL), 0);
+	assert_int_equal(loop_run(scene.loop), 7);
+	close(go[0]);
+	close(go[1]);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(status, 0);
+	close(fd[1]);
+}
+
 int main(void)
 {
 	static const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(closed_before_it_is_removed, begin, end),
 		cmocka_unit_test_setup_teardown(descriptors, begin, end),
 		cmocka_unit_test_setup_teardown(timers, begin, end),
 		cmocka_unit_test_setup_teardown(a_single_timer_fires_once, begin, end),
