@@ -115,8 +115,9 @@ static enum meaning meaning_of_same(const struct tracked *t)
 		return MEANS_STUCK;
 	if (tracked_cpu(t, &use) && use.permille >= WORKS_PERMILLE)
 		return MEANS_WORKS;
+	/* woken just before each look, or never scheduled: the CPU tells */
 	if (kind == WAIT_NONE)
-		return MEANS_STUCK;
+		return !s->place->call && tracked_cpu(t, &use) && use.ns ? MEANS_WORKS : MEANS_STUCK;
 	if (for_a_peer(s, kind))
 		return MEANS_WAITS;
 	return starts(s->place->call, "accept") ? MEANS_IDLE : MEANS_MAYBE;
@@ -137,7 +138,7 @@ static enum meaning meaning_of(const struct compare *c, const struct tracked *t)
 
 /* ---- the words ---- */
 
-static void put_call(struct buf *out, const struct tracked *t)
+static void put_call(struct buf *out, const struct tracked *t, enum meaning meaning)
 {
 	const struct stand *s = last_stand(t);
 	const char *call = s ? s->place->call : NULL;
@@ -149,7 +150,7 @@ static void put_call(struct buf *out, const struct tracked *t)
 	else if (s && (t->state == 'T' || t->state == 't'))
 		buf_adds(out, ", stopped");
 	else if (s)
-		buf_adds(out, ", in no system call, and no CPU used");
+		buf_addf(out, ", in no system call%s", meaning == MEANS_STUCK ? ", and no CPU used" : "");
 }
 
 static void put_words(const struct compare *c, const struct tracked *t, enum meaning meaning, struct buf *out)
@@ -177,7 +178,7 @@ static void put_words(const struct compare *c, const struct tracked *t, enum mea
 		    meaning == MEANS_IDLE)
 			buf_addf(out, "%s: ", meaning_name(meaning));
 		buf_addf(out, "same in %zu/%zu", most, t->seen);
-		put_call(out, t);
+		put_call(out, t, meaning);
 	}
 	if (meaning == MEANS_WORKS)
 		buf_adds(out, ", and works in between");

@@ -2,6 +2,7 @@
 /* Verb to function; the hidden verbs are our own children. Trap: our children are
  * this binary too, so nothing here may read the environment or open a file before
  * the verb is known (they have their three standard descriptors, which are held). */
+#include "procdump.h"
 #include "analyst.h"
 #include "cmd.h"
 #include "demo_server.h"
@@ -78,7 +79,7 @@ int main(int argc, char **argv)
 	hold_stdio();
 	/* a reader that goes away is a failed write, not our death in mid-capture */
 	signal(SIGPIPE, SIG_IGN);
-	if (strcmp(name, "procdump") == 0)
+	if (procdump_is_name(name))
 		return cmd_procdump(argc, argv);
 	if (argc < 2) {
 		char help_name[] = "help", *help_argv[] = { help_name, NULL };

@@ -423,6 +423,9 @@ int options_parse(const struct verb *verb, int argc, char **argv, struct command
 		row = row_of(verb, c);
 		if (!row)
 			return unknown_option(verb, letter, err);
+		/* what cannot be taken back is asked for by its whole name */
+		if (!strcmp(row->name, "kill") && strcmp(argv[optind - 1], "--kill"))
+			return unknown_option(verb, argv[optind - 1], err);
 		code = use_option(verb, row, optarg, &line, err);
 		if (code < 0)
 			return code;

@@ -325,8 +325,13 @@ static int read_args(struct used *use, int argc, char *const *argv, int i, struc
 	const char *arg = use->row->arg;
 	int n = !arg ? 0 : use->row->use == USE_LAUNCH || strchr(arg, ' ') ? 2 : 1;
 
-	if (arg && *arg == '[' && (i + 1 >= argc || !is_optional(arg, argv[i + 1])))
+	if (arg && *arg == '[' && (i + 1 >= argc || !is_optional(arg, argv[i + 1]))) {
 		n = 0;
+		/* '-r 7 4711': not the process 7, and a file called 4711 */
+		if (i + 2 < argc && strlen(argv[i + 1]) <= 2 && !argv[i + 1][strspn(argv[i + 1], "0123456789")] &&
+		    argv[i + 1][0] && argv[i + 2][0] && !argv[i + 2][strspn(argv[i + 2], "0123456789")])
+			return err_say(err, -EINVAL, "'%s %s': what may follow it is %s", use->word, argv[i + 1], arg);
+	}
 	if (i + n >= argc)
 		return err_say(err, -EINVAL, "'%s' needs %s after it (%s)", use->word,
 			       use->row->use == USE_COUNT || use->row->use == USE_SECONDS ? "a number" : "a value",
@@ -395,6 +400,17 @@ static int read_line(struct procdump *pd, struct line *line, int argc, char *con
 		}
 	}
 	return 0;
+}
+
+bool procdump_is_name(const char *base)
+{
+	static const char *const name[] = { "procdump", "procdump64", "procdump.exe", "procdump64.exe" };
+
+	for (size_t i = 0; i < ARRAY_LEN(name); i++) {
+		if (!strcasecmp(base, name[i]))
+			return true;
+	}
+	return false;
 }
 
 static bool named_for_windows(const char *program)

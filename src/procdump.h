@@ -83,4 +83,7 @@ struct dump_name {
  * -EINVAL when the pattern is no file name, -ENAMETOOLONG. */
 int dump_file_name(const struct dump_name *name, unsigned int number, char *ret_name, size_t size, struct err *err);
 
+/* Is a program of this name (without its folder) called in ProcDump's grammar? */
+bool procdump_is_name(const char *base);
+
 #endif

@@ -86,6 +86,11 @@ static void fired(struct member *m, struct trigger *trigger)
 	trigger_fired(trigger);
 }
 
+static uint64_t interval_ns(const struct series *s)
+{
+	return s->spec->interval_ns ? s->spec->interval_ns : SERIES_INTERVAL_NS;
+}
+
 /* One read of /proc for all of its conditions. */
 static void sample(struct member *m)
 {
@@ -103,7 +108,10 @@ static void sample(struct member *m)
 			first = &m->trigger[i];
 	}
 	m->before = now;
-	ready = !m->running && !m->queued && (!m->begun_ns || now.at_ns >= m->begun_ns + s->spec->every_ns);
+	/* A dump begins a moment after the tick that asked for it, and ticks are not equally long:
+	 * a quarter of one early is the tick that was meant. */
+	ready = !m->running && !m->queued &&
+		(!m->begun_ns || now.at_ns + interval_ns(s) / 4 >= m->begun_ns + s->spec->every_ns);
 	if (first && ready && s->turns < s->wanted)
 		fired(m, first);
 }

@@ -169,7 +169,8 @@ bool trigger_feed(struct trigger *t, const struct usage *before, const struct us
 	}
 	if (!t->since_ns)
 		t->since_ns = row->rate ? before->at_ns : now->at_ns;
-	return now->at_ns - t->since_ns >= t->for_ns;
+	/* the tick at which it has held so long may come a moment early */
+	return now->at_ns - t->since_ns + (before ? (now->at_ns - before->at_ns) / 4 : 0) >= t->for_ns;
 }
 
 /* A threshold that steps goes past where the value is now: one dump, however many steps

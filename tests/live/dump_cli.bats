@@ -459,3 +459,9 @@ new_child() { # one that $BEFORE does not have: a dump is under way
 	has "$(cat "$BATS_TEST_TMPDIR/err")" "given up after 1 s" "message"
 	is "$(files)" "" "files"
 }
+
+@test "--kill is asked for by its whole name" {
+	run "$REQTRAP" dump --kil $$ "$BATS_TEST_TMPDIR"
+	[ "$status" -eq 2 ]
+	[[ $output == *"did you mean '--kill'"* ]]
+}

@@ -280,6 +280,24 @@ static void test_threads_come_and_go(void **state)
 		 "thread 5 \"late\": seen in 1 of 4 samples only, came after sample 3\n");
 }
 
+/* Woken just before each look; between them it used little, but not nothing. */
+static void test_little_is_not_nothing(void **state UNUSED)
+{
+	struct compare *c = compare_new();
+	struct sample s = { 0 };
+
+	for (uint64_t k = 0; k < 2; k++) {
+		struct thread *t = thread_add(&s, 1, "naps", NULL, k * MS);
+
+		native(t, "work", NULL, 0, "app");
+		take(c, &s, k * 1000);
+	}
+	tells(c, "2 samples in 1.00 s, 1 thread\n"
+		 "thread 1 \"naps\": same in 2/2, in no system call, and works in between\n"
+		 "    work\n"
+		 "    1.00 ms of CPU in between\n");
+}
+
 static void test_a_deadlock_and_a_worker_that_works(void **state)
 {
 	struct compare *c = compare_new();
@@ -449,6 +467,7 @@ int main(void)
 		cmocka_unit_test(test_what_is_the_same),
 		cmocka_unit_test(test_script_frames_go_before),
 		cmocka_unit_test(test_threads_come_and_go),
+		cmocka_unit_test(test_little_is_not_nothing),
 		cmocka_unit_test(test_a_deadlock_and_a_worker_that_works),
 		cmocka_unit_test(test_a_failed_sample_is_told),
 		cmocka_unit_test(test_hostile_text_and_long_names),

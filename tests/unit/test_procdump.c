@@ -589,6 +589,8 @@ static void mistakes(void **state)
 		const char *say;
 	} row[] = {
 		{ { "-ma" }, "no process" },
+		{ { "-r", "7", "4711" }, "[1..5]" },
+		{ { "-e", "2", "4711" }, "[1]" },
 		{ { "-ma", "PID" }, "stands for a number" },
 		{ { "-ma", "%1%" }, "stands for a number" },
 		{ { "-maa", "4711" }, "'-maa'" },
@@ -627,6 +629,17 @@ static void mistakes(void **state)
 			fail_msg("row %zu: '%s' is not in '%s'", i, row[i].say, p.err.text);
 		buf_done(&p.notes);
 	}
+}
+
+static void program_names(void **state UNUSED)
+{
+	static const char *const yes[] = { "procdump", "procdump64", "ProcDump.exe", "PROCDUMP64.EXE" };
+	static const char *const no[] = { "reqtrap", "procdump65", "xprocdump", "procdump.ex", "" };
+
+	for (size_t i = 0; i < ARRAY_LEN(yes); i++)
+		assert_true(procdump_is_name(yes[i]));
+	for (size_t i = 0; i < ARRAY_LEN(no); i++)
+		assert_false(procdump_is_name(no[i]));
 }
 
 static void failure_writes_nothing(void **state)
@@ -751,6 +764,7 @@ int main(void)
 		cmocka_unit_test(whose_words),
 		cmocka_unit_test(launch),
 		cmocka_unit_test(mistakes),
+		cmocka_unit_test(program_names),
 		cmocka_unit_test(failure_writes_nothing),
 		cmocka_unit_test(help),
 		cmocka_unit_test(names),

@@ -133,6 +133,20 @@ static void for_so_long(void **state UNUSED)
 	}
 }
 
+/* Ticks come a moment early or late: the third is the third second all the same. */
+static void for_so_long_by_ticks(void **state UNUSED)
+{
+	struct trigger t = parsed(TRIGGER_CPU, ">50%");
+	struct usage before = usage_at(0.0004, 0, 0), now;
+
+	t.for_ns = 3 * SEC;
+	for (int i = 1; i <= 3; i++) {
+		now = usage_at(i, i, 0);
+		assert_int_equal(trigger_feed(&t, &before, &now, 1), i == 3);
+		before = now;
+	}
+}
+
 static void steps(void **state UNUSED)
 {
 	struct trigger t = parsed(TRIGGER_MEMORY, ">100M+50M"), low = parsed(TRIGGER_MEMORY, "<100M+50M");
@@ -263,9 +277,16 @@ static void signals(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(values),  cmocka_unit_test(idle_then_busy),  cmocka_unit_test(for_so_long),
-		cmocka_unit_test(steps),   cmocka_unit_test(unknown),	      cmocka_unit_test(hung),
-		cmocka_unit_test(words),   cmocka_unit_test(stays_fulfilled), cmocka_unit_test(nearness),
+		cmocka_unit_test(values),
+		cmocka_unit_test(idle_then_busy),
+		cmocka_unit_test(for_so_long),
+		cmocka_unit_test(for_so_long_by_ticks),
+		cmocka_unit_test(steps),
+		cmocka_unit_test(unknown),
+		cmocka_unit_test(hung),
+		cmocka_unit_test(words),
+		cmocka_unit_test(stays_fulfilled),
+		cmocka_unit_test(nearness),
 		cmocka_unit_test(signals),
 	};
 
