@@ -239,7 +239,7 @@ END
 	remember "$WATCH"
 	wait_for 15 watch_ready
 	ask_slow
-	wait_for 15 grep -q 'slow?ms=800' "$WATCH_OUT"
+	wait_for 15 grep -qF 'slow?ms=***' "$WATCH_OUT"
 	kill -INT "$WATCH"
 	wait "$WATCH" || code=$?
 	WATCH=
