@@ -59,6 +59,8 @@ const struct option_row option_rows[] = {
 	  "or as any other" },
 	{ "show-values", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_TOP, false,
 	  "keep the values in URLs' queries, and what looks like a password in a command line (default: ***)" },
+	{ "max-overhead", 0, TYPE_PERCENT, "PERCENT", NULL, VERB_WATCH, false,
+	  "of the CPU time of all CPUs of the host that the watch may take (default 2; 100: any); over it detail is shed" },
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP, false,
 	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
 	{ "map-share", 0, TYPE_COUNT, "PERCENT", NULL, VERB_WATCH, false,
