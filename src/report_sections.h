@@ -44,7 +44,7 @@ void page_stack(struct pen *pen, const struct thread *thread, size_t most);
 void page_doing(const struct thread *thread, struct buf *out);
 /* A step of the chain beyond the holder: 'php-fpm 20214 (GET /report, 41.0 s old) holds flock
  * /x; in recvfrom (S), waits for fd 9 (tcp ..)'. Not escaped. */
-void beyond_words(const struct beyond *step, struct buf *out);
+void beyond_words(const struct beyond *b, struct buf *out);
 /* The user's command; nothing when there was none. */
 void page_action(const struct action_facts *action, struct pen *pen);
 const char *page_why_no_stacks(const struct incident *incident);

@@ -59,10 +59,10 @@ void request_trace_clear(struct incident *incident);
 /* The holder's slot as it was copied. */
 struct holding {
 	const struct slot *slot;
-	uint32_t index;		 /* its number */
 	const struct loop *loop; /* of its thread, copied with it; NULL none */
-	bool alone;		 /* that has no other request now */
 	uint64_t copied_ns;
+	uint32_t index; /* its number */
+	bool alone;	/* its thread has no other request now */
 };
 
 /* Where the time went, from the first byte of hops[0], the outer request, to 'until_ns'

@@ -26,80 +26,80 @@ bool gauge_program(const struct bpf_program *prog, uint64_t *add_ns, uint64_t *a
 	return true;
 }
 
-void gauge_init(struct gauge *m)
+void gauge_init(struct gauge *gauge)
 {
-	*m = (struct gauge){ .stats_fd = -1 };
+	*gauge = (struct gauge){ .stats_fd = -1 };
 }
 
-void gauge_done(struct gauge *m)
+void gauge_done(struct gauge *gauge)
 {
-	if (m->stats_fd >= 0)
-		close(m->stats_fd);
-	m->stats_fd = -1;
+	if (gauge->stats_fd >= 0)
+		close(gauge->stats_fd);
+	gauge->stats_fd = -1;
 }
 
-void gauge_open(struct gauge *m, uint64_t requests)
+void gauge_open(struct gauge *gauge, uint64_t requests)
 {
-	m->begin_ns = now_ns();
-	m->begin_requests = requests;
-	m->look_ns = 0;
-	if (!m->attached_ns)
-		m->attached_ns = m->begin_ns;
-	m->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
+	gauge->begin_ns = now_ns();
+	gauge->begin_requests = requests;
+	gauge->look_ns = 0;
+	if (!gauge->attached_ns)
+		gauge->attached_ns = gauge->begin_ns;
+	gauge->stats_fd = bpf_enable_stats(BPF_STATS_RUN_TIME);
 }
 
-void gauge_seen(const struct gauge *m, uint64_t requests, uint64_t *ret_ns, uint64_t *ret_requests)
+void gauge_seen(const struct gauge *gauge, uint64_t requests, uint64_t *ret_ns, uint64_t *ret_requests)
 {
-	*ret_ns = m->metered_ns;
-	*ret_requests = m->metered_requests;
-	if (m->stats_fd < 0)
+	*ret_ns = gauge->metered_ns;
+	*ret_requests = gauge->metered_requests;
+	if (gauge->stats_fd < 0)
 		return;
-	*ret_ns += now_ns() - m->begin_ns;
-	*ret_requests += requests - m->begin_requests;
+	*ret_ns += now_ns() - gauge->begin_ns;
+	*ret_requests += requests - gauge->begin_requests;
 }
 
-void gauge_again(struct gauge *m, uint64_t requests)
+void gauge_again(struct gauge *gauge, uint64_t requests)
 {
-	uint64_t look = m->look_ns;
+	uint64_t look = gauge->look_ns;
 
-	if (m->stats_fd < 0) {
-		gauge_open(m, requests);
-		m->look_ns = look; /* nothing has run between the two */
+	if (gauge->stats_fd < 0) {
+		gauge_open(gauge, requests);
+		gauge->look_ns = look; /* nothing has run between the two */
 	}
 }
 
-bool gauge_tick(struct gauge *m, uint64_t requests, bool keep)
+bool gauge_tick(struct gauge *gauge, uint64_t requests, bool keep)
 {
 	uint64_t ns, seen;
 
-	m->tick++;
-	if (m->stats_fd < 0 && m->tick % METER_TICKS == 0) {
-		gauge_open(m, requests);
-		return m->stats_fd >= 0;
+	gauge->tick++;
+	if (gauge->stats_fd < 0 && gauge->tick % METER_TICKS == 0) {
+		gauge_open(gauge, requests);
+		return gauge->stats_fd >= 0;
 	}
-	gauge_seen(m, requests, &ns, &seen);
+	gauge_seen(gauge, requests, &ns, &seen);
 	/* It is closed a tick after what was to be seen: that one is looked at yet. */
-	if (m->stats_fd < 0 || keep || (m->tick < METER_TICKS && seen < METER_REQUESTS) || !m->look_ns)
-		return m->stats_fd >= 0;
-	m->metered_ns = ns;
-	m->metered_requests = seen;
-	gauge_done(m);
+	if (gauge->stats_fd < 0 || keep || (gauge->tick < METER_TICKS && seen < METER_REQUESTS) || !gauge->look_ns)
+		return gauge->stats_fd >= 0;
+	gauge->metered_ns = ns;
+	gauge->metered_requests = seen;
+	gauge_done(gauge);
 	return true;
 }
 
-bool gauge_look(struct gauge *m, const uint64_t part_ns[DETAIL_COUNT], struct budget_spent *ret_spent)
+bool gauge_look(struct gauge *gauge, const uint64_t part_ns[DETAIL_COUNT], struct budget_spent *ret_spent)
 {
-	uint64_t now = now_ns(), before = m->look_ns, own_before = m->look_own_ns;
+	uint64_t now = now_ns(), before = gauge->look_ns, own_before = gauge->look_own_ns;
 
-	m->look_own_ns = time_of(CLOCK_PROCESS_CPUTIME_ID);
+	gauge->look_own_ns = time_of(CLOCK_PROCESS_CPUTIME_ID);
 	for (enum detail d = 0; d < DETAIL_COUNT; d++) {
-		ret_spent->part_ns[d] = part_ns[d] - m->look_runs[d];
-		m->look_runs[d] = part_ns[d];
+		ret_spent->part_ns[d] = part_ns[d] - gauge->look_runs[d];
+		gauge->look_runs[d] = part_ns[d];
 	}
-	m->look_ns = now;
+	gauge->look_ns = now;
 	if (!before)
 		return false;
-	ret_spent->own_ns = m->look_own_ns - own_before;
+	ret_spent->own_ns = gauge->look_own_ns - own_before;
 	ret_spent->whole_ns = (now - before) * (uint64_t)get_nprocs();
 	return true;
 }

@@ -130,7 +130,7 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 /* Prepare: the order is out. Look: its stacks are there; done(trap) unless trap->scene is NULL then. */
 void trap_scene_prepare(struct trap *trap);
 void trap_scene_look(struct trap *trap, void (*done)(void *arg));
-void trap_scene_free(struct trap_scene *scene);
+void trap_scene_free(struct trap_scene *ts);
 
 /* Gives up an analyst that takes too long; to be called now and then. */
 void trap_check(struct trap *trap);

@@ -118,6 +118,7 @@ static void check_missing(const struct images *images, const struct stack *stack
 {
 	char *missing = symbols_missing(images, stacks, count);
 	size_t unnamed = 0;
+	bool own = false; /* what is built with sanitizers has unnamed functions, too */
 
 	for (size_t i = 0; i < count; i++) {
 		const struct frame *f = &stacks[i].frame[0];
@@ -125,12 +126,13 @@ static void check_missing(const struct images *images, const struct stack *stack
 		if (strncmp(f->function, "fn_", 3))
 			continue;
 		unnamed++;
+		own |= !strcmp(f->module, "test_symbol");
 		assert_non_null(missing);
 		assert_non_null(strstr(missing, f->module));
 	}
 	assert_true(unnamed > 0);
 	assert_non_null(strstr(missing, "(build-id "));
-	assert_null(strstr(missing, "test_symbol "));
+	assert_int_equal(strstr(missing, "test_symbol ") != NULL, own);
 	free(missing);
 	assert_null(symbols_missing(images, stacks, 0));
 }
