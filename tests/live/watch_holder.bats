@@ -272,7 +272,7 @@ start_chain() { # UPSTREAM: at CHAIN_PORT
 	watch_start auto --time-taken 400ms --capture trace,stacks "$HOLDER"
 	one=$WATCH_OUT
 	mkdir "$other"
-	env --default-signal=INT,TERM "$REQTRAP" watch --json -n 1 -o "$other/store" --time-taken 400ms \
+	env --default-signal=INT,TERM "$REQTRAP" watch --json --show-values -n 1 -o "$other/store" --time-taken 400ms \
 		--capture trace,stacks "$HOLDER" >"$other/out" 2>"$other/err" 3>&- </dev/null &
 	local second=$!
 	remember "$second"
