@@ -118,7 +118,8 @@ static void check_missing(const struct images *images, const struct stack *stack
 {
 	char *missing = symbols_missing(images, stacks, count);
 	size_t unnamed = 0;
-	bool own = false; /* what is built with sanitizers has unnamed functions, too */
+	bool own = false;				/* what is built with sanitizers has unnamed functions, too, */
+	bool cut = missing && strstr(missing, " more"); /* and more files than are listed */
 
 	for (size_t i = 0; i < count; i++) {
 		const struct frame *f = &stacks[i].frame[0];
@@ -128,11 +129,11 @@ static void check_missing(const struct images *images, const struct stack *stack
 		unnamed++;
 		own |= !strcmp(f->module, "test_symbol");
 		assert_non_null(missing);
-		assert_non_null(strstr(missing, f->module));
+		assert_true(cut || strstr(missing, f->module));
 	}
 	assert_true(unnamed > 0);
 	assert_non_null(strstr(missing, "(build-id "));
-	assert_int_equal(strstr(missing, "test_symbol ") != NULL, own);
+	assert_true(cut || own == (strstr(missing, "test_symbol ") != NULL));
 	free(missing);
 	assert_null(symbols_missing(images, stacks, 0));
 }
