@@ -201,6 +201,8 @@ static int add_condition(struct series_spec *s, const struct option_use *use, bo
 		r = trigger_parse(kind, use->value, &s->trigger[s->trigger_count], err);
 		if (r < 0)
 			return err_wrap(err, r, "--%s", use->row->name);
+		if (kind == TRIGGER_HUNG && !s->trigger[s->trigger_count].for_ns)
+			return err_say(err, -EINVAL, "--hung %s: for how long without progress?", use->value);
 		s->trigger_count++;
 	}
 	return 0;
@@ -297,8 +299,11 @@ static int read_options(struct series_spec *s, const struct command_line *line, 
 	if (r == 0 && (value = option_value(line, "concurrent")))
 		r = parse_count(value, 1, SERIES_CONCURRENT_MAX, &number, err);
 	s->concurrent = (unsigned int)number;
-	if ((value = option_value(line, "at")))
-		parse_duration(value, &s->give_up_ns, NULL);
+	if (r == 0 && (value = option_value(line, "at"))) {
+		r = parse_duration(value, &s->give_up_ns, err);
+		if (r == 0 && !s->give_up_ns)
+			r = err_say(err, -EINVAL, "--at %s: no dump takes so little", value);
+	}
 	s->avoid_outage = option_given(line, "avoid-outage");
 	s->kill = option_given(line, "kill");
 	read_limits(s, line);

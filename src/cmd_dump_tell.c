@@ -82,6 +82,14 @@ static void tell_json(const struct series_dump *dump)
 	json_decref(json);
 }
 
+static void put_bytes(struct buf *out, uint64_t bytes)
+{
+	if (bytes < 1u << 20)
+		buf_addf(out, "%.1f KiB", (double)bytes / 1024.0);
+	else
+		buf_addf(out, "%.1f MiB", (double)bytes / 1048576.0);
+}
+
 static void tell_text(const struct series_dump *dump)
 {
 	const struct dump_result *result = dump->result;
@@ -90,10 +98,13 @@ static void tell_text(const struct series_dump *dump)
 	buf_init(&out, 65536);
 	if (dump->path) {
 		buf_add_escaped(&out, dump->path, strlen(dump->path));
-		buf_addf(&out, "\n  a %s core of process %d '%s', %u thread%s: %.1f MiB, %.1f MiB on disk\n",
-			 dump_kind_name(dump->kind), dump->subject->proc.pid, dump->subject->process, result->threads,
-			 result->threads == 1 ? "" : "s", (double)result->core_bytes / 1048576.0,
-			 (double)result->core_bytes_on_disk / 1048576.0);
+		buf_addf(&out, "\n  a %s core of process %d '%s', %u thread%s: ", dump_kind_name(dump->kind),
+			 dump->subject->proc.pid, dump->subject->process, result->threads,
+			 result->threads == 1 ? "" : "s");
+		put_bytes(&out, result->core_bytes);
+		buf_adds(&out, ", ");
+		put_bytes(&out, result->core_bytes_on_disk);
+		buf_adds(&out, " on disk\n");
 	} else {
 		buf_addf(&out, "stacks of process %d '%s', %u thread%s\n", dump->subject->proc.pid,
 			 dump->subject->process, result->threads, result->threads == 1 ? "" : "s");
@@ -233,7 +244,8 @@ static void waiting_words(const struct series_state *state, char *buf, size_t si
 		return;
 	}
 	if (state->attached)
-		snprintf(condition, sizeof(condition), "attached to %zu", state->attached);
+		snprintf(condition, sizeof(condition), "attached to %zu process%s, waits for its events",
+			 state->attached, state->attached == 1 ? "" : "es");
 	if (state->trigger)
 		trigger_words(state->trigger, now_ns(), condition, sizeof(condition));
 	n = (size_t)snprintf(buf, size, "%s%s%u of %u dumps taken", condition, *condition ? "; " : "", state->taken,

@@ -6,11 +6,15 @@
 
 #include "folder.h"
 
+#include <dirent.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <limits.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 
+#define STALE_S 600	  /* a file without its name for so long is nobody's any more */
 #define CLASHES_MAX 10000 /* numbers tried for a name that is taken */
 
 bool place_is_file(const char *path)
@@ -18,6 +22,30 @@ bool place_is_file(const char *path)
 	struct stat st;
 
 	return path && path[0] && path[strlen(path) - 1] != '/' && (stat(path, &st) < 0 || !S_ISDIR(st.st_mode));
+}
+
+/* A dump has its hidden name for the moment before its own one, unless we were killed just
+ * then; where files cannot be without a name, while it is written. */
+static unsigned int sweep(int dir_fd)
+{
+	int copy = openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+	const struct dirent *entry;
+	unsigned int count = 0;
+	time_t now = time(NULL);
+	struct stat st;
+
+	if (!dir && copy >= 0)
+		close(copy);
+	while (dir && (entry = readdir(dir))) {
+		if (fnmatch(".reqtrap-[0-9]*.part*", entry->d_name, FNM_PERIOD) == 0 &&
+		    fstatat(dir_fd, entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode) &&
+		    st.st_uid == geteuid() && now - st.st_mtime > STALE_S && unlinkat(dir_fd, entry->d_name, 0) == 0)
+			count++;
+	}
+	if (dir)
+		closedir(dir);
+	return count;
 }
 
 int place_open(const char *path, struct place *ret_place, struct err *err)
@@ -49,7 +77,8 @@ int place_open(const char *path, struct place *ret_place, struct err *err)
 		return err_sys(err, -errno, "cannot open %s", subject);
 	if (faccessat(fd, ".", W_OK | X_OK, AT_EACCESS) < 0)
 		return err_sys(err, -errno, "cannot write into the folder '%s'", absolute);
-	*ret_place = (struct place){ .dir_fd = take_fd(&fd), .dir = absolute, .pattern = pattern };
+	*ret_place = (struct place){ .dir_fd = -1, .dir = absolute, .pattern = pattern, .swept = sweep(fd) };
+	ret_place->dir_fd = take_fd(&fd);
 	absolute = NULL;
 	return 0;
 }

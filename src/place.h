@@ -12,6 +12,7 @@ struct place {
 	int dir_fd;	     /* owned */
 	char *dir;	     /* absolute; owned */
 	const char *pattern; /* the file named by the path, into it; NULL: a folder was */
+	unsigned int swept;  /* unfinished dumps of runs that were killed, which it has removed */
 };
 
 struct place_name {

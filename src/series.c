@@ -483,6 +483,9 @@ static int set_up(struct series *s, struct err *err)
 	if (r == 0)
 		r = place_open(s->spec->path, &s->place, err);
 	s->place_open = r == 0;
+	if (s->place_open && s->place.swept)
+		series_say(s, SERIES_NOTE, "removed %u unfinished dump%s (.reqtrap-*.part) of runs that were killed",
+			   s->place.swept, s->place.swept == 1 ? "" : "s");
 	if (r == 0)
 		r = check_names(s, err);
 	if (r == 0)
@@ -576,7 +579,11 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 	}
 	tell_results(&s);
 	if (s.signal && (s.wanted > 1 || series_has_conditions(&s)))
-		series_say(&s, SERIES_NOTE, "%u of %u dumps taken", s.taken, s.wanted);
+		series_say(&s, SERIES_NOTE, "ended by %s: %u of %u dumps taken",
+			   s.signal == SIGINT	 ? "Ctrl-C"
+			   : s.signal == SIGTERM ? "SIGTERM or --cancel"
+						 : "a signal",
+			   s.taken, s.wanted);
 	tear_down(&s);
 	dump_settle();
 	*ret_signal = s.signal;

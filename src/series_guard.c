@@ -107,6 +107,18 @@ static void on_one(void *arg, const struct shot_result *result)
 	series_begin_turns(s);
 }
 
+static void put_end(struct member *m, const struct sentry_report *report)
+{
+	char name[16];
+
+	if (report->signal) {
+		trigger_signal_name(report->signal, name, sizeof(name));
+		snprintf(m->how, sizeof(m->how), " (signal %s)", name);
+	} else if (report->exit_code >= 0) {
+		snprintf(m->how, sizeof(m->how), " (exit code %d)", report->exit_code);
+	}
+}
+
 static void on_guard(void *arg, const struct shot_result *result)
 {
 	struct member *m = arg;
@@ -119,6 +131,7 @@ static void on_guard(void *arg, const struct shot_result *result)
 		fired(m, result);
 	} else if (result->code == -ESRCH && !result->cancelled) {
 		tell_seen(s, m, &result->dump->sentry);
+		put_end(m, &result->dump->sentry);
 		m->gone = true;
 	} else if (!result->cancelled) {
 		series_say(s, SERIES_ERROR, "%s", result->text);

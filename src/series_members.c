@@ -36,10 +36,10 @@ static void tell_gone(struct series *s, const struct member *m)
 	const struct subject *subject = &m->subject;
 
 	if (!series_has_conditions(s))
-		series_say(s, SERIES_ERROR, "process %d '%s' ended after %u of %u dumps", subject->proc.pid,
-			   subject->process, m->taken, s->wanted);
+		series_say(s, SERIES_ERROR, "process %d '%s' ended%s after %u of %u dumps", subject->proc.pid,
+			   subject->process, m->how, m->taken, s->wanted);
 	else
-		series_say(s, SERIES_NOTE, "process %d '%s' ended", subject->proc.pid, subject->process);
+		series_say(s, SERIES_NOTE, "process %d '%s' ended%s", subject->proc.pid, subject->process, m->how);
 }
 
 void series_member_gone(struct member *m)

@@ -25,6 +25,7 @@ struct member {
 	struct trigger trigger[SERIES_TRIGGERS_MAX];
 	struct source *end_source, *gap_source;
 	bool ended, gone; /* gone: during its shot */
+	char how[40];	  /* it ended: ' (signal KILL)'; '' not known */
 	unsigned int taken, failures;
 	uint64_t begun_ns; /* its last turn; 0: none yet */
 	bool queued, running;

@@ -288,7 +288,7 @@ int target_find(struct targets *targets, const char *word, struct err *err)
 			return r;
 		if (readlinkat(proc.dir_fd, "exe", link, sizeof(link)) < 0 && errno == ENOENT) {
 			proc_close(&proc);
-			return err_say(err, -EINVAL, "process %ld is a kernel thread: it serves no requests", pid);
+			return err_say(err, -EINVAL, "process %ld is a kernel thread, not a program", pid);
 		}
 		proc_close(&proc);
 		return add(targets, (pid_t)pid) < 0 ? err_sys(err, -ENOMEM, "cannot list the targets") : 0;

@@ -232,6 +232,7 @@ void trigger_value(const struct trigger *t, char *buf, size_t size)
 void trigger_words(const struct trigger *t, uint64_t now_ns, char *buf, size_t size)
 {
 	char value[32], threshold[32], held[48] = "";
+	bool now_it_holds = t->known && holds(t);
 
 	if (t->for_ns)
 		snprintf(held, sizeof(held), " for %.1f of %.1f s",
@@ -242,7 +243,9 @@ void trigger_words(const struct trigger *t, uint64_t now_ns, char *buf, size_t s
 	}
 	trigger_value(t, value, sizeof(value));
 	value_words(rows[t->kind].unit, t->threshold, threshold, sizeof(threshold));
-	snprintf(buf, size, "%s %s %c %s%s", rows[t->kind].name, value, t->below ? '<' : '>', threshold, held);
+	/* '12% > 80%' would read as if it were so */
+	snprintf(buf, size, "%s %s%s %c %s%s", rows[t->kind].name, value, now_it_holds ? "" : ", waits for",
+		 t->below ? '<' : '>', threshold, held);
 }
 
 /* ---- signals ---- */

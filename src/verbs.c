@@ -67,8 +67,11 @@ const struct verb verbs[] = {
 	  "whatever --every says; what comes while a dump is written is counted and told.\n"
 	  "The process gets every signal. One at its end is held until its dump is\n"
 	  "written: see --hold.\n"
+	  "--crash waits for what a debugger sees as fatal; of SIGKILL, as the OOM killer\n"
+	  "sends it, only the end is told: --signal KILL or --exit dump that too.\n"
 	  "Exit code: 0 done, 1 the process ended meanwhile, 2 a mistake, 3 the system said\n"
-	  "no: no rights, no room, the pause would be longer than allowed.\n",
+	  "no: no rights, no room, the pause would be longer than allowed. Ctrl-C, SIGTERM\n"
+	  "and --cancel end it after what is under way, as that signal (128 + number).\n",
 	  "  reqtrap dump 4711\n"
 	  "  reqtrap dump --mini 4711\n"
 	  "  reqtrap dump nginx /var/tmp -n 3 --every 4s\n"

@@ -465,3 +465,37 @@ new_child() { # one that $BEFORE does not have: a dump is under way
 	[ "$status" -eq 2 ]
 	[[ $output == *"did you mean '--kill'"* ]]
 }
+
+@test "what a killed run left under a hidden name goes with the next dump there" {
+	local out=$BATS_TEST_TMPDIR/left
+	mkdir -m 700 "$out"
+	touch -d "20 minutes ago" "$out/.reqtrap-99-0badcafe.part.1" "$out/.other-99.part" "$out/.reqtrap-99.core"
+	touch "$out/.reqtrap-98-0badcafe.part"
+	ln -s /dev/null "$out/.reqtrap-97-0badcafe.part"
+	run "$REQTRAP" dump --mini $$ "$out/whole.core"
+	[ "$status" -eq 0 ]
+	[[ $output == *"removed 1 unfinished dump "* ]]
+	[ ! -e "$out/.reqtrap-99-0badcafe.part.1" ]
+	[ -e "$out/.other-99.part" ]
+	[ -e "$out/.reqtrap-99.core" ]
+	[ -e "$out/.reqtrap-98-0badcafe.part" ]
+	[ -L "$out/.reqtrap-97-0badcafe.part" ]
+	[ -s "$out/whole.core" ]
+}
+
+@test "how a process ended is told; what can never fire is refused" {
+	local out=$BATS_TEST_TMPDIR/ended pid dump code=0
+	mkdir -m 700 "$out"
+	: >"$out/err"
+	bash -c "until grep -q attached '$out/err'; do sleep 0.05; done; exit 3" 3>&- &
+	pid=$!
+	"$REQTRAP" dump --crash "$pid" "$out" 2>"$out/err" 3>&- &
+	dump=$!
+	wait "$dump" || code=$?
+	[ "$code" -eq 1 ]
+	grep -q "ended (exit code 3)" "$out/err"
+	run "$REQTRAP" dump --hung 0s $$ "$out"
+	[ "$status" -eq 2 ]
+	run "$REQTRAP" dump --at 0s $$ "$out"
+	[ "$status" -eq 2 ]
+}

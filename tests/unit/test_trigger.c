@@ -247,7 +247,7 @@ static void words(void **state UNUSED)
 
 	t.for_ns = 3 * SEC;
 	trigger_words(&t, SEC, text, sizeof(text));
-	assert_string_equal(text, "cpu ? > 80% for 0.0 of 3.0 s");
+	assert_string_equal(text, "cpu ?, waits for > 80% for 0.0 of 3.0 s");
 	trigger_feed(&t, &before, &now, 1);
 	before.at_ns = 1; /* 0 is no moment */
 	trigger_words(&t, SEC, text, sizeof(text));
