@@ -99,6 +99,7 @@ same_as_faulthandler() { # PYTHON
 	child=$(children "$STARTED")
 	asleep() { [[ $(cut -d' ' -f1 "/proc/$child/syscall") != running ]]; }
 	wait_for 10 asleep
+	remember "$child"
 	is "$(our_frames "$child" | sed "s|$LIVE/||" | xargs)" "thread worker fork.py:4 <module> fork.py:7" "frames"
 	end_process "$STARTED"
 }
