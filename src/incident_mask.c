@@ -4,8 +4,6 @@
  * about the path, so nothing of it may change but a session's name. */
 #include "incident_mask.h"
 
-#include "buf.h"
-
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -77,23 +75,6 @@ static void add_path(struct buf *out, const char *path, size_t len)
 	}
 }
 
-static void add_query(struct buf *out, const char *query)
-{
-	while (*query) {
-		size_t part = strcspn(query, "&;"), name = strcspn(query, "=&;");
-
-		if (name < part) {
-			buf_add(out, query, name + 1);
-			buf_adds(out, name + 1 < part ? MASK : "");
-		} else if (part) {
-			buf_adds(out, MASK); /* a value without a name */
-		}
-		query += part;
-		if (*query)
-			buf_add(out, query++, 1);
-	}
-}
-
 char *mask_url(const char *url)
 {
 	size_t path = strcspn(url, "?#");
@@ -115,7 +96,7 @@ char *mask_url(const char *url)
 	if (url[path])
 		buf_add(&out, url + path, 1);
 	if (url[path])
-		add_query(&out, url + path + 1);
+		mask_query(&out, url + path + 1, '\0');
 	return taken(&out);
 }
 

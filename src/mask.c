@@ -4,8 +4,6 @@
  * Trap: a path may hold a secret, too; that cannot be told from one that does not. */
 #include "mask.h"
 
-#include "buf.h"
-
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,13 +25,13 @@ bool mask_is_secret(const char *name)
 	return false;
 }
 
-/* 'a=1&b' as 'a=***&***'; a fragment ends it. */
-static size_t add_query(struct buf *out, const char *query)
+size_t mask_query(struct buf *out, const char *query, char end)
 {
+	const char part_ends[] = { '&', ';', end, '\0' }, name_ends[] = { '=', '&', ';', end, '\0' };
 	size_t at = 0;
 
-	while (query[at] && query[at] != '#') {
-		size_t piece = strcspn(query + at, "&;#"), name = strcspn(query + at, "=&;#");
+	while (query[at] && query[at] != end) {
+		size_t piece = strcspn(query + at, part_ends), name = strcspn(query + at, name_ends);
 
 		if (name < piece)
 			buf_add(out, query + at, name + 1);
@@ -66,12 +64,12 @@ char *mask_value(const char *name, const char *value, bool *ret_masked)
 	if (mask_is_secret(name)) {
 		buf_adds(&out, value[0] ? MASK : "");
 	} else if (query) {
-		buf_adds(&out, value + add_query(&out, value));
+		buf_adds(&out, value + mask_query(&out, value, '#'));
 	} else {
 		for (const char *at = value; *at;) {
 			if (*at == '?') {
 				buf_add(&out, at++, 1);
-				at += add_query(&out, at);
+				at += mask_query(&out, at, '#');
 			} else if (!strncmp(at, "://", 3)) {
 				buf_add(&out, at, 3);
 				at += 3;

@@ -4,13 +4,17 @@
 #ifndef REQTRAP_MASK_H
 #define REQTRAP_MASK_H
 
-#include "util.h"
+#include "buf.h"
 
 #define MASK "***"
 
 /* Of a header or variable in any spelling: 'Authorization', 'HTTP_COOKIE', 'DB_PASSWORD',
  * 'X-Api-Key' ...: all of its value is a secret. */
 bool mask_is_secret(const char *name);
+
+/* Adds 'a=1&b' as 'a=***&***', up to its end or the character 'end' ('#': a fragment; NUL:
+ * none). Returns how far it went. */
+size_t mask_query(struct buf *out, const char *query, char end);
 
 /* The value on the heap, with a secret's bytes replaced: all of it, or the values of a
  * query, or the user of a URL. NULL: no memory. ret_masked: it is not what it was. */
