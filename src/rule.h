@@ -8,20 +8,11 @@
 #include "err.h"
 #include "incident.h"
 #include "profile.h"
+#include "value.h"
 
-#define RULE_STATUS_MAX 32
 #define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
 
 #define RULE_SAMPLES_MAX 100
-#define RULE_LIMIT_MAX 1000000u
-
-enum capture_bits { CAPTURE_TRACE = 1, CAPTURE_STACKS = 2, CAPTURE_FULL = 4, CAPTURE_MINI = 8 };
-#define CAPTURE_CORE (CAPTURE_FULL | CAPTURE_MINI)
-#define CAPTURE_STOPS (CAPTURE_STACKS | CAPTURE_CORE) /* the process stands still for it */
-
-struct status_range {
-	uint16_t from, to; /* inclusive */
-};
 
 struct rule {
 	char *name;
@@ -93,19 +84,5 @@ bool rules_want_status(const struct rules *rules, int status); /* any rule could
 
 void rules_free(struct rules *rules);
 struct rule *rules_add(struct rules *rules, const char *name); /* with the defaults; NULL: no memory */
-
-/* Value parsers shared by options and config. A text that does not fit gives
- * -EINVAL and a text with an example. */
-int parse_duration(const char *text, uint64_t *ret_ns, struct err *err); /* '500ms' '2s' '1m' '00:01:30' */
-int parse_size(const char *text, uint64_t *ret_bytes, struct err *err);	 /* '512M', K M G T = KiB ... */
-int parse_space(const char *text, uint64_t *ret_bytes, uint32_t *ret_percent, struct err *err); /* '5G' or '10%' */
-int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err);
-int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'trace,stacks,mini' */
-int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */
-int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
-bool glob_match(const char *pattern, const char *text, bool fold_case);
-void format_duration(uint64_t ns, char *buf, size_t size);    /* the shortest that parses back */
-void format_status(const struct rule *rule, struct buf *out); /* '404,500-599' */
-void format_capture(uint32_t bits, struct buf *out);	      /* 'trace,stacks' */
 
 #endif

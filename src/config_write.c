@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: MIT
+/* Rules back into a file. Trap: what libconfuse would act on in a text is spelled out,
+ * or the file would say something else than the rules do. */
+#include "config.h"
+
+#include <string.h>
+
+/* Double quotes, and everything spelled out that libconfuse would act on. */
+static void write_text(struct buf *out, const char *text)
+{
+	buf_adds(out, "\"");
+	for (; *text; text++) {
+		unsigned char c = (unsigned char)*text;
+
+		if (c == '"' || c == '\\' || c == '$')
+			buf_addf(out, "\\%c", c);
+		else if (c < 0x20 || c == 0x7f)
+			buf_addf(out, "\\x%02x", c);
+		else
+			buf_add(out, text, 1);
+	}
+	buf_adds(out, "\"");
+}
+
+static void write_key(struct buf *out, const char *key)
+{
+	buf_addf(out, "    %-12s = ", key);
+}
+
+static void write_text_key(struct buf *out, const char *key, const char *text)
+{
+	if (!text)
+		return;
+	write_key(out, key);
+	write_text(out, text);
+	buf_adds(out, "\n");
+}
+
+static void write_duration_key(struct buf *out, const char *key, uint64_t ns)
+{
+	char text[32];
+
+	if (!ns)
+		return;
+	format_duration(ns, text, sizeof(text));
+	write_key(out, key);
+	buf_addf(out, "%s\n", text);
+}
+
+static void write_list(struct buf *out, const char *key, char *const *list)
+{
+	write_key(out, key);
+	buf_adds(out, "{");
+	for (size_t i = 0; list[i]; i++) {
+		buf_adds(out, i ? ", " : "");
+		write_text(out, list[i]);
+	}
+	buf_adds(out, "}\n");
+}
+
+/* What the buffer has, comma-separated, as a list; it is empty afterwards. */
+static void write_words(struct buf *out, const char *key, struct buf *words)
+{
+	if (words->len) {
+		write_key(out, key);
+		buf_adds(out, "{");
+		for (char *save = NULL, *word = strtok_r(words->data, ",", &save), *comma = ""; word;
+		     word = strtok_r(NULL, ",", &save), comma = ", ")
+			buf_addf(out, "%s\"%s\"", comma, word);
+		buf_adds(out, "}\n");
+	}
+	buf_done(words);
+}
+
+static void write_rule(struct buf *out, const struct rule *rule)
+{
+	struct buf words;
+
+	buf_adds(out, "\nrule ");
+	write_text(out, rule->name);
+	buf_adds(out, " {\n");
+	write_text_key(out, "path", rule->path);
+	write_text_key(out, "method", rule->method);
+	write_text_key(out, "host", rule->host);
+	write_duration_key(out, "time-taken", rule->time_taken_ns);
+	buf_init(&words, 1024);
+	if (rule->status_count) {
+		format_status(rule->status, rule->status_count, &words);
+		write_text_key(out, "status", words.data);
+	}
+	buf_done(&words);
+	if (rule->all)
+		buf_adds(out, "    all          = true\n");
+	if (rule->samples > 1) {
+		buf_addf(out, "    samples      = %u\n", rule->samples);
+		write_duration_key(out, "every", rule->every_ns);
+	}
+	if (rule->arguments)
+		buf_adds(out, "    arguments    = true\n");
+	format_capture(rule->capture, &words);
+	write_words(out, "capture", &words);
+	areas_format(&rule->areas, &words);
+	write_words(out, "areas", &words);
+	if (rule->statements)
+		buf_adds(out, "    statements   = true\n");
+	buf_addf(out, "    limit        = %u\n", rule->limit);
+	write_duration_key(out, "limit-window", rule->limit_window_ns);
+	write_duration_key(out, "cool-down", rule->cool_down_ns);
+	if (rule->action)
+		write_list(out, "action", rule->action);
+	buf_adds(out, "}\n");
+}
+
+void config_write(const struct rules *rules, struct buf *out)
+{
+	if (rules->store) {
+		buf_adds(out, "store           = ");
+		write_text(out, rules->store);
+		buf_adds(out, "\n");
+	}
+	buf_addf(out, "actions-enabled = %s\n", rules->actions_enabled ? "true" : "false");
+	if (rules->show_values)
+		buf_adds(out, "show-values     = true\n");
+	for (size_t i = 0; i < rules->count; i++)
+		write_rule(out, &rules->rule[i]);
+}

@@ -1,0 +1,328 @@
+// SPDX-License-Identifier: MIT
+/* Values as people write them. Rejected: strtoul and its kin (blanks, signs and half a
+ * number pass). Trap: globs meet a request's text, which is hostile: they must stay
+ * linear in memory and never recurse. */
+#include "value.h"
+
+#include "ktime.h"
+
+#include <ctype.h>
+#include <string.h>
+
+#define DURATION_MAX_NS (366ull * 86400 * NSEC_PER_SEC)
+#define STATUS_MIN 100
+#define STATUS_MAX 999
+
+static const struct unit {
+	const char *name;
+	uint64_t ns;
+} units[] = {
+	{ "ns", 1 },
+	{ "us", NSEC_PER_USEC },
+	{ "ms", NSEC_PER_MSEC },
+	{ "s", NSEC_PER_SEC },
+	{ "m", 60 * NSEC_PER_SEC },
+	{ "h", 3600 * NSEC_PER_SEC },
+	{ "d", 86400 * NSEC_PER_SEC },
+};
+
+static const struct capture_name {
+	const char *name;
+	uint32_t bit;
+} capture_names[] = {
+	{ "trace", CAPTURE_TRACE },
+	{ "stacks", CAPTURE_STACKS },
+	{ "mini", CAPTURE_MINI },
+	{ "full", CAPTURE_FULL },
+};
+
+/* Decimal digits; false on none, or on overflow. */
+static bool take_number(const char **at, uint64_t *ret)
+{
+	const char *p = *at;
+	uint64_t n = 0;
+
+	if (!isdigit((unsigned char)*p))
+		return false;
+	for (; isdigit((unsigned char)*p); p++) {
+		if (__builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*p - '0'), &n))
+			return false;
+	}
+	*at = p;
+	*ret = n;
+	return true;
+}
+
+static bool parse_clock(const char *text, uint64_t *ret_ns)
+{
+	uint64_t h, m, s;
+
+	if (!take_number(&text, &h) || *text++ != ':' || !take_number(&text, &m) || *text++ != ':' ||
+	    !take_number(&text, &s) || *text)
+		return false;
+	if (h > 24 * 366 || m > 59 || s > 59)
+		return false;
+	*ret_ns = (h * 3600 + m * 60 + s) * NSEC_PER_SEC;
+	return true;
+}
+
+static bool parse_with_unit(const char *text, uint64_t *ret_ns)
+{
+	uint64_t whole, fraction = 0, scale = 1, ns;
+	unsigned __int128 part;
+
+	if (!take_number(&text, &whole))
+		return false;
+	if (*text == '.') {
+		const char *start = ++text;
+
+		if (!take_number(&text, &fraction) || text - start > 9)
+			return false;
+		for (const char *p = start; p < text; p++)
+			scale *= 10;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(units); i++) {
+		if (strcmp(text, units[i].name) != 0)
+			continue;
+		if (whole > DURATION_MAX_NS / units[i].ns)
+			return false;
+		part = (unsigned __int128)fraction * units[i].ns;
+		ns = whole * units[i].ns + (uint64_t)(part / scale);
+		if (part % scale || ns > DURATION_MAX_NS) /* '1.5ns' */
+			return false;
+		*ret_ns = ns;
+		return true;
+	}
+	return false;
+}
+
+int parse_duration(const char *text, uint64_t *ret_ns, struct err *err)
+{
+	const char *p = text;
+	uint64_t n;
+
+	if (parse_clock(text, ret_ns) || parse_with_unit(text, ret_ns))
+		return 0;
+	if (take_number(&p, &n) && !*p)
+		return err_say(err, -EINVAL, "'%s' is not a duration: it needs a unit (try %ss or %sms)", text, text,
+			       text);
+	return err_say(err, -EINVAL, "'%s' is not a duration (try 500ms, 2s, 1m or 00:01:30; at most 366d)", text);
+}
+
+int parse_size(const char *text, uint64_t *ret_bytes, struct err *err)
+{
+	static const char letters[] = "KMGT";
+	const char *p = text, *letter;
+	uint64_t n;
+
+	if (take_number(&p, &n) && *p && !p[1]) {
+		letter = strchr(letters, toupper((unsigned char)*p));
+		if (letter) {
+			unsigned int shift = 10 * (unsigned int)(letter - letters + 1);
+
+			if (n <= (uint64_t)INT64_MAX >> shift) {
+				*ret_bytes = n << shift;
+				return 0;
+			}
+		}
+	}
+	return err_say(err, -EINVAL, "'%s' is not a size (try 64K, 512M or 5G; K = 1024 bytes)", text);
+}
+
+int parse_space(const char *text, uint64_t *ret_bytes, uint32_t *ret_percent, struct err *err)
+{
+	uint64_t bytes = 0, percent = 0;
+	const char *p = text;
+
+	if (take_number(&p, &percent) && !strcmp(p, "%")) {
+		if (percent < 1 || percent > 99)
+			return err_say(err, -EINVAL, "'%s' is not a part of a disk (try 10%%; 1%% to 99%%)", text);
+	} else if (percent = 0, parse_size(text, &bytes, err) < 0) {
+		return err_say(err, -EINVAL, "'%s' is neither a size nor a part of the disk (try 5G or 10%%)", text);
+	}
+	*ret_bytes = bytes;
+	*ret_percent = (uint32_t)percent;
+	return 0;
+}
+
+int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err)
+{
+	const char *p = text;
+	uint64_t n;
+
+	if (!take_number(&p, &n) || *p || n < min || n > max)
+		return err_say(err, -EINVAL, "'%s' is not a number from %llu to %llu", text, (unsigned long long)min,
+			       (unsigned long long)max);
+	*ret = n;
+	return 0;
+}
+
+static int bad_status(const char *text, const char *item, size_t len, struct err *err)
+{
+	if (memchr(item, '.', len))
+		return err_say(err, -EINVAL, "'%.*s' is not a status: sub-statuses are IIS's own (try %.*s)", (int)len,
+			       item, (int)((const char *)memchr(item, '.', len) - item), item);
+	return err_say(err, -EINVAL, "'%s' is not a list of statuses (try 500-599 or 404,500-599; 100 to 999)", text);
+}
+
+int parse_status(const char *text, struct status_range *ret, size_t max, size_t *ret_count, struct err *err)
+{
+	struct status_range range[RULE_STATUS_MAX];
+	const char *p = text;
+	size_t count = 0;
+
+	for (;;) {
+		const char *item;
+		uint64_t from, to;
+
+		p += strspn(p, " \t");
+		item = p;
+		if (!take_number(&p, &from))
+			return bad_status(text, item, strcspn(item, ", \t"), err);
+		to = from;
+		if (*p == '-') {
+			p++;
+			if (!take_number(&p, &to))
+				return bad_status(text, item, strcspn(item, ", \t"), err);
+		}
+		p += strspn(p, " \t");
+		if ((*p && *p != ',') || from < STATUS_MIN || to > STATUS_MAX)
+			return bad_status(text, item, strcspn(item, ", \t"), err);
+		if (from > to)
+			return err_say(err, -EINVAL, "'%s': the range %llu-%llu runs backwards (try %llu-%llu)", text,
+				       (unsigned long long)from, (unsigned long long)to, (unsigned long long)to,
+				       (unsigned long long)from);
+		if (count == MIN(max, ARRAY_LEN(range)))
+			return err_say(err, -EINVAL, "'%s' has more than %zu statuses and ranges", text, count);
+		range[count++] = (struct status_range){ .from = (uint16_t)from, .to = (uint16_t)to };
+		if (!*p)
+			break;
+		p++;
+	}
+	memcpy(ret, range, count * sizeof(*range));
+	*ret_count = count;
+	return 0;
+}
+
+int parse_capture(const char *text, uint32_t *ret_bits, struct err *err)
+{
+	const char *p = text;
+	uint32_t bits = 0;
+
+	for (;;) {
+		size_t len, i;
+
+		p += strspn(p, " \t");
+		len = strcspn(p, ", \t");
+		for (i = 0; i < ARRAY_LEN(capture_names); i++) {
+			if (strlen(capture_names[i].name) == len && strncmp(capture_names[i].name, p, len) == 0)
+				break;
+		}
+		if (i == ARRAY_LEN(capture_names)) {
+			return err_say(err, -EINVAL,
+				       "'%.*s' is nothing to capture (try trace,stacks, or also mini or full)",
+				       (int)len, p);
+		}
+		bits |= capture_names[i].bit;
+		p += len;
+		p += strspn(p, " \t");
+		if (!*p)
+			break;
+		if (*p++ != ',')
+			return err_say(err, -EINVAL, "'%s': a comma must stand between two captures", text);
+	}
+	if ((bits & CAPTURE_CORE) == CAPTURE_CORE)
+		return err_say(err, -EINVAL, "'%s': mini or full, since one core is kept and full holds all of mini",
+			       text);
+	*ret_bits = bits;
+	return 0;
+}
+
+int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err)
+{
+	const char *p = text;
+	uint64_t n, window = 0;
+	int code;
+
+	if (!take_number(&p, &n) || (*p && *p != '/') || n > RULE_LIMIT_MAX)
+		return err_say(err, -EINVAL, "'%s' is not a limit (try 50, or 10/1h for ten in an hour; at most %u)",
+			       text, RULE_LIMIT_MAX);
+	if (*p == '/') {
+		code = parse_duration(p + 1, &window, err);
+		if (code < 0)
+			return code;
+		if (window == 0)
+			return err_say(err, -EINVAL, "'%s': a window must be longer than 0 (try 10/1h)", text);
+	}
+	*ret_limit = (uint32_t)n;
+	*ret_window_ns = window;
+	return 0;
+}
+
+void format_duration(uint64_t ns, char *buf, size_t size)
+{
+	size_t i = ARRAY_LEN(units);
+
+	while (--i > 0 && (ns == 0 || ns % units[i].ns != 0))
+		;
+	if (ns == 0)
+		snprintf(buf, size, "0s");
+	else
+		snprintf(buf, size, "%llu%s", (unsigned long long)(ns / units[i].ns), units[i].name);
+}
+
+void format_status(const struct status_range *status, size_t count, struct buf *out)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct status_range *r = &status[i];
+
+		buf_addf(out, "%s%u", i ? "," : "", r->from);
+		if (r->to != r->from)
+			buf_addf(out, "-%u", r->to);
+	}
+}
+
+void format_capture(uint32_t bits, struct buf *out)
+{
+	const char *comma = "";
+
+	for (size_t i = 0; i < ARRAY_LEN(capture_names); i++) {
+		if (!(bits & capture_names[i].bit))
+			continue;
+		buf_addf(out, "%s%s", comma, capture_names[i].name);
+		comma = ",";
+	}
+}
+
+/* Goes back to the last '*' only: quadratic at worst, no recursion. */
+bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case)
+{
+	const char *end = text + len, *star = NULL, *resume = NULL;
+
+	while (text < end) {
+		unsigned char p = (unsigned char)*pattern, t = (unsigned char)*text;
+
+		if (p == '*') {
+			star = ++pattern;
+			resume = text;
+			continue;
+		}
+		if (p == '?' || (p && (p == t || (fold_case && tolower(p) == tolower(t))))) {
+			pattern++;
+			text++;
+			continue;
+		}
+		if (!star)
+			return false;
+		pattern = star;
+		text = ++resume;
+	}
+	while (*pattern == '*')
+		pattern++;
+	return !*pattern;
+}
+
+bool glob_match(const char *pattern, const char *text, bool fold_case)
+{
+	return glob_run(pattern, text, strlen(text), fold_case);
+}
