@@ -2,7 +2,7 @@
 /* Who is told what, and when. Rejected: a thread or a process per trap (one loop
  * keeps the order of events). Trap: a rule's limit counts per life of the process
  * that held the request, so it is keyed by pid and start time. */
-#include "engine.h"
+#include "engine_inside.h"
 
 #include "action.h"
 #include "child.h"
@@ -21,38 +21,6 @@
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
 #define TRAPS_MAX 256		    /* trapped requests whose end is still awaited */
-
-/* How often a rule was used up by one life of a process. */
-struct use {
-	const struct rule *rule;
-	pid_t pid;
-	uint64_t start_ticks;
-	uint64_t window_ns; /* when the counting began */
-	uint64_t last_ns;
-	uint32_t count;
-};
-
-struct engine {
-	struct loop *loop;
-	struct engine_config config;
-	struct tracer *tracer;
-	struct store *store;
-	struct scribe *scribe;
-	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source, *tick_source;
-	struct trap_world world;
-	struct pair warm;
-	struct beyond_recent recent[BEYOND_RECENT];
-	struct trap *traps;
-	size_t trap_count;
-	struct use *uses;
-	size_t use_count;
-	struct watched *watched;
-	struct host_log *host_log; /* NULL: nothing is captured */
-	struct engine_totals totals;
-	void (*done)(void *arg);
-	void *done_arg;
-	bool finishing, given_up;
-};
 
 static void settle(void *arg);
 
@@ -149,7 +117,7 @@ static void warm_up(void *arg, uint32_t events UNUSED)
 }
 
 /* Not at once: the processes just used are still at work. */
-static void warm_up_later(struct engine *engine)
+void engine_warm_up(struct engine *engine)
 {
 	if (!engine->warm_source && !engine->warm.job)
 		loop_add_timer(engine->loop, now_ns() + 50 * NSEC_PER_MSEC, 0, warm_up, engine, &engine->warm_source);
@@ -171,7 +139,7 @@ static void capture_next(struct engine *engine)
 	if (!next) {
 		if (again) {
 			sample_take(again);
-			warm_up_later(engine);
+			engine_warm_up(engine);
 		}
 		return;
 	}
@@ -183,7 +151,7 @@ static void capture_next(struct engine *engine)
 		return;
 	}
 	trap_capture(next);
-	warm_up_later(engine);
+	engine_warm_up(engine);
 }
 
 static void trap_tell(struct engine *engine, struct trap *trap)
@@ -242,6 +210,7 @@ static void traps_sweep(struct engine *engine)
 		engine->trap_count--;
 		trap_free(trap);
 	}
+	engine_retire(engine);
 }
 
 static bool captures_under_way(const struct engine *engine)
@@ -288,6 +257,11 @@ static void settle_soon(void *arg)
 
 	if (!engine->settle_source)
 		loop_add_timer(engine->loop, 1, 0, on_settle, engine, &engine->settle_source);
+}
+
+void engine_settle_soon(struct engine *engine)
+{
+	settle_soon(engine);
 }
 
 /* ---- records ---- */
@@ -347,6 +321,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	for (at = &engine->traps; *at; at = &(*at)->next)
 		;
 	*at = trap; /* oldest first */
+	trap->number = engine->traps_made++;
 	engine->trap_count++;
 	not_now = limit_check(engine, trap, rule, text, sizeof(text));
 	capture = !not_now && rule->capture & CAPTURE_STOPS;
@@ -578,15 +553,6 @@ static bool want_status(void *arg, int status)
 	return rules_want_status(engine->config.rules, status);
 }
 
-static bool wants_captures(const struct rules *rules)
-{
-	for (size_t i = 0; i < rules->count; i++) {
-		if (rules->rule[i].capture & CAPTURE_STOPS)
-			return true;
-	}
-	return false;
-}
-
 static void on_tell(void *arg, const char *text)
 {
 	struct engine *engine = arg;
@@ -627,7 +593,7 @@ static int engine_open(struct engine *engine, struct err *err)
 	if (r < 0)
 		return r;
 	r = tracer_open(&tc, &engine->tracer, err);
-	if (wants_captures(engine->config.rules))
+	if (engine_captures(engine->config.rules))
 		engine->host_log = host_log_new();
 	if (r == 0)
 		r = watched_new(&(struct watched_config){ .loop = engine->loop,
@@ -661,7 +627,7 @@ static int engine_open(struct engine *engine, struct err *err)
 					     .host_log = engine->host_log,
 					     .changed = settle_soon,
 					     .arg = engine };
-	if (wants_captures(engine->config.rules))
+	if (engine_captures(engine->config.rules))
 		return pair_start(&engine->warm, err);
 	return 0;
 }
@@ -783,5 +749,6 @@ void engine_free(struct engine *engine)
 	store_free(engine->store);
 	host_log_free(engine->host_log);
 	free(engine->uses);
+	free(engine->retired);
 	free(engine);
 }

@@ -24,7 +24,7 @@ struct engine_totals {
 };
 
 struct engine_config {
-	const struct rules *rules; /* the caller's, must outlive the engine */
+	const struct rules *rules; /* the caller's; must live until rules_done says so, or the engine's end */
 	const char *store_dir;	   /* NULL: default */
 	enum tracer_hooks hooks;
 	unsigned int slots;	/* requests in flight at most, 0: default */
@@ -43,7 +43,9 @@ struct engine_config {
 	void (*stored)(void *arg, const struct incident *incident, const char *path);
 	void (*shed)(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm); /* see tracer.h */
 	void (*failed)(void *arg, const char *text); /* something to tell, the watch goes on */
-	void (*targets_gone)(void *arg);	     /* the last watched process ended */
+	void (*targets_gone)(void *arg);	     /* the last watched process ended; not while the engine keeps on */
+	void (*rules_done)(void *arg,
+			   const struct rules *rules); /* engine_reload: nobody uses the old ones; NULL allowed */
 	void *arg;
 };
 
@@ -52,6 +54,11 @@ struct engine;
 /* Loads and attaches the BPF programs (40-250 ms). Needs CAP_BPF + CAP_PERFMON. */
 int engine_new(struct loop *loop, const struct engine_config *config, struct engine **ret_engine, struct err *err);
 int engine_add_process(struct engine *engine, pid_t pid, struct err *err);
+
+/* Other rules from now on, for requests in flight, too; what a rule of the same name has used
+ * up of its limit stays used up. Nothing has changed on failure. -EBUSY: their areas differ,
+ * which takes another engine. */
+int engine_reload(struct engine *engine, const struct rules *rules, struct err *err);
 
 /* Stops trapping, finishes captures under way (or gives up at the deadline) and
  * calls done(arg) from the loop. */

@@ -18,7 +18,7 @@
 
 #include "event_waits.h"
 
-#define EVENT_LAYOUT 3
+#define EVENT_LAYOUT 4
 
 #define SLOT_BYTES 12288
 #define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
@@ -110,7 +110,7 @@ struct slot {
 	u32 up_pid;	  /* who received the latest call to somebody else, 0 unknown */
 	s32 up_fd;	  /* of that call, in pid; -1 none */
 	u16 status;
-	u8 next_limit; /* index of the limit that fires next */
+	u8 spare;
 	u8 up_waiting; /* that call is not answered yet */
 	u32 head_len, reply_len;
 	u64 out_left; /* reply body still to come, by its framing */
@@ -120,6 +120,7 @@ struct slot {
 	u8 turn_over;	 /* 'tid' waited for events of any kind since it moved bytes for it */
 	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
 	u64 seg_since_ns;
+	u64 passed_ns;	   /* the longest limit that fired, 0 none */
 	u64 acc[SEGMENTS]; /* ns by enum segment */
 	u64 wait_a;	   /* the wait that is going on, if seg_kind is SEGMENT_WAIT */
 	s16 wait_nr;

@@ -155,7 +155,9 @@ static int make_clocks(struct tracer *t, struct err *err)
 {
 	int fd = bpf_program__fd(t->skel->progs.clock_make);
 
-	for (uint32_t key = 0; key < CLOCKS && t->config.limit_count; key++) {
+	if (t->has_clocks || !t->config.limit_count)
+		return 0;
+	for (uint32_t key = 0; key < CLOCKS; key++) {
 		struct clock_order order = { .key = key };
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
 		int tries = 0;
@@ -172,7 +174,53 @@ static int make_clocks(struct tracer *t, struct err *err)
 			return err_say(err, -ENOMEM, "the kernel has no memory for timers (number %u of %d, step %u)",
 				       key, CLOCKS, opts.retval);
 	}
+	t->has_clocks = true;
 	return 0;
+}
+
+/* What fires. A program that runs meanwhile sees the old limits or the new, all of them. */
+static void set_triggers(struct tracer *t)
+{
+	struct requests_bpf__bss *bss = t->skel->bss;
+	uint32_t set = ~__atomic_load_n(&bss->limit_set, __ATOMIC_RELAXED) & 1;
+
+	for (size_t i = 0; i < LIMITS_MAX; i++)
+		bss->limits[set][i] = i < t->config.limit_count ? t->config.limits[i] : 0;
+	__atomic_store_n(&bss->limit_set, set, __ATOMIC_SEQ_CST);
+	__atomic_store_n(&bss->shortest, t->config.limit_count ? t->config.limits[0] : 0, __ATOMIC_SEQ_CST);
+	for (unsigned int word = 0; word < ARRAY_LEN(bss->status_wanted); word++) {
+		uint64_t wanted = 0;
+
+		for (unsigned int bit = 0; bit < 64 && t->config.want_status; bit++) {
+			int status = (int)(word * 64 + bit);
+
+			if (status >= 100 && status < 1000 && t->config.want_status(t->config.arg, status))
+				wanted |= 1ull << bit;
+		}
+		__atomic_store_n(&bss->status_wanted[word], wanted, __ATOMIC_RELAXED);
+	}
+}
+
+int tracer_retrigger(struct tracer *t, const uint64_t *limits, size_t count, struct err *err)
+{
+	int r;
+
+	if (count > LIMITS_MAX)
+		return err_say(err, -E2BIG, "more than %d different 'time-taken' limits", LIMITS_MAX);
+	t->config.limits = limits;
+	t->config.limit_count = count;
+	r = make_clocks(t, err);
+	if (r == 0)
+		set_triggers(t);
+	t->config.limits = NULL;
+	for (uint32_t key = 0; key < CLOCKS && r == 0 && count; key++) {
+		struct clock_order order = { .key = key };
+		LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
+
+		/* Not rung: the next request of this timer does it. */
+		bpf_prog_test_run_opts(bpf_program__fd(t->skel->progs.clock_ring), &opts);
+	}
+	return r;
 }
 
 static int on_record(void *arg, void *data, size_t size)
@@ -227,15 +275,9 @@ static int load(struct tracer *t, struct err *err)
 	bpf_map__set_max_entries(skel->maps.hands, t->slot_count);
 	bpf_map__set_max_entries(skel->maps.asked, t->slot_count);
 	shrink(t);
-	for (size_t i = 0; i < t->config.limit_count && i < LIMITS_MAX; i++)
-		skel->bss->limits[i] = t->config.limits[i];
 	skel->rodata->slot_count = t->slot_count;
 	skel->rodata->keep_spare = t->slot_count >= (unsigned int)libbpf_num_possible_cpus() * SPARE_SHARE;
-	skel->bss->limit_count = (uint32_t)t->config.limit_count;
-	for (int status = 100; status < 1000 && t->config.want_status; status++) {
-		if (t->config.want_status(t->config.arg, status))
-			skel->bss->status_wanted[status / 64] |= 1ull << (status % 64);
-	}
+	set_triggers(t);
 	r = requests_bpf__load(skel);
 	if (r < 0)
 		return explain(r, err);

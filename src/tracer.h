@@ -39,6 +39,10 @@ struct tracer;
 int tracer_open(const struct tracer_config *config, struct tracer **ret_tracer, struct err *err);
 void tracer_close(struct tracer *tracer);
 
+/* Other limits, and want_status is asked anew: for requests in flight, too. Before anything
+ * is changed -ENOMEM (timers), -E2BIG. */
+int tracer_retrigger(struct tracer *tracer, const uint64_t *limits, size_t count, struct err *err);
+
 int tracer_watch(struct tracer *tracer, pid_t pid, struct err *err);
 void tracer_forget(struct tracer *tracer, pid_t pid); /* ends the requests it still held */
 

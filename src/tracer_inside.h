@@ -15,7 +15,7 @@ struct tracer {
 	struct loop *loops;
 	uint64_t aborted; /* by us: what the kernel gives no sign of */
 	unsigned int slot_count;
-	bool sock_hooks;
+	bool sock_hooks, has_clocks;
 	struct tracer_app *app; /* NULL: no area wants more than what always runs */
 	struct tracer_config config;
 	struct gauge gauge;

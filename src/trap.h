@@ -68,6 +68,7 @@ enum trap_stage {
 
 struct trap {
 	struct trap *next;
+	uint64_t number; /* in the order they were made */
 	const struct trap_world *world;
 	const struct rule *rule;
 	struct incident *incident;
@@ -75,9 +76,8 @@ struct trap {
 	struct hop_ref hop[TRAP_HOPS]; /* outer request first, holder last */
 	size_t hop_count;
 	uint64_t trigger_ns;
-	bool core_asked; /* of the capture under way */
-	bool told;	 /* config.trapped was called */
-	bool wants_action;
+	bool core_asked;	 /* of the capture under way */
+	bool told, wants_action; /* told: config.trapped was called */
 
 	struct store_entry *entry;
 	struct pair pair; /* at work on it, or on a later look */

@@ -14,11 +14,12 @@ const volatile u32 layout = EVENT_LAYOUT;
 const volatile u32 slot_count = 2048;
 const volatile bool keep_spare = true; /* a free slot at hand for each CPU: not when they are few */
 const volatile bool follow = true;     /* look at who answers the calls of watched requests */
-u64 limits[LIMITS_MAX];
-u32 limit_count;
-u64 status_wanted[16]; /* bit per status code below 1024 */
-bool unseen;	       /* nobody listens to the scheduler: what a thread does is not known */
-bool lean;	       /* no line in the trace for each read and write */
+u64 limits[2][LIMITS_MAX];	       /* ascending, zeros behind; user space writes the one that does not count ... */
+u32 limit_set;			       /* ... and then has it count */
+u64 shortest;			       /* of them, 0 none */
+u64 status_wanted[16];		       /* bit per status code below 1024 */
+bool unseen;			       /* nobody listens to the scheduler: what a thread does is not known */
+bool lean;			       /* no line in the trace for each read and write */
 /* Was a call to somebody else ever seen, and one on a unix socket? Not: spares strangers the lookup. */
 u32 client_conns, unix_calls;
 

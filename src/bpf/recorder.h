@@ -311,6 +311,22 @@ static __always_inline void bind_thread(struct slot *s, u32 index, const struct 
 
 __noinline int find_late_parent(u32 index); /* calls.h */
 
+/* The shortest limit that is longer than that, 0: none. By value, not by index: the rules
+ * may change while a request is in flight. */
+static __always_inline u64 limit_after(u64 passed)
+{
+	u32 set = limit_set & 1;
+	u64 next = 0;
+
+	for (u32 i = 0; i < LIMITS_MAX; i++) {
+		u64 limit = limits[set][LIMITS_MAX - 1 - i];
+
+		if (limit > passed)
+			next = limit;
+	}
+	return next;
+}
+
 /* When the slot wants to be looked at next, 0: not at all. With 'fire' what is due
  * fires first. An inner request fires for itself only when nobody waits for it any
  * more: its outer one has the limit. */
@@ -319,14 +335,12 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 	struct ref ref = { .slot = index }, parent;
 	struct slot *s = slot_at(index);
 	u64 limit;
-	u32 i;
 
 	if (!s || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 		return 0;
-	i = s->next_limit;
-	if (i >= limit_count || i >= LIMITS_MAX)
+	limit = limit_after(s->passed_ns);
+	if (!limit)
 		return 0;
-	limit = limits[i & (LIMITS_MAX - 1)];
 	if (now < s->begin_ns + limit)
 		return s->begin_ns + limit;
 	if (fire)
@@ -341,12 +355,12 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 	if (!fire)
 		return now;
 	ref.gen = s->gen;
-	s->next_limit = i + 1;
+	s->passed_ns = limit;
 	event(s, EVENT_LIMIT, -1, limit, now, 0);
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
 		send_record(RECORD_LIMIT, &ref, limit, NULL, s->pid);
-	i++;
-	return i < limit_count && i < LIMITS_MAX ? s->begin_ns + limits[i & (LIMITS_MAX - 1)] : 0;
+	limit = limit_after(limit);
+	return limit ? s->begin_ns + limit : 0;
 }
 
 /* The earliest of all slots that hang on this timer. */
@@ -393,15 +407,15 @@ static __always_inline void clock_arm(u32 index, u64 now)
 {
 	u32 key = index % CLOCKS;
 	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
-	u64 due = now + limits[0], set;
+	u64 first = shortest, due = now + first, set;
 
-	if (!c || !limit_count)
+	if (!c || !first)
 		return;
 	set = __sync_fetch_and_add(&c->due_ns, 0);
 	if (set && set <= due)
 		return;
 	__sync_lock_test_and_set(&c->due_ns, due);
-	bpf_timer_start(&c->timer, limits[0], 0);
+	bpf_timer_start(&c->timer, first, 0);
 }
 
 /* Making a timer takes memory that the kernel may not have at hand in the midst of
@@ -419,6 +433,19 @@ int clock_make(struct clock_order *order)
 	if (r && r != -16 /* EBUSY: it is there */)
 		return 2;
 	return bpf_timer_set_callback(&c->timer, on_clock) ? 3 : 0;
+}
+
+/* The limits are others now: each timer looks at its requests. */
+SEC("syscall")
+int clock_ring(struct clock_order *order)
+{
+	u32 key = order->key;
+	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
+
+	if (!c)
+		return 1;
+	__sync_lock_test_and_set(&c->due_ns, bpf_ktime_get_ns());
+	return bpf_timer_start(&c->timer, 1, 0) ? 2 : 0;
 }
 
 /* A thread that computes changes nothing in its slot: user space has it looked at before
@@ -511,7 +538,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->up_fd = -1;
 	s->up_pid = 0;
 	s->status = 0;
-	s->next_limit = 0;
+	s->passed_ns = 0;
 	s->up_waiting = s->turn_over = 0;
 	s->reply_len = 0;
 	s->out_left = 0;
