@@ -4,6 +4,8 @@
  * one that it is a case of. */
 #include "cause.h"
 
+#include "verdict.h"
+
 #include <string.h>
 
 #define CHAIN_MAX 8 /* lock holders followed */
@@ -588,73 +590,91 @@ static void tell_unknown(const struct view *v, struct buf *out)
 
 /* clang-format off */
 const struct cause causes[] = {
-	{ test_status, tell_status, "high", PROOF_SNAPSHOT,
+	{ "status", test_status, tell_status, "high", PROOF_SNAPSHOT,
 	  "Look at the server's own log for this moment, and at the script place named here." },
-	{ test_ended, tell_ended, "low", PROOF_BOTH,
+	{ "ended-before-snapshot", test_ended, tell_ended, "low", PROOF_BOTH,
 	  "Lower the rule's time-taken, so that the request is still running when it is trapped." },
-	{ test_spread, tell_spread, "low", PROOF_BOTH,
+	{ "many-parts", test_spread, tell_spread, "low", PROOF_BOTH,
 	  "Read the trace from the top: many small parts add up." },
-	{ test_deadlock, tell_deadlock, "high", PROOF_BOTH,
+	{ "deadlock", test_deadlock, tell_deadlock, "high", PROOF_BOTH,
 	  "Take these locks in the same order everywhere; only a restart ends this one." },
-	{ test_cycle, tell_cycle, "high", PROOF_BOTH,
+	{ "deadlock", test_cycle, tell_cycle, "high", PROOF_BOTH,
 	  "Take these locks in the same order in every process; only the end of one of them ends this." },
-	{ test_both_wait, tell_cycle, "medium", PROOF_BOTH,
+	{ "circular-wait", test_both_wait, tell_cycle, "medium", PROOF_BOTH,
 	  "Each waits for the next: look at who should have written, unlocked or ended first." },
-	{ test_own_lock, tell_own_lock, "high", PROOF_TRACE,
+	{ "interpreter-lock", test_own_lock, tell_own_lock, "high", PROOF_TRACE,
 	  "One thread at a time runs the script: move the work that computes to a process of its own." },
-	{ test_lock, tell_lock, "high", PROOF_BOTH,
+	{ "lock", test_lock, tell_lock, "high", PROOF_BOTH,
 	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
-	{ test_futex, tell_futex, "medium", PROOF_BOTH,
+	{ "thread-wakeup", test_futex, tell_futex, "medium", PROOF_BOTH,
 	  "Look at the other threads' stacks: one of them was to wake this one." },
-	{ test_sleep, tell_sleep, "high", PROOF_BOTH,
+	{ "sleep", test_sleep, tell_sleep, "high", PROOF_BOTH,
 	  "Take the sleep out of the request, or wait for the event that it stands for." },
-	{ test_child, tell_child, "high", PROOF_BOTH,
+	{ "child-process", test_child, tell_child, "high", PROOF_BOTH,
 	  "Look at what the child process does; run it outside the request if it may be slow." },
-	{ test_session, tell_file_lock, "high", PROOF_BOTH,
+	{ "session-lock", test_session, tell_file_lock, "high", PROOF_BOTH,
 	  "Call session_write_close() in the script that holds it before its slow work: a session is locked from "
 	  "session_start() to the script's end." },
-	{ test_file_lock, tell_file_lock, "high", PROOF_BOTH,
+	{ "file-lock", test_file_lock, tell_file_lock, "high", PROOF_BOTH,
 	  "Let the holder give the lock back before slow work." },
-	{ test_pool, tell_pool, "high", PROOF_SNAPSHOT,
+	{ "pool-exhausted", test_pool, tell_pool, "high", PROOF_SNAPSHOT,
 	  "Look at what its workers are doing; more of them help only if the machine has room for their work." },
-	{ test_sql, tell_asked, "high", PROOF_BOTH,
+	{ "sql", test_sql, tell_asked, "high", PROOF_BOTH,
 	  "EXPLAIN that statement, and see in pg_stat_activity or SHOW PROCESSLIST whether it waits for a lock." },
-	{ test_redis, tell_asked, "high", PROOF_BOTH,
+	{ "redis", test_redis, tell_asked, "high", PROOF_BOTH,
 	  "See SLOWLOG and whether the command blocks until there is something, as BLPOP does." },
-	{ test_lookup, tell_lookup, "high", PROOF_BOTH,
+	{ "dns", test_lookup, tell_lookup, "high", PROOF_BOTH,
 	  "Look at the DNS servers of /etc/resolv.conf, or keep the names' addresses (nscd, a local resolver)." },
-	{ test_memory, tell_memory, "high", PROOF_BOTH,
+	{ "memory", test_memory, tell_memory, "high", PROOF_BOTH,
 	  "Give the cgroup or the machine more memory, or run fewer workers." },
-	{ test_throttled, tell_throttled, "high", PROOF_TRACE,
+	{ "cpu-throttled", test_throttled, tell_throttled, "high", PROOF_TRACE,
 	  "Raise cpu.max of its cgroup (CPUQuota=, limits.cpu), or run fewer workers in it." },
-	{ test_queue, tell_queue, "high", PROOF_TRACE,
+	{ "queue", test_queue, tell_queue, "high", PROOF_TRACE,
 	  "Every worker was busy: more workers, or look at what the others were doing." },
-	{ test_dns, tell_dns, "high", PROOF_BOTH,
+	{ "dns", test_dns, tell_dns, "high", PROOF_BOTH,
 	  "Look at the DNS servers of /etc/resolv.conf, or keep the names' addresses (nscd, a local resolver)." },
-	{ test_many, tell_many, "high", PROOF_TRACE,
+	{ "many-calls", test_many, tell_many, "high", PROOF_TRACE,
 	  "Ask once for all of them (a batch, a join), or keep the answers." },
-	{ test_called, tell_called, "high", PROOF_BOTH,
+	{ "upstream", test_called, tell_called, "high", PROOF_BOTH,
 	  "Look at that service: it had not answered. A time-out of its own would turn the wait into an error." },
-	{ test_event_loop, tell_event_loop, "low", PROOF_BOTH,
+	{ "event-loop-idle", test_event_loop, tell_event_loop, "low", PROOF_BOTH,
 	  "Look at the connections and timers that this process has open: the answer to one of them is late." },
-	{ test_disk, tell_disk, "high", PROOF_BOTH,
+	{ "disk", test_disk, tell_disk, "high", PROOF_BOTH,
 	  "Look at the disk's load, or keep what is read in memory." },
-	{ test_client, tell_client, "high", PROOF_BOTH,
+	{ "slow-client", test_client, tell_client, "high", PROOF_BOTH,
 	  "The client or its network is slow; a proxy in front that buffers frees the worker." },
-	{ test_other_end, tell_other_end, "high", PROOF_BOTH,
+	{ "other-end", test_other_end, tell_other_end, "high", PROOF_BOTH,
 	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error." },
-	{ test_other_wait, tell_other_wait, "medium", PROOF_BOTH,
+	{ "other-wait", test_other_wait, tell_other_wait, "medium", PROOF_BOTH,
 	  "Look at the holder's stack for why it makes this call." },
-	{ test_runnable, tell_runnable, "high", PROOF_TRACE,
+	{ "no-cpu", test_runnable, tell_runnable, "high", PROOF_TRACE,
 	  "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs." },
-	{ test_behind, tell_behind, "high", PROOF_TRACE,
+	{ "behind-another", test_behind, tell_behind, "high", PROOF_TRACE,
 	  "Move the long work of that request off the event loop: a worker thread, a process, or smaller steps." },
-	{ test_loop, tell_loop, "medium", PROOF_TRACE,
+	{ "event-loop-busy", test_loop, tell_loop, "medium", PROOF_TRACE,
 	  "Look for timers and callbacks that compute for long: move their work off the event loop." },
-	{ test_cpu, tell_cpu, "high", PROOF_BOTH,
+	{ "cpu", test_cpu, tell_cpu, "high", PROOF_BOTH,
 	  "Profile the function named here, or take more samples to see if it is always the same." },
-	{ test_always, tell_unknown, "low", PROOF_BOTH,
+	{ "unknown", test_always, tell_unknown, "low", PROOF_BOTH,
 	  "Trap it again with more samples, or with a full dump." },
 };
 /* clang-format on */
 const size_t cause_count = ARRAY_LEN(causes);
+
+const char *verdict_cause(size_t n, const char **ret_advice)
+{
+	size_t k = 0;
+
+	for (; k < cause_count; k++) {
+		bool again = false; /* a name that an earlier row has */
+
+		for (size_t e = 0; e < k && !again; e++)
+			again = !strcmp(causes[e].name, causes[k].name);
+		if (!again && n-- == 0)
+			break;
+	}
+	if (k == cause_count)
+		return NULL;
+	*ret_advice = causes[k].advice;
+	return causes[k].name;
+}

@@ -34,6 +34,7 @@ enum proof {
 };
 
 struct cause {
+	const char *name; /* for machines: of incident.json, never changed once it is out */
 	bool (*test)(const struct view *v);
 	void (*tell)(const struct view *v, struct buf *out); /* a sentence without its full stop */
 	const char *most;				     /* the confidence it can have at most */

@@ -5,6 +5,8 @@
 
 #include "log.h"
 #include "procdump.h"
+#include "report_words.h"
+#include "verdict.h"
 
 #include <string.h>
 
@@ -16,13 +18,27 @@ static void help_all(struct buf *out)
 		      "Usage: reqtrap VERB [ARGUMENTS] [OPTIONS]\n\n");
 	for (size_t i = 0; i < verb_count; i++)
 		buf_addf(out, "  %-11s %s\n", verbs[i].name, verbs[i].summary);
-	buf_adds(out, "\n'reqtrap help VERB' explains a verb. 'reqtrap --version' prints the version.\n"
+	buf_adds(out, "\n'reqtrap help VERB' explains a verb, 'reqtrap help causes' lists what may slow\n"
+		      "a request down. 'reqtrap --version' prints the version.\n"
 		      "Exit codes: 0 done, 1 nothing matched or the trigger never fired, 2 a mistake\n"
 		      "in what was typed, 3 the system said no.\n"
 		      "\nExamples\n"
 		      "  reqtrap demo\n"
 		      "  reqtrap watch nginx php-fpm --time-taken 2s\n"
 		      "  reqtrap show last\n");
+}
+
+/* The words of 'cause', for those who count incidents by them. */
+static void help_causes(struct buf *out)
+{
+	const char *name, *advice;
+
+	buf_adds(out, "What 'cause' of incident.json and of --json may be, in the order in which they\n"
+		      "are looked for, and the advice that the page gives:\n");
+	for (size_t i = 0; (name = verdict_cause(i, &advice)); i++) {
+		buf_addf(out, "\n%s\n", name);
+		add_wrapped(out, "    ", advice, 4);
+	}
 }
 
 /* Words of a list that are there for a verb: 'watch) words="--all ..."'. */
@@ -128,6 +144,23 @@ static void man_verb(struct buf *out, const struct verb *verb)
 	}
 }
 
+static void man_causes(struct buf *out)
+{
+	const char *name, *advice;
+
+	buf_adds(out, ".Sh CAUSES\nWhat\n.Li cause\nof\n.Pa incident.json\nand of\n.Fl \\-json\n"
+		      "may be, in the order in which they are looked for, and the advice that the\n"
+		      "page gives:\n.Bl -tag -width Ds\n");
+	for (size_t i = 0; (name = verdict_cause(i, &advice)); i++) {
+		buf_adds(out, ".It ");
+		man_text(out, name);
+		buf_adds(out, "\n");
+		man_text(out, advice);
+		buf_adds(out, "\n");
+	}
+	buf_adds(out, ".El\n");
+}
+
 static void man(struct buf *out)
 {
 	buf_adds(out, ".\\\" SPDX-License-Identifier: MIT\n"
@@ -146,6 +179,7 @@ static void man(struct buf *out)
 		      ".Sh VERBS\n");
 	for (size_t i = 0; i < verb_count; i++)
 		man_verb(out, &verbs[i]);
+	man_causes(out);
 	buf_adds(out, ".Sh RULES FILE\n.Bd -literal\n"
 		      "store           = \"/var/lib/reqtrap\"\n"
 		      "actions\\-enabled = true\n\n"
@@ -217,6 +251,8 @@ int cmd_help(int argc, char **argv)
 		return print(procdump_page);
 	if (line.rest_count == 0)
 		return print(help_all);
+	if (!strcmp(line.rest[0], "causes"))
+		return print(help_causes);
 	verb = verb_find(line.rest[0]);
 	if (verb) {
 		buf_init(&out, TEXT_MAX);

@@ -149,6 +149,7 @@ static void add_json(struct buf *out, const struct incident *i, const char *path
 		{ "url", i->request.url },
 		{ "host", i->request.host },
 		{ "verdict", i->verdict },
+		{ "cause", i->cause },
 		{ "confidence", i->confidence },
 		{ "process", i->process.comm },
 		{ "core", i->capture.core_file },

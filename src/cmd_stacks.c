@@ -272,9 +272,10 @@ static int print_json(const struct subject *subject, const struct incident *i, c
 	r = analysis_write(&i->analysis, &text, &err);
 	analysis = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
 	buf_done(&text);
-	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:I, s:o}", "event", "stacks", "pid", (int)i->holder_pid,
-			 "process", name ? name : "", "verdict", verdict, "confidence", verdict ? i->confidence : NULL,
-			 "threads", (json_int_t)i->analysis.thread_count, "analysis", analysis);
+	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "event", "stacks", "pid", (int)i->holder_pid,
+			 "process", name ? name : "", "verdict", verdict, "cause", verdict ? i->cause : NULL,
+			 "confidence", verdict ? i->confidence : NULL, "threads", (json_int_t)i->analysis.thread_count,
+			 "analysis", analysis);
 	if (!json)
 		return r < 0 ? r : -ENOMEM;
 	buf_init(&text, PAGE_MAX);

@@ -149,6 +149,7 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "capture", capture_json(in, path));
 	json_object_set_new(json, "suppressed", text_json(in->suppressed));
 	json_object_set_new(json, "verdict", text_json(in->verdict));
+	json_object_set_new(json, "cause", text_json(in->cause));
 	json_object_set_new(json, "incident", text_json(*path ? path : NULL));
 	print_json(json);
 }

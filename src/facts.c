@@ -296,6 +296,7 @@ static const struct field incident_fields[] = {
 	TEXT(struct incident, kernel),
 	TEXT(struct incident, version),
 	TEXT(struct incident, verdict),
+	TEXT(struct incident, cause),
 	TEXT(struct incident, confidence),
 	TEXT(struct incident, advice),
 	TEXTS(struct incident, evidence, 1024),

@@ -312,6 +312,7 @@ void incident_free(struct incident *i)
 	analysis_done(&i->analysis);
 	free(i->verdict);
 	strings_free(i->evidence);
+	free(i->cause);
 	free(i->confidence);
 	free(i->advice);
 	action_done(&i->action);

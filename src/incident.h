@@ -201,6 +201,7 @@ struct incident {
 	size_t beyond_count;
 	struct scene scene;
 	char *verdict;	  /* one sentence */
+	char *cause;	  /* the rule behind it, by name: 'session-lock' */
 	char **evidence;  /* lines behind it, NULL-terminated */
 	char *confidence; /* 'high' 'medium' 'low' */
 	char *advice;	  /* one line, NULL none */

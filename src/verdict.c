@@ -230,6 +230,7 @@ void verdict_make(struct incident *incident)
 		buf_adds(&out, ".");
 		free(incident->verdict);
 		incident->verdict = finish(&out);
+		text_set(&incident->cause, c->name);
 		text_set(&incident->confidence, confidence_of(&v, c));
 		text_set(&incident->advice, c->advice);
 		break;

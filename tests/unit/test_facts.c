@@ -129,7 +129,7 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct pool), 56);
 	assert_int_equal(sizeof(struct host_facts), 72);
 	assert_int_equal(sizeof(struct scene), 160);
-	assert_int_equal(sizeof(struct incident), 928);
+	assert_int_equal(sizeof(struct incident), 936);
 }
 
 static void test_scene(void **state UNUSED)

@@ -100,6 +100,7 @@ static struct incident *hostile(void)
 			  &i->analysis.language,
 			  &i->analysis.failed,
 			  &i->verdict,
+			  &i->cause,
 			  &i->confidence,
 			  &i->advice,
 			  &i->evidence[0],

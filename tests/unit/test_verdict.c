@@ -61,6 +61,23 @@ static void frame_add(struct stack *stack, const char *function, const char *fil
 	f->line = line;
 }
 
+/* Names are for machines: none has a blank, and each is there once. */
+static void test_names(void **state UNUSED)
+{
+	const char *name, *advice, *other;
+	size_t n = 0;
+
+	for (; (name = verdict_cause(n, &advice)); n++) {
+		assert_true(name[0] && strspn(name, "abcdefghijklmnopqrstuvwxyz-") == strlen(name));
+		assert_non_null(advice);
+		for (size_t k = 0; k < n; k++) {
+			other = verdict_cause(k, &advice);
+			assert_string_not_equal(other, name);
+		}
+	}
+	assert_in_range(n, 25, 100);
+}
+
 static void check(struct incident *i, const char *verdict, const char *confidence)
 {
 	verdict_make(i);
@@ -91,6 +108,21 @@ static void test_php_sleep(void **state UNUSED)
 	spend(i, SPEND_CPU, NULL, NULL, 3 * MS);
 	check(i, "PHP worker 4711 slept in usleep() called by slow_part() at /srv/slow.php:3 for 0.50 of 0.50 s.",
 	      "high");
+}
+
+/* 'cause' says the same in one word. */
+static void test_cause_of(void **state UNUSED)
+{
+	struct incident *i = php_incident("flock", "session_start");
+
+	spend(i, SPEND_WAIT, "flock", "file /tmp/sess_x", 490 * MS);
+	verdict_make(i);
+	assert_string_equal(i->cause, "session-lock");
+	i->spending[0].kind = SPEND_CPU;
+	text_set(&i->analysis.thread[0].call, NULL);
+	verdict_make(i);
+	assert_string_equal(i->cause, "cpu");
+	incident_free(i);
 }
 
 static void test_native_sleep(void **state UNUSED)
@@ -563,7 +595,9 @@ static void test_hostile_names(void **state UNUSED)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_names),
 		cmocka_unit_test(test_php_sleep),
+		cmocka_unit_test(test_cause_of),
 		cmocka_unit_test(test_native_sleep),
 		cmocka_unit_test(test_lock_chain),
 		cmocka_unit_test(test_deadlock),
