@@ -194,16 +194,60 @@ static void trace_add(const struct slot *slot, const struct slot_event *e, uint6
 	event_words(slot, e, wording, t);
 }
 
-void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_ns, const struct wording *wording,
-		   struct incident *incident)
+/* What stands in a slot's ring of its events, counted from the first that was written. */
+static uint32_t ring_from(const struct slot *slot)
 {
-	uint32_t total = slot->event_count, kept = MIN(total, (uint32_t)SLOT_EVENTS);
+	return slot->event_count > SLOT_EVENTS ? slot->event_count - (SLOT_EVENTS - SLOT_EVENTS_KEPT)
+					       : SLOT_EVENTS_KEPT;
+}
 
-	if (total > SLOT_EVENTS)
-		incident->losses.events_overwritten += total - SLOT_EVENTS;
-	for (uint32_t i = 0; i < kept; i++) {
-		if (slot->event[i].kind != EVENT_NONE)
-			trace_add(slot, &slot->event[i], origin_ns, wording, incident);
+static const struct slot_event *event_at(const struct slot *slot, uint32_t n)
+{
+	if (n >= SLOT_EVENTS_KEPT)
+		n = SLOT_EVENTS_KEPT + (n - SLOT_EVENTS_KEPT) % (SLOT_EVENTS - SLOT_EVENTS_KEPT);
+	return &slot->event[n];
+}
+
+/* A stretch of the trace that nobody has: where it lies, and of how many. */
+static void trace_gap(const struct slot *slot, uint32_t count, const struct slot_event *before, uint64_t to_ns,
+		      uint64_t origin_ns, struct incident *incident)
+{
+	uint64_t from_ns = MAX(before->at_ns + (before->count < 2 ? before->dur_ns : 0), origin_ns);
+	char name[80];
+
+	incident->losses.events_overwritten += count;
+	snprintf(name, sizeof(name), "%u event%s overwritten by later ones", count, count == 1 ? "" : "s");
+	request_trace_mark(incident, from_ns - origin_ns, "lost", name, NULL, (pid_t)slot->pid, (pid_t)before->tid);
+	if (incident->trace_count && to_ns > from_ns)
+		incident->trace[incident->trace_count - 1].dur_ns = to_ns - from_ns;
+}
+
+void request_trace(const struct slot *slot, const struct slot *then, uint64_t origin_ns, uint64_t copied_ns,
+		   const struct wording *wording, struct incident *incident)
+{
+	const struct {
+		const struct slot *slot;
+		uint32_t from, to;
+	} part[] = {
+		{ slot, 0, MIN(slot->event_count, (uint32_t)SLOT_EVENTS_KEPT) },
+		{ then ? then : slot, ring_from(then ? then : slot),
+		  then ? MIN(then->event_count, ring_from(slot)) : 0 },
+		{ slot, ring_from(slot), slot->event_count },
+	};
+	const struct slot_event *last = &slot->event[0];
+	uint32_t next = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(part); i++) {
+		for (uint32_t n = MAX(part[i].from, next); n < part[i].to; n++) {
+			const struct slot_event *e = event_at(part[i].slot, n);
+
+			if (n > next)
+				trace_gap(slot, n - next, last, e->at_ns, origin_ns, incident);
+			if (e->kind != EVENT_NONE)
+				trace_add(part[i].slot, e, origin_ns, wording, incident);
+			last = e;
+			next = n + 1;
+		}
 	}
 	if ((slot->seg_kind & (SEGMENTS - 1)) == SEGMENT_WAIT && !slot->end_ns && copied_ns > slot->seg_since_ns) {
 		struct slot_event going_on = { .at_ns = slot->seg_since_ns,

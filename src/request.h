@@ -47,10 +47,11 @@ void request_client(const struct slot *slot, struct request_info *info);
 
 /* The slot's events onto the incident's trace, at_ns counted from origin_ns (events
  * before it are at 0). copied_ns: when the copy of the slot was made; a wait that was
- * going on then is shown up to it. Call for each slot of the chain, then
- * request_trace_sort. Counts what the ring overwrote into losses. */
-void request_trace(const struct slot *slot, uint64_t origin_ns, uint64_t copied_ns, const struct wording *wording,
-		   struct incident *incident);
+ * going on then is shown up to it. then: an older copy of it, whose ring holds what the
+ * younger one may have overwritten; NULL. Call for each slot of the chain, then
+ * request_trace_sort. What neither has is counted into losses, and a 'lost' event. */
+void request_trace(const struct slot *slot, const struct slot *then, uint64_t origin_ns, uint64_t copied_ns,
+		   const struct wording *wording, struct incident *incident);
 void request_trace_mark(struct incident *incident, uint64_t at_ns, const char *kind, const char *name,
 			const char *detail, pid_t pid, pid_t tid);
 void request_trace_sort(struct incident *incident);

@@ -87,7 +87,7 @@ static void trace_words(struct trap *trap)
 	for (size_t i = 0; i < trap->hop_count; i++) {
 		const struct hop_ref *hop = &trap->hop[i];
 
-		request_trace(&hop->copy, origin, hop->copied_ns, &wording, in);
+		request_trace(&hop->copy, hop->then, origin, hop->copied_ns, &wording, in);
 		if (hop->notes)
 			notes_trace(hop->notes, (pid_t)hop->copy.pid, origin, hop->copied_ns, &trap->rule->areas, in);
 		if (i + 1 == trap->hop_count) {
@@ -120,14 +120,28 @@ static void trace_words(struct trap *trap)
 	request_trace_sort(in);
 }
 
+/* The slot as it is now. False: it is another request's. */
+static bool hop_copy(struct trap *trap, struct hop_ref *hop)
+{
+	struct slot *then = hop->then ? NULL : malloc(sizeof(*then));
+
+	if (then) {
+		*then = hop->copy;
+		hop->then = then;
+	}
+	if (!tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy))
+		return false;
+	hop->copied_ns = now_ns();
+	return true;
+}
+
 void trap_refresh(struct trap *trap)
 {
 	for (size_t i = 0; i < trap->hop_count; i++) {
 		struct hop_ref *hop = &trap->hop[i];
 
-		if (hop->ended || !tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy))
-			continue;
-		hop->copied_ns = now_ns();
+		if (!hop->ended)
+			hop_copy(trap, hop);
 	}
 	trace_words(trap);
 }
@@ -170,6 +184,7 @@ void trap_free(struct trap *trap)
 		if (trap->hop[i].held)
 			tracer_release(trap->world->tracer, trap->hop[i].slot, trap->hop[i].gen);
 		free(trap->hop[i].notes);
+		free(trap->hop[i].then);
 	}
 	if (trap->action) {
 		action_abort(trap->action);
@@ -228,8 +243,8 @@ bool trap_ended(struct trap *trap, const struct record *record)
 
 	if (!hop)
 		return false;
-	tracer_slot(trap->world->tracer, hop->slot, hop->gen, &hop->copy);
-	hop->copied_ns = now_ns();
+	if (!hop_copy(trap, hop))
+		hop->copied_ns = now_ns();
 	free(hop->notes);
 	hop->notes = tracer_notes(trap->world->tracer, hop->slot, hop->gen);
 	hop->ended = true;

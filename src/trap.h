@@ -41,11 +41,11 @@ struct trap_world {
 struct hop_ref {
 	uint32_t slot;
 	uint64_t gen;
-	bool held; /* the slot is ours to release */
-	bool ended;
+	bool held, ended; /* held: the slot is ours to release */
 	uint64_t copied_ns;
 	struct notes *notes; /* what the areas noted of it; NULL nothing */
 	struct slot copy;    /* as of the trigger, later as of the end */
+	struct slot *then;   /* as of the trigger, once 'copy' is younger: what led to it stays */
 	struct loop loop;    /* of its thread, as of the trigger; tid 0: it has none */
 };
 

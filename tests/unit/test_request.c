@@ -427,7 +427,7 @@ static void the_trace_is_in_order_and_counts_its_losses(void **state UNUSED)
 	struct slot *s = sleeping_slot();
 
 	add_event(s, EVENT_RECV, 45, 83, T0, 0);
-	request_trace(s, T0, T0 + 300 * MS, &words, in);
+	request_trace(s, NULL, T0, T0 + 300 * MS, &words, in);
 	request_trace_mark(in, 250 * MS, "trigger", "now", NULL, 10, 11);
 	request_trace_sort(in);
 	assert_int_equal(in->trace_count, 4);
@@ -438,10 +438,71 @@ static void the_trace_is_in_order_and_counts_its_losses(void **state UNUSED)
 	assert_int_equal(in->trace[2].dur_ns, 200 * MS);
 	assert_string_equal(in->trace[3].kind, "trigger");
 	assert_int_equal(in->losses.events_overwritten, 0);
-	s->event_count = SLOT_EVENTS + 1000;
+	free(s);
+	incident_free(in);
+}
+
+/* The n-th event as the kernel puts it into the ring: a send of n bytes after n ms. */
+static void write_events(struct slot *s, uint32_t to)
+{
+	for (; s->event_count < to; s->event_count++) {
+		uint32_t n = s->event_count;
+
+		if (n >= SLOT_EVENTS_KEPT)
+			n = SLOT_EVENTS_KEPT + (n - SLOT_EVENTS_KEPT) % (SLOT_EVENTS - SLOT_EVENTS_KEPT);
+		s->event[n] = (struct slot_event){ .kind = EVENT_SEND,
+						   .a = s->event_count,
+						   .at_ns = T0 + s->event_count * MS,
+						   .tid = 11,
+						   .count = 1,
+						   .nr = 1 };
+	}
+}
+
+/* Those before the trap, of the copy made then; those at the end; between them a hole that is told. */
+static void what_led_to_the_trap_stays_in_the_trace(void **state UNUSED)
+{
+	enum { RING = SLOT_EVENTS - SLOT_EVENTS_KEPT, THEN = 200, END = 1000 };
+	struct incident *in = incident_new();
+	struct slot *s = new_slot(), then;
+	size_t lost = 0, at = 0;
+
+	s->event_count = 0;
+	write_events(s, THEN);
+	then = *s;
+	write_events(s, END);
+	request_trace(s, &then, T0, T0 + END * MS, &words, in);
+	request_trace_sort(in);
+	assert_int_equal(in->losses.events_overwritten, END - SLOT_EVENTS - RING);
+	assert_int_equal(in->trace_count, SLOT_EVENTS + RING + 2);
+	for (size_t i = 0; i < in->trace_count; i++) {
+		const struct trace_event *e = &in->trace[i];
+
+		if (!strcmp(e->kind, "lost")) {
+			assert_int_equal(e->at_ns, (at - 1) * MS);
+			at = lost++ ? END - RING : THEN - RING;
+			assert_int_equal(e->at_ns + e->dur_ns, at * MS);
+			continue;
+		}
+		assert_int_equal(e->bytes, at);
+		assert_int_equal(e->at_ns, at++ * MS);
+	}
+	assert_int_equal(lost, 2);
+	assert_int_equal(at, END);
 	request_trace_clear(in);
-	request_trace(s, T0, T0, &words, in);
-	assert_int_equal(in->losses.events_overwritten, 1000);
+
+	/* nothing was written since, or little: no hole, nothing twice */
+	request_trace(&then, &then, T0, T0, &words, in);
+	assert_int_equal(in->trace_count, SLOT_EVENTS + 1);
+	assert_int_equal(in->losses.events_overwritten, THEN - SLOT_EVENTS);
+	request_trace_clear(in);
+	s->event_count = 0;
+	write_events(s, SLOT_EVENTS);
+	then = *s;
+	write_events(s, SLOT_EVENTS + RING / 2);
+	request_trace(s, &then, T0, T0, &words, in);
+	assert_int_equal(in->trace_count, SLOT_EVENTS + RING / 2);
+	assert_int_equal(in->losses.events_overwritten, 0);
 	free(s);
 	incident_free(in);
 }
@@ -509,6 +570,7 @@ int main(void)
 		cmocka_unit_test(a_turn_of_nobody_is_the_only_one_s),
 		cmocka_unit_test(a_parked_request_waits),
 		cmocka_unit_test(the_trace_is_in_order_and_counts_its_losses),
+		cmocka_unit_test(what_led_to_the_trap_stays_in_the_trace),
 		cmocka_unit_test(heads_become_requests),
 		cmocka_unit_test(endpoints_have_names),
 	};
