@@ -140,7 +140,7 @@ int section_losses(const struct incident *i, struct pen *pen)
 		const char *what;
 	} row[] = {
 		{ l->events_overwritten,
-		  "events of this request overwritten by later ones, so times are lower bounds" },
+		  "events of the trace overwritten by later ones; the times above are counted apart" },
 		{ l->texts_cut, "texts of marks or statements cut" },
 		{ l->spans_lost, "spans nested deeper than what is kept" },
 		{ l->ring_lost, "records lost between kernel and reqtrap during the watch" },

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* The order of a page: verdict, request, time, stack, locks, the chain beyond, the others, how it was
+/* The order of a page: verdict, request, time, calls, stack, locks, the chain beyond, the others, how it was
  * captured, the user's command, what is missing, the trace. Rejected: one renderer
  * per medium (they come to say different things). Trap: every part may be absent,
  * and an absent part says why it is. */
@@ -11,9 +11,9 @@
 #include <string.h>
 
 static int (*const sections[])(const struct incident *incident, struct pen *pen) = {
-	section_request, section_time,	  section_holder, section_locks, section_chain, section_variables,
-	section_others,	 section_ends,	  section_pool,	  section_cpu,	 section_host,	section_capture,
-	section_action,	 section_samples, section_losses, section_trace,
+	section_request,   section_time,   section_calls,   section_holder, section_locks, section_chain,
+	section_variables, section_others, section_ends,    section_pool,   section_cpu,   section_host,
+	section_capture,   section_action, section_samples, section_losses, section_trace,
 };
 
 const char *page_known(const char *text)

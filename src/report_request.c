@@ -4,9 +4,12 @@
 #include "report_sections.h"
 
 #include "mask.h"
+#include "report_spans.h"
 #include "report_words.h"
 
 #include <string.h>
+
+#define CALLEES_MOST 12
 
 static void draw_outcome(const struct incident *i, struct pen *pen)
 {
@@ -203,11 +206,64 @@ int section_time(const struct incident *i, struct pen *pen)
 	if (count && rows[count - 1].ns > i->elapsed_ns)
 		page_warn(pen, "the parts overlap: they are %s more than the time that passed",
 			  word_duration(rows[count - 1].ns - i->elapsed_ns).s);
-	if (i->losses.events_overwritten)
-		pen->warn(pen, "events of this request were lost: times are lower bounds");
 	if (pen->picture)
 		pen->picture(pen, i);
 	time_rows_free(rows, count);
+	return 0;
+}
+
+/* How many of them are one thread's to one other, and how long they took. */
+static void draw_callee(const struct incident *i, const struct call *call, size_t count, struct pen *pen)
+{
+	CLEAN(free) char *who = thread_name(i, call->tid);
+	const struct call *longest = call;
+	uint64_t sum_ns = 0;
+	char label[80];
+	size_t n = 0;
+
+	for (; n < count && call_same(&call[n], call); n++) {
+		sum_ns += call[n].end_ns - call[n].at_ns;
+		if (call[n].end_ns - call[n].at_ns > longest->end_ns - longest->at_ns)
+			longest = &call[n];
+	}
+	snprintf(label, sizeof(label), "%s call%s", word_count(n).s, word_plural(n));
+	if (n == 1)
+		page_field(pen, label, "%s -> %s: %s, from %s ms on", who, call->to ? call->to : "another service",
+			   word_duration(sum_ns).s, word_ms(call->at_ns).s);
+	else
+		page_field(pen, label, "%s -> %s: %s together; the longest %s, from %s ms on", who,
+			   call->to ? call->to : "another service", word_duration(sum_ns).s,
+			   word_duration(longest->end_ns - longest->at_ns).s, word_ms(longest->at_ns).s);
+}
+
+/* The twin of the picture's lanes of calls. Nothing where the chain says as much. */
+int section_calls(const struct incident *i, struct pen *pen)
+{
+	struct call *calls = NULL;
+	size_t count = 0, shown = 0, left = 0;
+	int r = calls_make(i, &calls, &count);
+
+	if (r < 0)
+		return r;
+	if (count >= MAX(i->chain_count, (size_t)1)) {
+		pen->section(pen, "CALLS TO OTHERS", "from the first byte sent to the end of the wait");
+		for (size_t n = 0; n < count;) {
+			size_t k = n + 1;
+
+			while (k < count && call_same(&calls[k], &calls[n]))
+				k++;
+			if (shown++ < CALLEES_MOST)
+				draw_callee(i, &calls[n], count - n, pen);
+			else
+				left += k - n;
+			n = k;
+		}
+		if (left)
+			page_line(pen, "... %zu more calls: see trace.json", left);
+		if (i->losses.events_overwritten)
+			pen->line(pen, "Only calls that the trace holds: some of its events were overwritten.");
+	}
+	calls_free(calls, count);
 	return 0;
 }
 

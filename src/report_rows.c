@@ -250,17 +250,8 @@ static void row_text(const struct incident *incident, struct event_row *row)
 	if (e->severity && e->severity < ARRAY_LEN(grave) && grave[e->severity])
 		buf_addf(&text, "  (%s)", grave[e->severity]);
 	row->text = buf_take(&text);
-	if (e->tid && e->tid != incident->holder_tid) {
-		const char *process = NULL;
-		char *who = NULL;
-
-		for (size_t n = 0; n < incident->chain_count; n++) {
-			if (incident->chain[n].tid == e->tid || (!process && incident->chain[n].pid == e->pid))
-				process = incident->chain[n].process;
-		}
-		text_setf(&who, "%s %d", process ? process : "thread", e->tid);
-		row->who = who;
-	}
+	if (e->tid && e->tid != incident->holder_tid)
+		row->who = thread_name(incident, e->tid);
 }
 
 static int add_trap(const struct incident *incident, struct event_rows *rows)
@@ -347,6 +338,9 @@ static int choose(const struct event_rows *rows, size_t most, bool *keep)
 	qsort(order, rows->count, sizeof(*order), longest);
 	for (size_t n = 0; n < MIN(most / 4, rows->count) && order[n].at_ns; n++)
 		keep[order[n].index] = true;
+	/* a fold of one takes as much room as what it hides */
+	for (size_t n = 1; n + 1 < rows->count; n++)
+		keep[n] |= keep[n - 1] && keep[n + 1];
 	return 0;
 }
 

@@ -12,6 +12,7 @@
 
 int section_request(const struct incident *incident, struct pen *pen); /* all of them: 0, -ENOMEM */
 int section_variables(const struct incident *incident, struct pen *pen);
+int section_calls(const struct incident *incident, struct pen *pen);
 int section_time(const struct incident *incident, struct pen *pen);
 int section_holder(const struct incident *incident, struct pen *pen);
 int section_locks(const struct incident *incident, struct pen *pen);

@@ -5,40 +5,49 @@
  * readers, so kinds also differ by pattern, and by words where there is room. */
 #include "report_svg.h"
 
+#include "report_spans.h"
 #include "report_words.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-#define LEFT 132.0 /* of the axis, in units of the view box */
+#define LEFT 168.0 /* of the axis, in units of the view box */
 #define RIGHT 988.0
-#define LANES_MOST 10
+#define LANE_COLUMNS 22 /* of its name */
+#define LANES_MOST 16
+#define CALL_LANES 5 /* of one thread */
 #define LANE_H 26
 #define BAR_H 18
 #define TOP 34
+#define LEGEND_H 18
 
-enum paint { PAINT_WAIT, PAINT_RUNNABLE, PAINT_CPU, PAINT_IO, PAINT_OTHER, PAINT_KINDS };
+enum paint { PAINT_WAIT, PAINT_RUNNABLE, PAINT_CPU, PAINT_IO, PAINT_CALL, PAINT_LOST, PAINT_OTHER, PAINT_KINDS };
 
 static const struct {
 	const char *class, *words;
 } paints[] = {
 	[PAINT_WAIT] = { "wait", "waiting" },		[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
 	[PAINT_CPU] = { "cpu", "on CPU or not known" }, [PAINT_IO] = { "io", "receive, send" },
+	[PAINT_CALL] = { "call", "call to another" },	[PAINT_LOST] = { "lost", "not kept" },
 	[PAINT_OTHER] = { "other", "other" },
 };
 
 struct lane {
 	pid_t tid;
 	char *name;
+	const struct call *call;   /* the first of its calls: the lane of these; NULL: of its events */
 	double drawn[PAINT_KINDS]; /* x up to which this kind is painted */
+	double moment;		   /* ... of the last mark */
 };
 
 struct timeline {
 	const struct incident *incident;
 	struct buf *out;
 	const struct trace_event **event; /* by time */
+	struct call *call;
+	size_t calls;
 	struct lane lane[LANES_MOST];
-	size_t lanes, crowded; /* events of threads that have no lane */
+	size_t lanes, crowded; /* events and calls that have no lane */
 	uint64_t end_ns;
 	bool used[PAINT_KINDS], moments;
 };
@@ -49,8 +58,8 @@ static enum paint paint_of(const struct trace_event *e)
 		const char *kind;
 		enum paint paint;
 	} row[] = {
-		{ "wait", PAINT_WAIT }, { "runnable", PAINT_RUNNABLE }, { "cpu", PAINT_CPU },
-		{ "recv", PAINT_IO },	{ "send", PAINT_IO },		{ "head", PAINT_IO },
+		{ "wait", PAINT_WAIT }, { "runnable", PAINT_RUNNABLE }, { "cpu", PAINT_CPU },	{ "recv", PAINT_IO },
+		{ "send", PAINT_IO },	{ "head", PAINT_IO },		{ "lost", PAINT_LOST },
 	};
 
 	for (size_t n = 0; e->kind && n < ARRAY_LEN(row); n++) {
@@ -65,31 +74,54 @@ static double x_of(const struct timeline *t, uint64_t at_ns)
 	return LEFT + (RIGHT - LEFT) * (double)MIN(at_ns, t->end_ns) / (double)t->end_ns;
 }
 
-static uint64_t event_end(const struct trace_event *e)
-{
-	return e->dur_ns > UINT64_MAX - e->at_ns ? UINT64_MAX : e->at_ns + e->dur_ns;
-}
-
-static int by_time(const void *a, const void *b)
-{
-	const struct trace_event *const *x = a, *const *y = b;
-
-	if ((*x)->at_ns != (*y)->at_ns)
-		return (*x)->at_ns < (*y)->at_ns ? -1 : 1;
-	return *x < *y ? -1 : *x > *y;
-}
-
 /* --- lanes --- */
 
 static struct lane *lane_of(struct timeline *t, pid_t tid)
 {
 	for (size_t n = 0; n < t->lanes; n++) {
-		if (t->lane[n].tid == tid)
+		if (t->lane[n].tid == tid && !t->lane[n].call)
 			return &t->lane[n];
 	}
 	return NULL;
 }
 
+/* '> 10.0.0.5:5432', of a long one its end. */
+static char *callee_name(const char *to)
+{
+	const char *colon = to ? strchr(to, ':') : NULL;
+	const char *name = !to ? "another service" : colon ? colon + 1 : to;
+	size_t len = strlen(name), columns = text_columns(name, len), one;
+	char *text = NULL;
+
+	if (columns <= LANE_COLUMNS - 2) {
+		text_setf(&text, "> %s", name);
+		return text;
+	}
+	while (columns > LANE_COLUMNS - 3) {
+		name += char_columns(name, len, &one);
+		len = strlen(name);
+		columns -= one;
+	}
+	text_setf(&text, "> \u2026%s", name);
+	return text;
+}
+
+static void call_lanes_add(struct timeline *t, pid_t tid)
+{
+	size_t shown = 0;
+
+	for (size_t n = 0; n < t->calls; n++) {
+		const struct call *c = &t->call[n];
+
+		if (c->tid != tid || (n && call_same(c, c - 1)))
+			continue;
+		if (t->lanes == LANES_MOST || shown++ == CALL_LANES)
+			return;
+		t->lane[t->lanes++] = (struct lane){ .tid = tid, .name = callee_name(c->to), .call = c };
+	}
+}
+
+/* A thread's lane, and below it one for each that it calls. */
 static void lane_add(struct timeline *t, pid_t tid, const char *process)
 {
 	struct lane *lane = &t->lane[t->lanes];
@@ -99,6 +131,7 @@ static void lane_add(struct timeline *t, pid_t tid, const char *process)
 	*lane = (struct lane){ .tid = tid };
 	text_setf(&lane->name, "%s %d", process && process[0] ? process : "thread", tid);
 	t->lanes++;
+	call_lanes_add(t, tid);
 }
 
 static void lanes_make(struct timeline *t)
@@ -160,15 +193,28 @@ static void draw_name(struct timeline *t, double x, double y, const char *name, 
 	add_label(t->out, x + 4, y + BAR_H - 5, "in", name, most);
 }
 
+/* False: its like is painted there already. */
+static bool draw_bar(struct timeline *t, double *drawn, enum paint paint, double from, double to, double y)
+{
+	if (to - *drawn < 0.5 && *drawn > 0)
+		return false;
+	*drawn = to;
+	t->used[paint] = true;
+	buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\"%s>",
+		 paints[paint].class, from, y, MAX(to - from, 1.0), BAR_H, to - from > 6 ? " rx=\"2\"" : "");
+	return true;
+}
+
 static void draw_event(struct timeline *t, struct lane *lane, double y, const struct trace_event *e)
 {
 	enum paint paint = paint_of(e);
-	double from = x_of(t, e->at_ns), to = x_of(t, event_end(e));
+	double from = x_of(t, e->at_ns), to = x_of(t, event_end_ns(e));
+	CLEAN(free) char *name = NULL;
 
-	if (to - lane->drawn[paint] < 0.5 && lane->drawn[paint] > 0)
-		return;
-	lane->drawn[paint] = to;
 	if (!e->dur_ns) {
+		if (to - lane->moment < 0.5 && lane->moment > 0)
+			return;
+		lane->moment = to;
 		/* a moment: a mark below the bars, so that neither hides the other */
 		buf_addf(t->out, "<path class=\"mark %s\" d=\"M%.1f %.1fl-4.5 8h9z\">", paints[paint].class, from,
 			 y + BAR_H - 5);
@@ -177,13 +223,31 @@ static void draw_event(struct timeline *t, struct lane *lane, double y, const st
 		buf_adds(t->out, "</path>");
 		return;
 	}
-	t->used[paint] = true;
-	buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"2\">",
-		 paints[paint].class, from, y, MAX(to - from, 1.0), BAR_H);
+	if (!draw_bar(t, &lane->drawn[paint], paint, from, to, y))
+		return;
 	add_tip(t->out, e);
 	buf_adds(t->out, "</rect>\n");
-	if (to - from > 64 && e->name)
-		draw_name(t, from + 5, y, e->name, (size_t)((to - from - 24) / 7.3));
+	if (to - from <= 64 || !e->name)
+		return;
+	text_setf(&name, "%s%s%s", e->name, e->detail ? ": " : "", e->detail ? e->detail : "");
+	if (name)
+		draw_name(t, from + 5, y, name, (size_t)((to - from - 24) / 7.3));
+}
+
+static void draw_calls(struct timeline *t, struct lane *lane, double y)
+{
+	const struct call *end = t->call + t->calls;
+
+	for (const struct call *c = lane->call; c < end && call_same(c, lane->call); c++) {
+		double from = x_of(t, c->at_ns), to = x_of(t, c->end_ns);
+
+		if (!draw_bar(t, &lane->drawn[PAINT_CALL], PAINT_CALL, from, to, y))
+			continue;
+		buf_adds(t->out, "<title>call to ");
+		add_html(t->out, c->to ? c->to : "another service", c->to ? MIN(strlen(c->to), 200u) : 15);
+		buf_addf(t->out, ", at %s ms, %s</title></rect>\n", word_ms(c->at_ns).s,
+			 word_duration(c->end_ns - c->at_ns).s);
+	}
 }
 
 static void draw_lanes(struct timeline *t)
@@ -192,8 +256,12 @@ static void draw_lanes(struct timeline *t)
 		struct lane *lane = &t->lane[n];
 		double y = TOP + 8 + (double)n * LANE_H;
 
-		add_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, 17);
+		add_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, LANE_COLUMNS);
 		buf_addf(t->out, "<path class=\"grid\" d=\"M%.0f %.1fH%.0f\"/>\n", LEFT, y + LANE_H - 3.5, RIGHT);
+		if (lane->call) {
+			draw_calls(t, lane, y);
+			continue;
+		}
 		for (size_t k = 0; k < t->incident->trace_count; k++) {
 			const struct trace_event *e = t->event[k];
 
@@ -212,7 +280,7 @@ static void draw_doing(struct timeline *t, double y)
 	double to = x_of(t, i->elapsed_ns), drawn[PAINT_KINDS] = { 0 };
 	bool any = false;
 
-	add_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", 17);
+	add_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", LANE_COLUMNS);
 	buf_addf(t->out,
 		 "<rect class=\"cpu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">"
 		 "<title>%s</title></rect>\n",
@@ -221,16 +289,13 @@ static void draw_doing(struct timeline *t, double y)
 	for (size_t k = 0; k < i->trace_count; k++) {
 		const struct trace_event *e = t->event[k];
 		enum paint paint = paint_of(e);
-		double x = x_of(t, e->at_ns), end = MIN(x_of(t, event_end(e)), to);
+		double x = x_of(t, e->at_ns), end = MIN(x_of(t, event_end_ns(e)), to);
 
-		if ((e->tid && e->tid != i->holder_tid) || (paint != PAINT_WAIT && paint != PAINT_RUNNABLE) ||
-		    end <= x || (end - drawn[paint] < 0.5 && drawn[paint] > 0))
+		if ((e->tid && e->tid != i->holder_tid) || end <= x ||
+		    (paint != PAINT_WAIT && paint != PAINT_RUNNABLE && paint != PAINT_LOST) ||
+		    !draw_bar(t, &drawn[paint], paint, x, end, y))
 			continue;
-		drawn[paint] = end;
 		any = true;
-		t->used[paint] = true;
-		buf_addf(t->out, "<rect class=\"%s over\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">",
-			 paints[paint].class, x, y, MAX(end - x, 1.0), BAR_H);
 		add_tip(t->out, e);
 		buf_adds(t->out, "</rect>\n");
 	}
@@ -274,29 +339,44 @@ static void draw_trap(const struct timeline *t, double bottom)
 		 left ? x - 6 : x + 6, bottom + 13, left ? "end" : "start", word_duration(t->incident->elapsed_ns).s);
 }
 
+/* Where the next entry of the legend goes: on a line of its own when this one is full. */
+static void legend_step(double *x, double *y, double width)
+{
+	if (*x + width <= RIGHT || *x <= LEFT)
+		return;
+	*x = LEFT;
+	*y += LEGEND_H;
+}
+
 static void draw_legend(const struct timeline *t, double y)
 {
 	double x = LEFT;
 
 	for (size_t n = 0; n < PAINT_KINDS; n++) {
+		double width = 28 + 7.3 * (double)strlen(paints[n].words) + 16;
+
 		if (!t->used[n])
 			continue;
+		legend_step(&x, &y, width);
 		buf_addf(t->out, "<rect class=\"%s\" x=\"%.1f\" y=\"%.1f\" width=\"22\" height=\"12\" rx=\"2\"/>",
 			 paints[n].class, x, y);
 		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s</text>\n", x + 28, y + 10,
 			 paints[n].words);
-		x += 28 + 7.0 * (double)strlen(paints[n].words) + 22;
+		x += width;
 	}
 	if (t->moments) {
+		legend_step(&x, &y, 100);
 		buf_addf(t->out, "<path class=\"mark io\" d=\"M%.1f %.1fl-4.5 8h9z\"/>", x + 8, y + 2);
 		buf_addf(t->out, "<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">a moment</text>\n", x + 20, y + 10);
 		x += 100;
 	}
-	if (t->crowded)
+	if (t->crowded) {
+		legend_step(&x, &y, 360);
 		buf_addf(
 			t->out,
 			"<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events of other threads: see the trace</text>\n",
 			x, y + 10, word_count(t->crowded).s);
+	}
 }
 
 static void draw(struct timeline *t)
@@ -314,7 +394,7 @@ static void draw(struct timeline *t)
 		"<pattern id=\"p-runnable\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
 		"<rect class=\"base-runnable\" width=\"6\" height=\"6\"/><circle class=\"line-runnable\" cx=\"3\" cy=\"3\" "
 		"r=\"1.3\"/></pattern></defs>\n",
-		bottom + 44);
+		bottom + 44 + LEGEND_H);
 	draw_axis(t, bottom);
 	draw_lanes(t);
 	draw_doing(t, lanes);
@@ -326,25 +406,28 @@ static void draw(struct timeline *t)
 int svg_timeline(const struct incident *incident, struct buf *out)
 {
 	struct timeline t = { .incident = incident, .out = out };
+	int r;
 
 	if (!incident->trace_count)
 		return 0;
-	t.event = calloc(incident->trace_count, sizeof(*t.event));
-	if (!t.event)
-		return -ENOMEM;
-	t.end_ns = MAX(incident->elapsed_ns, incident->ended ? incident->time_taken_ns : 0);
-	for (size_t n = 0; n < incident->trace_count; n++) {
-		t.event[n] = &incident->trace[n];
-		t.end_ns = MAX(t.end_ns, event_end(t.event[n]));
+	r = events_by_time(incident, &t.event);
+	if (r == 0)
+		r = calls_make(incident, &t.call, &t.calls);
+	if (r < 0) {
+		free(t.event);
+		return r;
 	}
+	t.end_ns = MAX(incident->elapsed_ns, incident->ended ? incident->time_taken_ns : 0);
+	for (size_t n = 0; n < incident->trace_count; n++)
+		t.end_ns = MAX(t.end_ns, event_end_ns(t.event[n]));
 	t.end_ns = MAX(t.end_ns, 1u);
-	qsort(t.event, incident->trace_count, sizeof(*t.event), by_time);
 	lanes_make(&t);
 	for (size_t n = 0; n < incident->trace_count; n++)
 		t.crowded += incident->trace[n].tid && !lane_of(&t, incident->trace[n].tid);
 	draw(&t);
 	for (size_t n = 0; n < t.lanes; n++)
 		free(t.lane[n].name);
+	calls_free(t.call, t.calls);
 	free(t.event);
 	return 0;
 }

@@ -147,6 +147,22 @@ const struct thread *holder_thread(const struct incident *incident)
 	return NULL;
 }
 
+char *thread_name(const struct incident *i, pid_t tid)
+{
+	const char *process = tid == i->holder_tid ? i->process.comm : NULL;
+	char *name = NULL;
+
+	for (size_t n = 0; n < i->chain_count && !process; n++) {
+		const struct hop *h = &i->chain[n];
+
+		process = (h->tid ? h->tid : h->pid) == tid ? h->process : NULL;
+	}
+	for (size_t n = 0; n < i->analysis.thread_count && !process; n++)
+		process = i->analysis.thread[n].tid == tid ? i->analysis.thread[n].comm : NULL;
+	text_setf(&name, "%s %d", process && process[0] ? process : "thread", tid);
+	return name;
+}
+
 const char *frame_function(const struct frame *frame)
 {
 	return frame->function && frame->function[0] ? frame->function : "??";
