@@ -163,14 +163,6 @@ static int set_key(cfg_opt_t *opt, struct rule *rule, struct err *err)
 	return rule_set(rule, opt->name, cfg_opt_getstr(opt), err);
 }
 
-static void scratch_free(struct rule *scratch)
-{
-	free(scratch->path);
-	free(scratch->method);
-	free(scratch->host);
-	strings_free(scratch->action);
-}
-
 static void settle_list(struct reader *reader)
 {
 	if (reader->list_problem.text)
@@ -204,7 +196,7 @@ static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
 	struct err err;
 	int code = set_key(opt, &scratch, &err);
 
-	scratch_free(&scratch);
+	rule_done(&scratch);
 	judge(cfg, opt, code < 0 ? err.text : NULL);
 	return 0; /* told; libconfuse goes on */
 }
@@ -447,7 +439,7 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	return code;
 }
 
-static int read_all(const char *path, char **ret_text, size_t *ret_len, struct err *err)
+int config_load(const char *path, size_t max, char **ret_text, size_t *ret_len, struct err *err)
 {
 	CLEAN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	CLEAN(free) char *text = NULL;
@@ -460,11 +452,11 @@ static int read_all(const char *path, char **ret_text, size_t *ret_len, struct e
 		return err_sys(err, -errno, "cannot read '%s'", path);
 	if (S_ISDIR(st.st_mode))
 		return err_sys(err, -EISDIR, "cannot read '%s'", path);
-	text = malloc(CONFIG_BYTES_MAX + 1);
+	text = malloc(max + 1);
 	if (!text)
 		return err_sys(err, -ENOMEM, "cannot read '%s'", path);
 	for (;;) {
-		ssize_t n = read(fd, text + len, CONFIG_BYTES_MAX + 1 - len);
+		ssize_t n = read(fd, text + len, max + 1 - len);
 
 		if (n < 0 && errno == EINTR)
 			continue;
@@ -473,9 +465,8 @@ static int read_all(const char *path, char **ret_text, size_t *ret_len, struct e
 		if (n == 0)
 			break;
 		len += (size_t)n;
-		if (len > CONFIG_BYTES_MAX)
-			return err_say(err, -E2BIG, "cannot read '%s': longer than %u KiB, no rules file", path,
-				       CONFIG_BYTES_MAX >> 10);
+		if (len > max)
+			return err_say(err, -E2BIG, "cannot read '%s': longer than %zu KiB", path, max >> 10);
 	}
 	*ret_text = text;
 	*ret_len = len;
@@ -487,7 +478,7 @@ int config_read(const char *path, struct rules *ret_rules, struct buf *problems,
 {
 	CLEAN(free) char *text = NULL;
 	size_t len = 0;
-	int code = read_all(path, &text, &len, err);
+	int code = config_load(path, CONFIG_BYTES_MAX, &text, &len, err);
 
 	if (code < 0 || !text)
 		return code;

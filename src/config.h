@@ -24,4 +24,11 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 /* The effective rules as a file that config_read takes. */
 void config_write(const struct rules *rules, struct buf *out);
 
+/* Parts of one: a rule's section; a text in its quotes. */
+void config_write_rule(const struct rule *rule, struct buf *out);
+void config_write_text(const char *text, struct buf *out);
+
+/* A whole text file into memory, which the caller frees. -E2BIG: longer than max. */
+int config_load(const char *path, size_t max, char **ret_text, size_t *ret_len, struct err *err);
+
 #endif

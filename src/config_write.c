@@ -6,7 +6,7 @@
 #include <string.h>
 
 /* Double quotes, and everything spelled out that libconfuse would act on. */
-static void write_text(struct buf *out, const char *text)
+void config_write_text(const char *text, struct buf *out)
 {
 	buf_adds(out, "\"");
 	for (; *text; text++) {
@@ -32,7 +32,7 @@ static void write_text_key(struct buf *out, const char *key, const char *text)
 	if (!text)
 		return;
 	write_key(out, key);
-	write_text(out, text);
+	config_write_text(text, out);
 	buf_adds(out, "\n");
 }
 
@@ -53,7 +53,7 @@ static void write_list(struct buf *out, const char *key, char *const *list)
 	buf_adds(out, "{");
 	for (size_t i = 0; list[i]; i++) {
 		buf_adds(out, i ? ", " : "");
-		write_text(out, list[i]);
+		config_write_text(list[i], out);
 	}
 	buf_adds(out, "}\n");
 }
@@ -72,12 +72,12 @@ static void write_words(struct buf *out, const char *key, struct buf *words)
 	buf_done(words);
 }
 
-static void write_rule(struct buf *out, const struct rule *rule)
+void config_write_rule(const struct rule *rule, struct buf *out)
 {
 	struct buf words;
 
-	buf_adds(out, "\nrule ");
-	write_text(out, rule->name);
+	buf_adds(out, "rule ");
+	config_write_text(rule->name, out);
 	buf_adds(out, " {\n");
 	write_text_key(out, "path", rule->path);
 	write_text_key(out, "method", rule->method);
@@ -115,12 +115,14 @@ void config_write(const struct rules *rules, struct buf *out)
 {
 	if (rules->store) {
 		buf_adds(out, "store           = ");
-		write_text(out, rules->store);
+		config_write_text(rules->store, out);
 		buf_adds(out, "\n");
 	}
 	buf_addf(out, "actions-enabled = %s\n", rules->actions_enabled ? "true" : "false");
 	if (rules->show_values)
 		buf_adds(out, "show-values     = true\n");
-	for (size_t i = 0; i < rules->count; i++)
-		write_rule(out, &rules->rule[i]);
+	for (size_t i = 0; i < rules->count; i++) {
+		buf_adds(out, "\n");
+		config_write_rule(&rules->rule[i], out);
+	}
 }

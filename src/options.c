@@ -19,7 +19,7 @@
 #define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_OPEN | VERB_RM)
 #define JSON_VERBS                                                                                            \
 	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_RM | \
-	 VERB_CHECK | VERB_TEST | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
+	 VERB_CHECK | VERB_TEST | VERB_IMPORT | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
@@ -27,7 +27,8 @@ const struct option_row option_rows[] = {
 	{ "status", 0, TYPE_STATUS, "LIST", NULL, VERB_WATCH, true,
 	  "trap a response with one of these statuses: 500-599,404" },
 	{ "path", 0, TYPE_TEXT, "GLOB", NULL, VERB_WATCH, true,
-	  "only requests whose path matches: '*' is any run of bytes, '?' is one" },
+	  "only requests whose path matches: '*' is any run of bytes, '?' is one; with '**' in it, which crosses "
+	  "slashes, these two end at them: '/shop/**/*.php'" },
 	{ "method", 0, TYPE_TEXT, "M", NULL, VERB_WATCH, true, "only requests with this method" },
 	{ "host", 0, TYPE_TEXT, "H", NULL, VERB_WATCH, true, "only requests for this host; '*' and '?' as in --path" },
 	{ "all", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH, true,

@@ -33,6 +33,7 @@ enum verb_bits {
 	VERB_VERIFY = 1 << 15,
 	VERB_TOP = 1 << 16,
 	VERB_EXPORT = 1 << 17,
+	VERB_IMPORT = 1 << 18,
 };
 
 struct verb {

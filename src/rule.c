@@ -446,17 +446,20 @@ struct rule *rules_add(struct rules *rules, const char *name)
 	return rule;
 }
 
+void rule_done(struct rule *rule)
+{
+	free(rule->name);
+	free(rule->path);
+	free(rule->method);
+	free(rule->host);
+	strings_free(rule->action);
+	*rule = (struct rule){ 0 };
+}
+
 void rules_free(struct rules *rules)
 {
-	for (size_t i = 0; i < rules->count; i++) {
-		struct rule *rule = &rules->rule[i];
-
-		free(rule->name);
-		free(rule->path);
-		free(rule->method);
-		free(rule->host);
-		strings_free(rule->action);
-	}
+	for (size_t i = 0; i < rules->count; i++)
+		rule_done(&rules->rule[i]);
 	free(rules->rule);
 	free(rules->store);
 	*rules = (struct rules){ 0 };

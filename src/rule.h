@@ -83,6 +83,7 @@ void rules_areas(const struct rules *rules, struct areas *ret_areas);
 bool rules_want_status(const struct rules *rules, int status); /* any rule could fire at this status */
 
 void rules_free(struct rules *rules);
+void rule_done(struct rule *rule);			       /* frees what it holds */
 struct rule *rules_add(struct rules *rules, const char *name); /* with the defaults; NULL: no memory */
 
 #endif

@@ -294,31 +294,79 @@ void format_capture(uint32_t bits, struct buf *out)
 	}
 }
 
-/* Goes back to the last '*' only: quadratic at worst, no recursion. */
+/* Where a match goes on when the bytes at hand do not fit: at the last '*', and when that
+ * may not take more, at the last '**'. Earlier ones need not take more: what came after
+ * them has matched. So it is bounded by the square of the text, without recursion. */
+struct glob_stars {
+	const char *one, *one_at;   /* pattern behind it, text it has taken; NULL none */
+	const char *deep, *deep_at; /* of the last '**' */
+	bool folders;		    /* that is a slash, two stars, a slash: takes whole folders, or none */
+};
+
+static const char *glob_deep(struct glob_stars *stars, const char *begin, const char *pattern, const char *text)
+{
+	bool at_slash = pattern == begin || pattern[-1] == '/';
+
+	pattern += strspn(pattern, "*");
+	stars->folders = at_slash && *pattern == '/';
+	pattern += stars->folders;
+	stars->one = NULL;
+	stars->deep = pattern;
+	stars->deep_at = text;
+	return pattern;
+}
+
+/* Has a star take more; false when none can. */
+static bool glob_again(struct glob_stars *stars, bool parts, const char *end, const char **pattern, const char **text)
+{
+	if (stars->one && !(parts && *stars->one_at == '/')) {
+		*pattern = stars->one;
+		*text = ++stars->one_at;
+		return true;
+	}
+	if (!stars->deep)
+		return false;
+	if (stars->folders) {
+		const char *slash = memchr(stars->deep_at, '/', (size_t)(end - stars->deep_at));
+
+		if (!slash)
+			return false;
+		stars->deep_at = slash;
+	}
+	stars->one = NULL;
+	*pattern = stars->deep;
+	*text = ++stars->deep_at;
+	return true;
+}
+
 bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case)
 {
-	const char *end = text + len, *star = NULL, *resume = NULL;
+	const char *begin = pattern, *end = text + len;
+	bool parts = strstr(pattern, "**"); /* then '*' and '?' stop at a slash */
+	struct glob_stars stars = { .one = NULL };
 
 	while (text < end) {
 		unsigned char p = (unsigned char)*pattern, t = (unsigned char)*text;
 
-		if (p == '*') {
-			star = ++pattern;
-			resume = text;
+		if (p == '*' && pattern[1] == '*') {
+			pattern = glob_deep(&stars, begin, pattern, text);
 			continue;
 		}
-		if (p == '?' || (p && (p == t || (fold_case && tolower(p) == tolower(t))))) {
+		if (p == '*') {
+			stars.one = ++pattern;
+			stars.one_at = text;
+			continue;
+		}
+		if ((p == '?' && !(parts && t == '/')) || (p && (p == t || (fold_case && tolower(p) == tolower(t))))) {
 			pattern++;
 			text++;
 			continue;
 		}
-		if (!star)
+		if (!glob_again(&stars, parts, end, &pattern, &text))
 			return false;
-		pattern = star;
-		text = ++resume;
 	}
 	while (*pattern == '*')
-		pattern++;
+		pattern = pattern[1] == '*' ? glob_deep(&stars, begin, pattern, text) : pattern + 1;
 	return !*pattern;
 }
 

@@ -27,7 +27,8 @@ int parse_capture(const char *text, uint32_t *ret_bits, struct err *err); /* 'tr
 int parse_limit(const char *text, uint32_t *ret_limit, uint64_t *ret_window_ns, struct err *err); /* 'N[/D]' */
 int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, struct err *err);
 
-/* '*' is any run of bytes, '?' one. */
+/* '*' is any run of bytes, '?' one. In a pattern with '**' these two end at a slash, '**'
+ * does not, and slash-'**'-slash is also one slash. */
 bool glob_match(const char *pattern, const char *text, bool fold_case);
 bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case);
 

@@ -150,6 +150,14 @@ const struct verb verbs[] = {
 	  "Exit code: 0 a rule would fire, 1 none.\n",
 	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
 	  "  reqtrap test shop.conf POST /pay --status 503\n" },
+	{ "import", "FILE...", "Turn Failed Request Tracing of IIS into a rules file.", VERB_IMPORT, cmd_import,
+	  "FILE is a web.config, an applicationHost.config, or a part of one that holds\n"
+	  "<traceFailedRequests> or <traceFailedRequestsLogging>. The rules go to standard\n"
+	  "output; a comment says what has no meaning here, or not the same. A command line\n"
+	  "of procdump for %1% becomes a capture of our own. Files with a DTD are refused.\n"
+	  "Exit code: 0 done, 1 there is no rule in it, 2 it is not XML.\n",
+	  "  reqtrap import web.config > shop.conf && reqtrap check shop.conf\n"
+	  "  reqtrap import applicationHost.config web.config > /etc/reqtrap/reqtrap.conf\n" },
 	{ "doctor", "", "Say what this kernel, user and disk allow; each 'no' with the fix.", VERB_DOCTOR, cmd_doctor,
 	  NULL, "  reqtrap doctor\n" },
 	{ "demo", "", "Trap a slow request in a small server of its own, under load.", VERB_DEMO, cmd_demo, NULL,

@@ -212,6 +212,19 @@ static void globs(void **state UNUSED)
 		{ "**a**", "bab", false, true },
 		{ "*.EXAMPLE", "shop.example", true, true },
 		{ "[a]", "a", false, false }, /* no classes: '[' is itself */
+		{ "/a/**", "/a/b/c", false, true },
+		{ "/a/**", "/a/", false, true },
+		{ "/a/**", "/a", false, false },
+		{ "/**/x", "/x", false, true },
+		{ "/**/x", "/a/b/x", false, true },
+		{ "/**/x", "/ax", false, false },
+		{ "/**/*.php", "/a/b.php", false, true },
+		{ "/**/r*.php", "/r/b.php", false, false },
+		{ "/a/*/**", "/a/b", false, false },
+		{ "/a/*/c/**", "/a/b/c/d/e", false, true },
+		{ "/a/?/**", "/a///", false, false },
+		{ "**.php", "/a/b.php", false, true },
+		{ "/**/", "/", false, true },
 	};
 	char text[4096], pattern[64] = "";
 
@@ -226,6 +239,60 @@ static void globs(void **state UNUSED)
 	memset(text, 'a', sizeof(text) - 1);
 	text[sizeof(text) - 1] = '\0';
 	assert_false(glob_match(pattern, text, false));
+}
+
+/* What the words say, in the plainest and slowest way. */
+static bool glob_slow(const char *begin, const char *p, const char *t, bool parts)
+{
+	if (!*p)
+		return !*t;
+	if (p[0] == '*' && p[1] == '*') {
+		bool at_slash = p == begin || p[-1] == '/';
+
+		p += strspn(p, "*");
+		if (at_slash && *p == '/') {
+			for (;; t++) {
+				if (glob_slow(begin, p + 1, t, parts))
+					return true;
+				t = strchr(t, '/');
+				if (!t)
+					return false;
+			}
+		}
+		for (; !glob_slow(begin, p, t, parts); t++) {
+			if (!*t)
+				return false;
+		}
+		return true;
+	}
+	if (*p == '*') {
+		for (; !glob_slow(begin, p + 1, t, parts); t++) {
+			if (!*t || (parts && *t == '/'))
+				return false;
+		}
+		return true;
+	}
+	if (!*t || (*p == '?' ? parts && *t == '/' : *p != *t))
+		return false;
+	return glob_slow(begin, p + 1, t + 1, parts);
+}
+
+static void globs_against_the_slow_way(void **state UNUSED)
+{
+	static const char *const pieces[] = { "a", "b", "/", "*", "**", "?", "/**/" };
+	uint32_t seed = 4711;
+
+	for (int i = 0; i < 200000; i++) {
+		char pattern[40] = "", text[16] = "";
+
+		for (int n = 0; n < 6; n++) {
+			seed = seed * 1664525u + 1013904223u;
+			strcat(pattern, (seed >> 16) % 4 ? pieces[(seed >> 20) % ARRAY_LEN(pieces)] : "");
+			strcat(text, (const char *[]){ "a", "b", "/", "", "a", "/" }[(seed >> 24) % 6]);
+		}
+		if (glob_match(pattern, text, false) != glob_slow(pattern, pattern, text, strstr(pattern, "**")))
+			fail_msg("'%s' on '%s'", pattern, text);
+	}
 }
 
 /* One rule from key, value pairs. */
@@ -391,6 +458,7 @@ int main(void)
 		cmocka_unit_test(statuses),
 		cmocka_unit_test(captures_and_limits),
 		cmocka_unit_test(globs),
+		cmocka_unit_test(globs_against_the_slow_way),
 		cmocka_unit_test(scope),
 		cmocka_unit_test(hostile_words_are_escaped),
 		cmocka_unit_test(conditions),
