@@ -7,6 +7,7 @@
 #include "report.h"
 
 #include "report_page.h"
+#include "report_spans.h"
 #include "report_svg.h"
 #include "report_words.h"
 
@@ -60,6 +61,15 @@ static const char style[] =
 	".trace td:first-child{color:var(--soft);width:110px}.trace td:nth-child(2){width:92px}"
 	".trace tr.trap td{color:var(--trap);font-weight:700;border-top:2px solid var(--trap);border-bottom:2px solid var(--trap)}"
 	".trace tr.after{background:var(--after)}.trace tr.fold td{color:var(--soft);font-style:italic}.who{color:var(--soft)}\n"
+	"nav{margin:0 0 14px;color:var(--soft);font-size:13px}details.view>div{scroll-margin-top:56px}nav a{display:inline-block;padding:5px 14px;margin:0 4px 4px 0;border:1px solid var(--line);"
+	"border-radius:14px;background:var(--card);color:var(--ink);font-size:13px}"
+	"th{text-align:left;font-weight:400;color:var(--soft);padding:2px 10px 4px 0}th.n{text-align:right}"
+	"details.view{padding:0;border:0}details.view>summary h2{display:inline}h3{margin:16px 0 6px;font-size:13px;"
+	"letter-spacing:.04em}.spans td{padding:2px 10px 2px 0}.spans{font-size:13px}.spans th.who{color:var(--ink);"
+	"font-weight:650;padding-top:10px}td.span,th.span{width:34%;padding-right:0!important}"
+	"td.span{background:linear-gradient(90deg,transparent calc(var(--at) - 1px),var(--trap) 0 var(--at),transparent 0)}"
+	"td.span i{display:block;height:11px;margin-top:4px;border-radius:2px;min-width:2px}"
+	"i.call{background:var(--io)}\n"
 	".picture{overflow-x:auto;margin-top:14px}svg{display:block;width:100%;min-width:640px;height:auto;"
 	"font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace}"
 	"svg text{fill:var(--ink)}svg text.tick,svg text.lane{fill:var(--soft)}svg .grid{stroke:var(--rule);fill:none}"
@@ -73,21 +83,22 @@ static const char style[] =
 	"font-weight:700}svg rect.chip{fill:var(--card);opacity:.88}\n"
 	"footer{color:var(--soft);font-size:13px;overflow-wrap:anywhere}\n"
 	"@media(max-width:620px){main{padding:16px 10px 32px}section{padding:12px 14px 14px}h1{font-size:20px}"
-	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar{display:none}ol li{grid-template-columns:30px 1fr}"
+	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar,td.span,th.span,.trace thead{display:none}ol li{grid-template-columns:30px 1fr}"
 	"ol li>:last-child{grid-column:2}details ol,details p.tids{margin-left:0}.trace tr{display:grid;"
 	"grid-template-columns:auto 1fr auto;border-top:1px solid var(--rule)}.trace tr td{border:0!important;"
 	"padding:2px 8px 2px 0}.trace tr.trap{border-bottom:2px solid var(--trap);border-top:2px solid var(--trap)}"
 	".trace td:nth-child(3){grid-column:1/4;grid-row:2}.trace td:first-child,.trace td:nth-child(2){width:auto}}\n"
 	"@media print{body{background:#fff}section,.tile{break-inside:avoid}}\n";
 
-enum block { BLOCK_NONE, BLOCK_FIELDS, BLOCK_TIMES, BLOCK_FRAMES, BLOCK_EVENTS, BLOCK_OUTPUT };
+enum block { BLOCK_NONE, BLOCK_FIELDS, BLOCK_TIMES, BLOCK_FRAMES, BLOCK_EVENTS, BLOCK_SPANS, BLOCK_OUTPUT };
 
 struct html_pen {
 	struct pen pen; /* first: the pen is this */
 	struct buf *out;
 	enum block block; /* open now */
-	bool in_section, in_group;
+	bool in_section, in_group, in_view;
 	size_t groups;
+	uint64_t trap_ns, end_ns; /* of the axis that spans are drawn on */
 };
 
 static struct html_pen *html_of(struct pen *pen)
@@ -115,7 +126,13 @@ static struct html_pen *block(struct pen *pen, enum block want)
 		[BLOCK_FIELDS] = { "<dl>\n", "</dl>\n" },
 		[BLOCK_TIMES] = { "<table>\n", "</table>\n" },
 		[BLOCK_FRAMES] = { "<ol>\n", "</ol>\n" },
-		[BLOCK_EVENTS] = { "<table class=\"trace\">\n", "</table>\n" },
+		[BLOCK_EVENTS] = { "<table class=\"trace\">\n<thead><tr><th class=\"n\">ms</th><th>event</th>"
+				   "<th>what</th><th class=\"n\">took</th></tr></thead>\n",
+				   "</table>\n" },
+		[BLOCK_SPANS] = { "<table class=\"spans\">\n<thead><tr><th class=\"n\">began, ms</th>"
+				  "<th class=\"n\">took</th><th class=\"n\">itself</th><th>what</th>"
+				  "<th class=\"span\">from begin to end of the request</th></tr></thead>\n",
+				  "</table>\n" },
 		[BLOCK_OUTPUT] = { "<div class=\"code\">", "</div>\n" },
 	};
 	struct html_pen *h = html_of(pen);
@@ -137,23 +154,72 @@ static void group_end(struct pen *pen)
 	h->in_group = false;
 }
 
-static void section(struct pen *pen, const char *title, const char *note)
+/* The title is one of ours: 'WHERE THE TIME WENT' is #where-the-time-went. */
+static void add_id(struct html_pen *h, const char *title)
 {
-	struct html_pen *h = html_of(pen);
+	char id[2] = "";
 
-	group_end(pen);
-	if (h->in_section)
-		add(h, "</section>\n");
-	h->in_section = true;
-	h->groups = 0;
-	add(h, "<section>\n<h2>");
+	add(h, " id=\"");
+	for (; *title; title++) {
+		id[0] = *title == ' ' ? '-' : (char)(*title | 0x20);
+		add(h, (id[0] >= 'a' && id[0] <= 'z') || id[0] == '-' ? id : "");
+	}
+	add(h, "\"");
+}
+
+static void heading(struct html_pen *h, const char *tag, const char *title, const char *note)
+{
+	buf_addf(h->out, "<%s>", tag);
 	text(h, title);
 	if (note) {
 		add(h, "<small>");
 		text(h, note);
 		add(h, "</small>");
 	}
-	add(h, "</h2>\n");
+	buf_addf(h->out, "</%s>", tag);
+}
+
+static void section_open(struct pen *pen)
+{
+	struct html_pen *h = html_of(pen);
+
+	group_end(pen);
+	if (h->in_section)
+		add(h, h->in_view ? "</div>\n</details>\n</section>\n" : "</section>\n");
+	h->in_section = true;
+	h->in_view = false;
+	h->groups = 0;
+}
+
+static void section(struct pen *pen, const char *title, const char *note)
+{
+	struct html_pen *h = html_of(pen);
+
+	if (h->in_view) {
+		group_end(pen);
+		heading(h, "h3", title, note);
+		return;
+	}
+	section_open(pen);
+	add(h, "<section");
+	add_id(h, title);
+	add(h, ">\n");
+	heading(h, "h2", title, note);
+	add(h, "\n");
+}
+
+/* The id stands on what is folded away: a link to it opens it. */
+static void view(struct pen *pen, const char *title, const char *note)
+{
+	struct html_pen *h = html_of(pen);
+
+	section_open(pen);
+	h->in_view = true;
+	add(h, "<section>\n<details class=\"view\"><summary>");
+	heading(h, "h2", title, note);
+	add(h, "</summary>\n<div");
+	add_id(h, title);
+	add(h, ">\n");
 }
 
 static void tile(struct html_pen *h, const char *class, const char *big, const char *small)
@@ -203,7 +269,7 @@ static void tiles(struct html_pen *h, const struct incident *i)
 
 static void verdict(struct html_pen *h, const struct incident *i)
 {
-	add(h, "<section class=\"verdict\">\n<h2>VERDICT</h2>\n<p class=\"say\">");
+	add(h, "<section class=\"verdict\" id=\"summary\">\n<h2>VERDICT</h2>\n<p class=\"say\">");
 	text(h, i->verdict ? i->verdict : "none: nothing was found out.");
 	add(h, "</p>\n");
 	if (i->evidence && i->evidence[0]) {
@@ -262,6 +328,8 @@ static void head(struct pen *pen, const struct incident *i)
 	buf_addf(h->out, "%s, incident %s</p>\n</header>\n", word_wall(i->started_wall_ns).s, i->id);
 	verdict(h, i);
 	tiles(h, i);
+	add(h, "<nav aria-label=\"Views\">Views: <a href=\"#summary\">Summary</a> <a href=\"#trace\">Compact</a> "
+	       "<a href=\"#details\">Details</a> <a href=\"#performance\">Performance</a></nav>\n");
 }
 
 static void field(struct pen *pen, const char *label, const char *value)
@@ -362,6 +430,42 @@ static void event(struct pen *pen, const struct event_row *row)
 	buf_addf(h->out, "</td><td class=\"n\">%s</td></tr>\n", row->dur_ns ? word_duration(row->dur_ns).s : "");
 }
 
+static double share_of(const struct html_pen *h, uint64_t ns)
+{
+	return h->end_ns ? 100.0 * (double)MIN(ns, h->end_ns) / (double)h->end_ns : 0;
+}
+
+static void span(struct pen *pen, const struct span_row *row)
+{
+	static const struct {
+		const char *kind, *css;
+	} bar[] = { { "wait", "wait" }, { "runnable", "runnable" }, { "behind", "runnable" }, { "lost", "none" } };
+	struct html_pen *h = block(pen, BLOCK_SPANS);
+	double from = share_of(h, row->at_ns);
+	const char *css = "call";
+
+	for (size_t n = 0; n < ARRAY_LEN(bar); n++) {
+		if (row->event->kind && !strcmp(row->event->kind, bar[n].kind))
+			css = bar[n].css;
+	}
+	if (row->who) {
+		add(h, "<tr><th class=\"who\" colspan=\"5\">");
+		text(h, row->who);
+		add(h, "</th></tr>\n");
+	}
+	buf_addf(h->out,
+		 "<tr><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"n\">%s</td>"
+		 "<td style=\"padding-left:%zuem\">",
+		 word_ms(row->at_ns).s, word_duration(row->dur_ns).s, word_duration(row->self_ns).s,
+		 MIN(row->depth, (size_t)12));
+	text(h, row->text);
+	buf_addf(
+		h->out,
+		"</td><td class=\"span\" style=\"--at:%.2f%%\"><i class=\"%s\" style=\"margin-left:%.2f%%;width:%.2f%%\"></i>"
+		"</td></tr>\n",
+		share_of(h, h->trap_ns), css, from, share_of(h, row->at_ns + row->dur_ns) - from);
+}
+
 static void output(struct pen *pen, const char *raw, size_t len)
 {
 	struct html_pen *h = block(pen, BLOCK_OUTPUT);
@@ -384,7 +488,9 @@ static void picture(struct pen *pen, const struct incident *incident)
 static void foot(struct html_pen *h, const struct incident *i)
 {
 	group_end(&h->pen);
-	add(h, h->in_section ? "</section>\n<footer>reqtrap" : "<footer>reqtrap");
+	if (h->in_section)
+		section_open(&h->pen); /* closes the last one */
+	add(h, "<footer>reqtrap");
 	if (i->version) {
 		add(h, " ");
 		text(h, i->version);
@@ -404,7 +510,7 @@ static void foot(struct html_pen *h, const struct incident *i)
 int report_html(const struct incident *incident, struct buf *out, struct err *err)
 {
 	struct html_pen h = {
-		.pen = { .events_most = 400,
+		.pen = { .events_most = 1000,
 			 .groups_most = 60,
 			 .frames_most = 60,
 			 .output_lines_most = 200,
@@ -417,11 +523,19 @@ int report_html(const struct incident *incident, struct buf *out, struct err *er
 			 .frame = frame,
 			 .group = group,
 			 .event = event,
+			 .span = span,
+			 .view = view,
 			 .output = output,
 			 .picture = picture },
 		.out = out,
+		.trap_ns = incident->elapsed_ns,
+		.end_ns = MAX(incident->elapsed_ns, incident->ended ? incident->time_taken_ns : 0),
 	};
-	int r = page_draw(incident, &h.pen, err);
+	int r;
+
+	for (size_t n = 0; n < incident->trace_count; n++)
+		h.end_ns = MAX(h.end_ns, event_end_ns(&incident->trace[n]));
+	r = page_draw(incident, &h.pen, err);
 
 	foot(&h, incident);
 	return r < 0 ? r : report_done(out, "html", err);

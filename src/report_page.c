@@ -83,5 +83,9 @@ int page_draw(const struct incident *incident, struct pen *pen, struct err *err)
 	pen->head(pen, incident);
 	for (size_t n = 0; r == 0 && n < ARRAY_LEN(sections); n++)
 		r = sections[n](incident, pen);
+	if (pen->view && r == 0)
+		r = section_performance(incident, pen);
+	if (pen->view && r == 0)
+		r = section_details(incident, pen);
 	return r < 0 ? err_sys(err, r, "cannot draw the page of incident '%s'", incident->id) : 0;
 }

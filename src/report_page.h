@@ -29,6 +29,15 @@ struct event_row {
 	bool trigger, after; /* the trap itself; after it */
 };
 
+/* A line of the performance view: what took time, below what it lies in. */
+struct span_row {
+	const struct trace_event *event; /* it is of its thread, its kind ... */
+	uint64_t at_ns, dur_ns, self_ns; /* self: without what lies inside it */
+	size_t depth;
+	const char *who;  /* 'nginx 20211', of the first of its thread; else NULL */
+	const char *text; /* kind, name, detail */
+};
+
 struct pen {
 	size_t events_most, groups_most, frames_most, output_lines_most;
 	void (*head)(struct pen *pen, const struct incident *incident);
@@ -40,7 +49,11 @@ struct pen {
 	void (*frame)(struct pen *pen, size_t index, const char *function, const char *place, bool script);
 	void (*group)(struct pen *pen, size_t count, const char *what, const char *tids);
 	void (*event)(struct pen *pen, const struct event_row *row);
-	void (*output)(struct pen *pen, const char *text, size_t len);	   /* lines of a program */
+	void (*span)(struct pen *pen, const struct span_row *row);
+	void (*output)(struct pen *pen, const char *text, size_t len); /* lines of a program */
+	/* What follows is folded away below a title until somebody opens it; NULL: the medium
+	 * cannot, and views are pages of their own. */
+	void (*view)(struct pen *pen, const char *title, const char *note);
 	void (*picture)(struct pen *pen, const struct incident *incident); /* NULL: none */
 };
 

@@ -165,15 +165,29 @@ int section_variables(const struct incident *i, struct pen *pen)
 {
 	const struct analysis *a = &i->analysis;
 	bool masked = false;
+	struct buf empty;
 
 	if (!a->variable_count)
 		return 0;
 	pen->section(pen, "REQUEST AS PHP SEES IT", NULL); /* no other reader knows it */
+	buf_init(&empty, PAGE_PARTS_MAX);
 	for (size_t n = 0; n < a->variable_count; n++) {
-		page_line(pen, "%s = %s", page_known(a->variable[n].name),
-			  a->variable[n].value ? a->variable[n].value : "");
+		const char *name = page_known(a->variable[n].name), *value = a->variable[n].value;
+		char *text = NULL;
+
 		masked |= a->variable[n].masked;
+		if (!value || !value[0]) {
+			buf_addf(&empty, "%s%s", empty.len ? ", " : "", name);
+			continue;
+		}
+		text_setf(&text, "%s = %s", name, value);
+		if (text)
+			pen->output(pen, page_clip(text), strlen(text));
+		free(text);
 	}
+	if (empty.len)
+		page_line(pen, "Empty: %s", empty.data);
+	buf_done(&empty);
 	if (masked)
 		pen->line(pen, "What may be a secret is shown as " MASK ".");
 	for (size_t n = 0; n < a->variable_count; n++) {

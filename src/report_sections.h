@@ -27,6 +27,9 @@ int section_action(const struct incident *incident, struct pen *pen);
 int section_samples(const struct incident *incident, struct pen *pen);
 int section_losses(const struct incident *incident, struct pen *pen);
 int section_trace(const struct incident *incident, struct pen *pen);
+int section_grave(const struct incident *incident, struct pen *pen); /* errors and warnings of the trace */
+int section_performance(const struct incident *incident, struct pen *pen);
+int section_details(const struct incident *incident, struct pen *pen);
 
 /* One of the views of report_views.c instead of the whole page. */
 int page_draw_view(const struct incident *incident, const char *view, struct pen *pen);

@@ -325,6 +325,17 @@ static void event(struct pen *pen, const struct event_row *row)
 	event_end(out, at, row->dur_ns);
 }
 
+static void span(struct pen *pen, const struct span_row *row)
+{
+	char lead[80];
+
+	if (row->who)
+		page_line(pen, "%s", row->who);
+	snprintf(lead, sizeof(lead), "%s", word_ms(row->at_ns).s);
+	page_field(pen, lead, "%12s %12s  %*s%s", word_ms(row->dur_ns).s, word_ms(row->self_ns).s,
+		   (int)(2 * MIN(row->depth, 8u)), "", row->text);
+}
+
 static void output(struct pen *pen, const char *text, size_t len)
 {
 	struct buf *out = out_of(pen);
@@ -350,6 +361,7 @@ static int draw(const struct incident *incident, const char *view, struct buf *o
 			 .frame = frame,
 			 .group = group,
 			 .event = event,
+			 .span = span,
 			 .output = output },
 		.out = out,
 	};

@@ -79,6 +79,7 @@ id_where() { # JQ FILTER
 	"$REQTRAP" show "${id:0:8}" -o "$STORE" --json | cmp - "$dir/incident.json"
 	is "$("$REQTRAP" report "$id" --store "$STORE")" "$dir/report.html" "report"
 	"$REQTRAP" report "$id" --store "$STORE" --format html | cmp - "$dir/report.html"
+	"$REQTRAP" report "$id" --store "$STORE" --format text | cmp - "$dir/report.txt"
 	"$REQTRAP" report "$id" --store "$STORE" --format chrome | cmp - "$dir/trace.json"
 	"$REQTRAP" report "$id" --store "$STORE" --format stacks | cmp - "$dir/stacks.txt"
 	"$REQTRAP" report "$id" --store "$STORE" --format json -o "$BATS_TEST_TMPDIR/x"

@@ -183,7 +183,7 @@ static void check_quiet(const char *what, const char *page)
 static void check_html(const char *what, const char *page)
 {
 	static const char *const never[] = { "<script", "<img",	       "<iframe",  "<object",  "<link",
-					     "<a ",	"javascript:", "http://",  "https://", "src=",
+					     "<base",	"javascript:", "http://",  "https://", "src=",
 					     "href=",	"onerror=\"",  "onload=\"" };
 	static const char *const empty[] = { "!doctype", "meta", "path/", "rect/", "circle" };
 	char *open[64];
@@ -196,6 +196,8 @@ static void check_html(const char *what, const char *page)
 		if (at && never[n][0] == '<')
 			fail_msg("%s: has %s", what, never[n]);
 	}
+	for (const char *at = strstr(page, "<a "); at; at = strstr(at + 1, "<a "))
+		assert_int_equal(strncmp(at, "<a href=\"#", 10), 0); /* only within the page */
 	assert_non_null(strstr(page, "default-src 'none'"));
 	for (const char *p = strchr(page, '<'); p; p = strchr(p + 1, '<')) {
 		const char *end = strchr(p, '>');
@@ -383,6 +385,48 @@ static void test_the_longest_event_stays(void **state UNUSED)
 	sample_event(i, 777000000, 65432 * SAMPLE_MS, "wait", "the culprit", NULL);
 	page = render("text", i);
 	assert_non_null(strstr(page, "the culprit"));
+	free(page);
+	incident_free(i);
+}
+
+/* The JSON is the single source: what is rendered from it later is the same to the byte. */
+static void test_a_page_can_be_made_again(void **state UNUSED)
+{
+	static const char *const formats[] = { "text", "html", "chrome", "stacks", "json" };
+	struct incident *made[] = { sample_incident(), golden("hostile"), golden("many-calls"), golden("php-session") };
+
+	for (size_t n = 0; n < ARRAY_LEN(made); n++) {
+		char *json = render("json", made[n]);
+		struct incident *read = NULL;
+		struct err err;
+
+		if (facts_read(json, strlen(json), &read, &err) != 0)
+			fail_msg("%zu: %s", n, err.text);
+		for (size_t k = 0; k < ARRAY_LEN(formats); k++) {
+			char *first = render(formats[k], made[n]), *again = render(formats[k], made[n]);
+			char *later = render(formats[k], read);
+
+			assert_string_equal(first, again);
+			assert_string_equal(first, later);
+			free(first);
+			free(again);
+			free(later);
+		}
+		incident_free(read);
+		incident_free(made[n]);
+		free(json);
+	}
+}
+
+/* Ten thousand events and a thousand threads: a page that a mail takes, and that says what it left out. */
+static void test_a_huge_request_has_a_page(void **state UNUSED)
+{
+	struct incident *i = huge();
+	char *page = render("html", i);
+
+	assert_true(strlen(page) < 2u << 20);
+	assert_non_null(strstr(page, "not shown here: see trace.json"));
+	assert_non_null(strstr(page, "shorter ones: see trace.json"));
 	free(page);
 	incident_free(i);
 }
@@ -597,6 +641,8 @@ int main(void)
 		cmocka_unit_test(test_times_add_up),
 		cmocka_unit_test(test_no_event_is_lost),
 		cmocka_unit_test(test_the_longest_event_stays),
+		cmocka_unit_test(test_a_page_can_be_made_again),
+		cmocka_unit_test(test_a_huge_request_has_a_page),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_freb_is_well_formed),
