@@ -301,7 +301,7 @@ static bool is_socket(const char *object)
 }
 
 /* The peer of the socket is the request's own client. */
-static bool test_client(const struct view *v)
+bool test_client(const struct view *v)
 {
 	const char *peer = v->object ? strstr(v->object, "-> ") : NULL;
 	size_t len = v->i->request.client ? strlen(v->i->request.client) : 0;

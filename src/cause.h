@@ -26,6 +26,8 @@ struct view {
 	bool agrees;	      /* the snapshot shows the thread doing just that */
 };
 
+struct view view_of(const struct incident *incident);
+
 /* What it takes to be sure of a cause. */
 enum proof {
 	PROOF_BOTH,	/* trace and snapshot agree */
@@ -66,6 +68,7 @@ void put_doing(struct buf *out, const struct thread *t);
 /* 'usleep() called by slow_part() at /srv/slow.php:3', 'holder_work at victim.c:7';
  * false if nothing is known. */
 bool put_place(struct buf *out, const struct thread *t);
+void put_function(struct buf *out, const struct frame *f); /* 'slow_part()', '{main}' */
 
 /* What a wait is for: of 'fd 7 (tcp A -> B)' what people know it by. */
 void put_object(struct buf *out, const char *object);
@@ -83,8 +86,11 @@ void put_own_lock(struct buf *out, const struct view *v); /* what the thread wai
 const struct beyond *chain_cycle(const struct view *v);	  /* it comes round at this step; NULL */
 bool chain_of_locks(const struct view *v);		  /* each step holds a lock */
 
-const struct frame *native_frame(const struct thread *t); /* the innermost that is the program's own; NULL */
+const struct frame *own_frame(const struct stack *script); /* of a script with frames: the program's own, innermost */
+const struct frame *native_frame(const struct thread *t);  /* the innermost that is the program's own; NULL */
 const struct thread *thread_by_tid(const struct incident *i, pid_t tid); /* NULL */
+
+bool test_client(const struct view *v); /* it waits for who asked for the request */
 
 /* Rows of cause_scene.c. */
 bool test_pool(const struct view *v);

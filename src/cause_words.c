@@ -82,7 +82,7 @@ static bool is_library(const struct frame *f)
 }
 
 /* The innermost frame that is the program's own; if there is none, the innermost. */
-static const struct frame *own_frame(const struct stack *script)
+const struct frame *own_frame(const struct stack *script)
 {
 	for (size_t i = 0; i < script->count; i++) {
 		if (!is_library(&script->frame[i]))
@@ -92,7 +92,7 @@ static const struct frame *own_frame(const struct stack *script)
 }
 
 /* 'slow_part()', '{main}', '<module>' */
-static void put_function(struct buf *out, const struct frame *f)
+void put_function(struct buf *out, const struct frame *f)
 {
 	const char *name = f->function ? f->function : "?";
 

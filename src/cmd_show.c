@@ -3,6 +3,7 @@
  * (pipes do that). */
 #include "cmd.h"
 #include "facts.h"
+#include "cmd_list_groups.h"
 #include "log.h"
 #include "report.h"
 #include "report_words.h"
@@ -15,6 +16,7 @@
 #define REQUEST_COLUMNS 22
 #define RULE_COLUMNS 12
 #define LIST_COLUMNS 80
+#define GROUPS_BYTES_MAX (64u << 20)
 
 static int fail(int code, const struct err *err)
 {
@@ -172,6 +174,38 @@ static void add_json(struct buf *out, const struct incident *i, const char *path
 		 i->limit_reached ? "true" : "false");
 }
 
+static int list_in_groups(struct store *store, const struct store_row *row, size_t count, bool json)
+{
+	struct list_groups *groups = list_groups_new();
+	int r, code = groups ? EXIT_DONE : EXIT_REFUSED;
+	struct buf out;
+
+	for (size_t n = 0; groups && n < count; n++) {
+		struct incident *incident;
+		struct err err;
+		r = store_load(store, row[n].id, &incident, NULL, &err);
+		if (r == -ENOENT)
+			continue; /* removed meanwhile */
+		if (r == 0) {
+			r = list_groups_add(groups, incident);
+			err_sys(&err, r, "cannot group '%s'", row[n].id);
+			incident_free(incident);
+		}
+		r = r < 0 ? fail(r, &err) : EXIT_DONE;
+		code = MAX(code, r);
+	}
+	buf_init(&out, GROUPS_BYTES_MAX);
+	if (groups)
+		list_groups_tell(groups, json, &out);
+	if (out.full)
+		log_warn("the groups are more than can be printed; the smallest are left out");
+	r = put(&out);
+	code = MAX(code, r);
+	buf_done(&out);
+	list_groups_free(groups);
+	return code;
+}
+
 /* One row; a folder that cannot be read is told and does not hide the others. */
 static int list_row(struct store *store, const struct store_row *row, bool json)
 {
@@ -194,6 +228,21 @@ static int list_row(struct store *store, const struct store_row *row, bool json)
 	buf_done(&out);
 	incident_free(incident);
 	return r;
+}
+
+static int list_rows(struct store *store, const struct store_row *row, size_t count, bool json)
+{
+	int code = EXIT_DONE;
+
+	if (!json)
+		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS,
+		       "REQUEST", "RULE");
+	for (size_t n = 0; n < count; n++) {
+		int r = list_row(store, &row[n], json);
+
+		code = MAX(code, r);
+	}
+	return code;
 }
 
 int cmd_list(int argc, char **argv)
@@ -220,13 +269,10 @@ int cmd_list(int argc, char **argv)
 	}
 	if (!count)
 		log_note("no incident in '%s' yet", store_path(store));
-	else if (!json)
-		printf("%-12s  %-19s %4s %8s  %-*s %s\n", "ID", "TRAPPED (UTC)", "STAT", "TOOK", REQUEST_COLUMNS,
-		       "REQUEST", "RULE");
-	for (size_t n = 0; n < count; n++) {
-		r = list_row(store, &rows[n], json);
-		code = MAX(code, r);
-	}
+	else if (option_given(&line, "group"))
+		code = list_in_groups(store, rows, count, json);
+	else
+		code = list_rows(store, rows, count, json);
 	store_rows_free(rows, count);
 	store_free(store);
 	return code;

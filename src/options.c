@@ -149,6 +149,8 @@ const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_TEST, false, "how long the request took" },
 	{ "host", 0, TYPE_TEXT, "H", NULL, VERB_TEST, false, "the request's Host header" },
 
+	{ "group", 0, TYPE_FLAG, NULL, NULL, VERB_LIST, false,
+	  "those that are alike as one: same cause, place and wait" },
 	{ "view", 0, TYPE_CHOICE, "NAME", "summary|compact|details|performance", VERB_SHOW, false,
 	  "as Failed Request Tracing has them: compact is every event, details by severity, performance what took how long" },
 	{ "format", 'f', TYPE_CHOICE, "NAME", "text|html|json|chrome|stacks", VERB_REPORT, false,

@@ -424,7 +424,7 @@ void add_wrapped(struct buf *out, const char *lead, const char *text, size_t ind
 
 		if (at > begin && at + 1 + columns > COLUMNS) {
 			buf_addf(out, "\n%*s", (int)indent, "");
-			at = indent;
+			begin = at = indent; /* which may be less than the lead */
 		} else if (at > begin) {
 			buf_adds(out, " ");
 			at++;

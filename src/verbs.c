@@ -114,8 +114,12 @@ const struct verb verbs[] = {
 	  "  reqtrap stacks php-fpm --json\n"
 	  "  reqtrap stacks /var/crash/shop.core.zst --sysroot /srv/shop-image\n"
 	  "  reqtrap stacks ./leak-1.core ./leak-2.core\n" },
-	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list, NULL,
-	  "  reqtrap list\n  reqtrap list --json\n" },
+	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list,
+	  "With --group incidents are one entry if they have the cause of the verdict, the\n"
+	  "place in the program and what they waited for in common: how many, the first\n"
+	  "and the last, and why they are one. Lines within a function, addresses and the\n"
+	  "files of a folder may differ. The largest group comes first.\n",
+	  "  reqtrap list\n  reqtrap list --group\n  reqtrap list --json | jq -r .cause | sort | uniq -c\n" },
 	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
 	  "  reqtrap show last\n  reqtrap show 7f3a --json\n  reqtrap show last --view performance\n" },
 	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,

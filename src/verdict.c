@@ -154,7 +154,7 @@ static void add_evidence(struct incident *i, const struct view *v)
 
 /* --- the verdict --- */
 
-static struct view look(const struct incident *i)
+struct view view_of(const struct incident *i)
 {
 	struct view v = { .i = i };
 
@@ -213,7 +213,7 @@ static const char *confidence_of(const struct view *v, const struct cause *cause
 
 void verdict_make(struct incident *incident)
 {
-	struct view v = look(incident);
+	struct view v = view_of(incident);
 	struct buf out;
 
 	for (char **e = incident->evidence; e && *e; e++)
