@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* The chain of waits beyond the holder's process: a line a step, its stack below it. The
- * first line is the holder's own wait, so that the section can be read by itself. */
+/* The chain of waits: a line a step, its stack below it. The first line is the holder's own
+ * wait, so that the section can be read by itself. */
 #include "report_sections.h"
 
+#include "report_steps.h"
+#include "report_svg.h"
 #include "report_words.h"
 
 void beyond_words(const struct beyond *b, struct buf *out)
@@ -28,29 +30,34 @@ void beyond_words(const struct beyond *b, struct buf *out)
 
 int section_chain(const struct incident *i, struct pen *pen)
 {
-	const struct thread *t = holder_thread(i);
+	struct steps s = { 0 };
 	struct buf what;
+	int r = steps_make(i, &s);
 
-	if (!i->beyond_count)
-		return 0;
-	pen->section(pen, "CHAIN", "whom it waits for in other processes, and what they did");
+	if (r < 0 || s.count < 2) {
+		steps_free(&s);
+		return r;
+	}
+	pen->section(pen, "CHAIN", "whom it waits for, and what that one does, to the end");
+	if (pen->picture)
+		pen->picture(pen, i, svg_chain, "Chain of waits");
 	buf_init(&what, PAGE_PARTS_MAX);
 	buf_addf(&what, "%s %d", page_known(i->process.comm), i->holder_pid);
 	if (i->holder_tid != i->holder_pid)
 		buf_addf(&what, " thread %d", i->holder_tid);
-	if (t) {
+	if (s.row[0].thread.tid) {
 		buf_adds(&what, "; ");
-		page_doing(t, &what);
+		page_doing(&s.row[0].thread, &what);
 	}
 	page_field(pen, "holder", "%s", what.data ? what.data : "");
 	buf_done(&what);
-	for (size_t n = 0; n < i->beyond_count; n++) {
-		const struct beyond *b = &i->beyond[n];
+	for (size_t n = 1; n < s.count; n++) {
+		const struct beyond *b = &s.row[n];
 		char label[32];
 
 		buf_init(&what, PAGE_PARTS_MAX);
 		beyond_words(b, &what);
-		snprintf(label, sizeof(label), "-> %zu", n + 1);
+		snprintf(label, sizeof(label), "-> %zu", n);
 		page_field(pen, label, "%s", what.data ? what.data : "");
 		buf_done(&what);
 		if (b->pause_ns)
@@ -58,5 +65,6 @@ int section_chain(const struct incident *i, struct pen *pen)
 		if (b->thread.tid)
 			page_stack(pen, &b->thread, MAX(pen->frames_most / 4, 4u));
 	}
+	steps_free(&s);
 	return 0;
 }

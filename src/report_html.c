@@ -8,7 +8,6 @@
 
 #include "report_page.h"
 #include "report_spans.h"
-#include "report_svg.h"
 #include "report_words.h"
 
 #include <inttypes.h>
@@ -81,6 +80,11 @@ static const char style[] =
 	"svg .base-runnable{fill:var(--run-bg)}svg .line-runnable{fill:var(--run)}svg rect.after{fill:var(--after)}"
 	"svg path.trap{stroke:var(--trap);stroke-width:1.6;stroke-dasharray:5 3;fill:none}svg text.trap{fill:var(--trap);"
 	"font-weight:700}svg rect.chip{fill:var(--card);opacity:.88}\n"
+	"svg.chain{max-width:760px;min-width:560px}svg rect.box{fill:var(--code);stroke:var(--line);stroke-width:1.2}"
+	"svg rect.hop{stroke-dasharray:3 3}svg rect.end{stroke:var(--trap);stroke-width:2.4}svg text.who{font-weight:700}"
+	"svg text.note,svg text.edge{fill:var(--soft)}svg text.note{font-style:italic}svg .arrow,svg .round{fill:none;"
+	"stroke:var(--ink);stroke-width:1.6}svg .head{fill:var(--ink)}svg path.round{stroke:var(--trap);stroke-width:2.4;"
+	"stroke-dasharray:7 3}svg .round-head{fill:var(--trap)}svg text.round{fill:var(--trap);font-weight:700;stroke:none}\n"
 	"footer{color:var(--soft);font-size:13px;overflow-wrap:anywhere}\n"
 	"@media(max-width:620px){main{padding:16px 10px 32px}section{padding:12px 14px 14px}h1{font-size:20px}"
 	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar,td.span,th.span,.trace thead{display:none}ol li{grid-template-columns:30px 1fr}"
@@ -474,13 +478,14 @@ static void output(struct pen *pen, const char *raw, size_t len)
 	add(h, "\n");
 }
 
-static void picture(struct pen *pen, const struct incident *incident)
+static void picture(struct pen *pen, const struct incident *incident,
+		    int (*draw)(const struct incident *incident, struct buf *out), const char *label)
 {
 	struct html_pen *h = block(pen, BLOCK_NONE);
 
 	/* it scrolls on a narrow screen: also by the keyboard */
-	add(h, "<div class=\"picture\" tabindex=\"0\" role=\"group\" aria-label=\"Timeline\">\n");
-	if (svg_timeline(incident, h->out) < 0)
+	buf_addf(h->out, "<div class=\"picture\" tabindex=\"0\" role=\"group\" aria-label=\"%s\">\n", label);
+	if (draw(incident, h->out) < 0)
 		add(h, "<p class=\"warn\">no memory for the picture</p>\n");
 	add(h, "</div>\n");
 }

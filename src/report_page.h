@@ -5,6 +5,7 @@
 #ifndef REQTRAP_REPORT_PAGE_H
 #define REQTRAP_REPORT_PAGE_H
 
+#include "buf.h"
 #include "incident.h"
 #include "err.h"
 
@@ -54,7 +55,9 @@ struct pen {
 	/* What follows is folded away below a title until somebody opens it; NULL: the medium
 	 * cannot, and views are pages of their own. */
 	void (*view)(struct pen *pen, const char *title, const char *note);
-	void (*picture)(struct pen *pen, const struct incident *incident); /* NULL: none */
+	/* What 'draw' makes of it, one of report_svg.h; NULL: the medium has no pictures. */
+	void (*picture)(struct pen *pen, const struct incident *incident,
+			int (*draw)(const struct incident *incident, struct buf *out), const char *label);
 };
 
 int page_draw(const struct incident *incident, struct pen *pen, struct err *err);

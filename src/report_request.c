@@ -5,6 +5,7 @@
 
 #include "mask.h"
 #include "report_spans.h"
+#include "report_svg.h"
 #include "report_words.h"
 
 #include <string.h>
@@ -221,7 +222,7 @@ int section_time(const struct incident *i, struct pen *pen)
 		page_warn(pen, "the parts overlap: they are %s more than the time that passed",
 			  word_duration(rows[count - 1].ns - i->elapsed_ns).s);
 	if (pen->picture)
-		pen->picture(pen, i);
+		pen->picture(pen, i, svg_timeline, "Timeline");
 	time_rows_free(rows, count);
 	return 0;
 }

@@ -152,7 +152,7 @@ static void lanes_make(struct timeline *t)
 
 /* --- drawing --- */
 
-static void add_label(struct buf *out, double x, double y, const char *class, const char *text, size_t columns)
+void svg_label(struct buf *out, double x, double y, const char *class, const char *text, size_t columns)
 {
 	size_t n = 0, used = 0, one, len = strlen(text);
 
@@ -190,7 +190,7 @@ static void draw_name(struct timeline *t, double x, double y, const char *name, 
 
 	buf_addf(t->out, "<rect class=\"chip\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\" rx=\"3\"/>", x, y + 2,
 		 7.3 * (double)columns + 9, BAR_H - 4);
-	add_label(t->out, x + 4, y + BAR_H - 5, "in", name, most);
+	svg_label(t->out, x + 4, y + BAR_H - 5, "in", name, most);
 }
 
 /* False: its like is painted there already. */
@@ -256,7 +256,7 @@ static void draw_lanes(struct timeline *t)
 		struct lane *lane = &t->lane[n];
 		double y = TOP + 8 + (double)n * LANE_H;
 
-		add_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, LANE_COLUMNS);
+		svg_label(t->out, 0, y + BAR_H - 5, "lane", lane->name, LANE_COLUMNS);
 		buf_addf(t->out, "<path class=\"grid\" d=\"M%.0f %.1fH%.0f\"/>\n", LEFT, y + LANE_H - 3.5, RIGHT);
 		if (lane->call) {
 			draw_calls(t, lane, y);
@@ -280,7 +280,7 @@ static void draw_doing(struct timeline *t, double y)
 	double to = x_of(t, i->elapsed_ns), drawn[PAINT_KINDS] = { 0 };
 	bool any = false;
 
-	add_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", LANE_COLUMNS);
+	svg_label(t->out, 0, y + BAR_H - 5, "lane", "on/off CPU", LANE_COLUMNS);
 	buf_addf(t->out,
 		 "<rect class=\"cpu\" x=\"%.1f\" y=\"%.1f\" width=\"%.1f\" height=\"%d\">"
 		 "<title>%s</title></rect>\n",

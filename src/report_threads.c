@@ -124,7 +124,7 @@ int section_locks(const struct incident *i, struct pen *pen)
 				 l->owner_name ? l->owner_name : "", l->owner_name ? "\"" : "");
 		else
 			buf_adds(&who, "holder unknown");
-		buf_addf(&who, "; %zu wait%s", l->waiter_count, l->waiter_count == 1 ? "s" : "");
+		buf_addf(&who, "; %zu thread%s", l->waiter_count, l->waiter_count == 1 ? " waits" : "s wait");
 		for (size_t k = 0; k < MIN(l->waiter_count, 12u); k++)
 			buf_addf(&who, "%s %d", k ? "" : ":", l->waiter[k]);
 		if (l->waiter_count > 12)

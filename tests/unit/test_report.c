@@ -7,6 +7,7 @@
 #include "facts.h"
 #include "report_page.h"
 #include "report_spans.h"
+#include "report_steps.h"
 #include "report_words.h"
 #include "sample.h"
 
@@ -431,6 +432,81 @@ static void test_a_huge_request_has_a_page(void **state UNUSED)
 	incident_free(i);
 }
 
+static struct thread *waiting(struct incident *i, pid_t tid, pid_t owner)
+{
+	struct thread *t = list_add(&i->analysis.thread, &i->analysis.thread_count, sizeof(*t));
+
+	t->tid = tid;
+	t->waits_for_tid = owner;
+	text_set(&t->comm, "shop");
+	text_set(&t->call, "futex");
+	text_setf(&t->waits_for, "mutex 0x%d0 held by %d \"shop\"", tid, owner);
+	return t;
+}
+
+static size_t chain_of(const struct incident *i, bool *ret_cycle, size_t *ret_back)
+{
+	struct steps s;
+	size_t count;
+
+	assert_int_equal(steps_make(i, &s), 0);
+	count = s.count;
+	*ret_cycle = s.row[count - 1].cycle;
+	*ret_back = step_back(&s, count - 1);
+	steps_free(&s);
+	return count;
+}
+
+/* From thread to thread of the process by what memory says of owners, which may be anything. */
+static void test_chain_inside_the_process(void **state UNUSED)
+{
+	struct incident *i = incident_new();
+	struct beyond *b;
+	bool cycle;
+	size_t back;
+	char *page;
+
+	i->holder_pid = 9;
+	i->holder_tid = 10;
+	text_set(&i->process.comm, "shop");
+	waiting(i, 10, 0)->holder = true;
+	waiting(i, 11, 12);
+	waiting(i, 12, 13);
+	waiting(i, 13, 11);
+	assert_int_equal(chain_of(i, &cycle, &back), 1); /* waits for nobody */
+	assert_null(strstr(page = render("html", i), "id=\"chain\""));
+	free(page);
+	i->analysis.thread[0].waits_for_tid = 11;
+	assert_int_equal(chain_of(i, &cycle, &back), 5); /* 10 11 12 13, and 11 again */
+	assert_true(cycle);
+	assert_int_equal(back, 1);
+	page = render("html", i);
+	assert_non_null(strstr(page, "comes round: shop 9 thread 11 holds mutex 0x130"));
+	assert_non_null(strstr(page, "waits for this one, which holds mutex 0x110"));
+	free(page);
+	i->analysis.thread[3].waits_for_tid = 77; /* nobody that was captured */
+	assert_int_equal(chain_of(i, &cycle, &back), 5);
+	assert_false(cycle);
+	page = render("text", i);
+	assert_non_null(strstr(page, "not looked at: it is not"));
+	free(page);
+
+	/* what was found beyond it begins at the holder, too */
+	b = list_add(&i->beyond, &i->beyond_count, sizeof(*b));
+	*b = (struct beyond){ .pid = 9, .tid = 11, .how = strdup("holds mutex 0x100") };
+	b = list_add(&i->beyond, &i->beyond_count, sizeof(*b));
+	*b = (struct beyond){ .pid = 20, .tid = 20, .how = strdup("holds flock /x"), .process = strdup("sh") };
+	b = list_add(&i->beyond, &i->beyond_count, sizeof(*b));
+	*b = (struct beyond){ .pid = 9, .tid = 11, .how = strdup("holds flock /y"), .cycle = true };
+	assert_int_equal(chain_of(i, &cycle, &back), 4);
+	assert_true(cycle);
+	assert_int_equal(back, 1);
+	page = render("html", i);
+	assert_non_null(strstr(page, "comes round: "));
+	free(page);
+	incident_free(i);
+}
+
 static void test_groups(void **state UNUSED)
 {
 	struct incident *i = huge();
@@ -643,6 +719,7 @@ int main(void)
 		cmocka_unit_test(test_the_longest_event_stays),
 		cmocka_unit_test(test_a_page_can_be_made_again),
 		cmocka_unit_test(test_a_huge_request_has_a_page),
+		cmocka_unit_test(test_chain_inside_the_process),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_freb_is_well_formed),
