@@ -77,6 +77,9 @@ struct analysis {
 	char **note;	/* what was cut or doubtful, NULL-terminated; NULL none */
 };
 
+/* Are both at the same place: the same call, the same functions and lines? */
+bool thread_same_place(const struct thread *a, const struct thread *b);
+
 void stack_done(struct stack *stack);
 void analysis_done(struct analysis *analysis);
 

@@ -222,6 +222,12 @@ static const struct field sample_fields[] = {
 };
 static const struct shape sample_shape = SHAPE(sample_fields, struct later_look, true);
 
+static const struct field use_fields[] = {
+	PID(struct thread_use, tid),	 TEXT(struct thread_use, comm),	    NUMBER(struct thread_use, looks),
+	NUMBER(struct thread_use, same), NUMBER(struct thread_use, cpu_ns), NUMBER(struct thread_use, over_ns),
+};
+static const struct shape use_shape = SHAPE(use_fields, struct thread_use, true);
+
 static const struct field beyond_fields[] = {
 	PID(struct beyond, pid),	 PID(struct beyond, tid),
 	TEXT(struct beyond, process),	 TEXT(struct beyond, how),
@@ -325,6 +331,7 @@ static const struct field incident_fields[] = {
 	OBJECT(struct incident, losses, losses_shape),
 	OBJECT(struct incident, analysis, analysis_shape),
 	LIST(struct incident, sample, sample_count, sample_shape, 4096),
+	LIST(struct incident, thread_use, thread_use_count, use_shape, 1u << 20),
 	BEYOND,
 	OBJECT(struct incident, scene, scene_shape),
 	LIST(struct incident, trace, trace_count, event_shape, 1u << 20),

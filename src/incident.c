@@ -237,8 +237,36 @@ static void action_done(struct action_facts *a)
 	free(a->why);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+static bool same_stack(const struct stack *a, const struct stack *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t n = 0; n < a->count; n++) {
+		const struct frame *x = &a->frame[n], *y = &b->frame[n];
+
+		if (x->line != y->line || !same_text(x->function, y->function) || !same_text(x->file, y->file))
+			return false;
+	}
+	return true;
+}
+
+bool thread_same_place(const struct thread *a, const struct thread *b)
+{
+	return (a->stack.count || a->script.count) && same_text(a->call, b->call) && same_stack(&a->stack, &b->stack) &&
+	       same_stack(&a->script, &b->script);
+}
+
 static void samples_done(struct incident *i)
 {
+	for (size_t n = 0; n < i->thread_use_count; n++)
+		free(i->thread_use[n].comm);
+	free(i->thread_use);
+
 	for (size_t n = 0; n < i->sample_count; n++) {
 		free(i->sample[n].rule);
 		free(i->sample[n].failed);

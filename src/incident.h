@@ -150,6 +150,14 @@ struct later_look {
 	struct action_facts action;
 };
 
+/* A thread of the holder's process over all looks, the first one too. */
+struct thread_use {
+	pid_t tid;
+	char *comm;
+	uint32_t looks, same;	  /* seen in so many; in so many of them where it was at the first */
+	uint64_t cpu_ns, over_ns; /* CPU it used, in this time from the first look on; over 0: not known */
+};
+
 /* What may be missing. Every field not 0 is shown. */
 struct losses {
 	uint64_t events_overwritten;	/* of this request's trace */
@@ -197,6 +205,8 @@ struct incident {
 	struct analysis analysis;
 	struct later_look *sample;
 	size_t sample_count;
+	struct thread_use *thread_use; /* none without later looks */
+	size_t thread_use_count;
 	struct beyond *beyond; /* in the order of the chain */
 	size_t beyond_count;
 	struct scene scene;

@@ -51,6 +51,7 @@ static const char style[] =
 	"ol,.code,.trace{font:13px/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace}"
 	"ol{margin:0;padding:0;list-style:none}ol li{display:grid;grid-template-columns:38px minmax(0,1fr) minmax(0,1fr);"
 	"gap:0 10px;padding:1px 0;overflow-wrap:anywhere}ol li>:first-child{color:var(--soft)}ol li>:last-child{color:var(--soft)}"
+	"ol li.looks{grid-template-columns:38px 5ch minmax(0,1fr) minmax(0,1fr)}ol li i{font-style:normal;color:var(--soft)}"
 	"ol li.script b{font-weight:650}ol li b{font-weight:400}\n"
 	"details{border-top:1px solid var(--rule);padding:8px 0}details:first-of-type{border-top:0}"
 	"summary{cursor:pointer;overflow-wrap:anywhere}summary b{display:inline-block;min-width:46px}"
@@ -88,7 +89,8 @@ static const char style[] =
 	"footer{color:var(--soft);font-size:13px;overflow-wrap:anywhere}\n"
 	"@media(max-width:620px){main{padding:16px 10px 32px}section{padding:12px 14px 14px}h1{font-size:20px}"
 	"dl{grid-template-columns:1fr;gap:0}dd{margin-bottom:6px}td.bar,td.span,th.span,.trace thead{display:none}ol li{grid-template-columns:30px 1fr}"
-	"ol li>:last-child{grid-column:2}details ol,details p.tids{margin-left:0}.trace tr{display:grid;"
+	"ol li>:last-child{grid-column:2}"
+	"ol li.looks{grid-template-columns:30px 5ch 1fr}ol li.looks>:last-child{grid-column:3}details ol,details p.tids{margin-left:0}.trace tr{display:grid;"
 	"grid-template-columns:auto 1fr auto;border-top:1px solid var(--rule)}.trace tr td{border:0!important;"
 	"padding:2px 8px 2px 0}.trace tr.trap{border-bottom:2px solid var(--trap);border-top:2px solid var(--trap)}"
 	".trace td:nth-child(3){grid-column:1/4;grid-row:2}.trace td:first-child,.trace td:nth-child(2){width:auto}}\n"
@@ -384,14 +386,18 @@ static void time_row(struct pen *pen, const struct time_row *row)
 	add(h, "</td></tr>\n");
 }
 
-static void frame(struct pen *pen, size_t index, const char *function, const char *place, bool script)
+static void frame(struct pen *pen, const struct frame_row *row)
 {
 	struct html_pen *h = block(pen, BLOCK_FRAMES);
 
-	buf_addf(h->out, "<li%s><span>#%zu</span><b>", script ? " class=\"script\"" : "", index);
-	text(h, function);
+	buf_addf(h->out, "<li class=\"%s%s\"><span>#%zu</span>", row->script ? "script" : "", row->of ? " looks" : "",
+		 row->index);
+	if (row->of)
+		buf_addf(h->out, "<i>%zu/%zu</i>", row->seen, row->of);
+	add(h, "<b>");
+	text(h, row->function);
 	add(h, "</b><span>");
-	text(h, place);
+	text(h, row->place);
 	add(h, "</span></li>\n");
 }
 

@@ -39,6 +39,14 @@ struct span_row {
 	const char *text; /* kind, name, detail */
 };
 
+/* A line of a stack. */
+struct frame_row {
+	size_t index;
+	const char *function, *place;
+	bool script;	 /* of the script language, not of the machine */
+	size_t seen, of; /* it stood there in so many of that many looks; of 0: there was one */
+};
+
 struct pen {
 	size_t events_most, groups_most, frames_most, output_lines_most;
 	void (*head)(struct pen *pen, const struct incident *incident);
@@ -47,7 +55,7 @@ struct pen {
 	void (*line)(struct pen *pen, const char *text);
 	void (*warn)(struct pen *pen, const char *text);
 	void (*time_row)(struct pen *pen, const struct time_row *row);
-	void (*frame)(struct pen *pen, size_t index, const char *function, const char *place, bool script);
+	void (*frame)(struct pen *pen, const struct frame_row *row);
 	void (*group)(struct pen *pen, size_t count, const char *what, const char *tids);
 	void (*event)(struct pen *pen, const struct event_row *row);
 	void (*span)(struct pen *pen, const struct span_row *row);

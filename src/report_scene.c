@@ -60,7 +60,9 @@ int section_pool(const struct incident *i, struct pen *pen)
 			   word_plural(p->queue), word_count(p->backlog).s);
 	if (p->workers)
 		page_field(pen, "workers", "%s, %s at a request that is known", word_count(p->workers).s,
-			   p->busy == p->workers ? "all" : word_count(p->busy).s);
+			   p->busy < p->workers ? word_count(p->busy).s
+			   : p->workers > 1	? "all"
+						: "it is");
 	for (size_t n = 0; n < MIN(p->group_count, pen->groups_most); n++) {
 		const struct pool_group *g = &p->group[n];
 
@@ -114,42 +116,83 @@ int section_host(const struct incident *i, struct pen *pen)
 	return 0;
 }
 
-static unsigned int share(const struct thread *t)
+struct top {
+	pid_t tid;
+	const char *comm;
+	const struct thread *thread; /* NULL: not of the first look */
+	uint64_t cpu_ns, over_ns;
+};
+
+static unsigned int share(const struct top *t)
 {
-	return t->cpu_over_ns ? (unsigned int)(t->cpu_ns * 1000 / t->cpu_over_ns) : 0;
+	return t->over_ns ? (unsigned int)(t->cpu_ns * 1000 / t->over_ns) : 0;
 }
 
 static int most_first(const void *a, const void *b)
 {
-	const struct thread *const *x = a, *const *y = b;
+	const struct top *x = a, *y = b;
 
-	return (*x)->cpu_ns < (*y)->cpu_ns ? 1 : (*x)->cpu_ns > (*y)->cpu_ns ? -1 : (*x)->tid - (*y)->tid;
+	return x->cpu_ns < y->cpu_ns ? 1 : x->cpu_ns > y->cpu_ns ? -1 : x->tid - y->tid;
+}
+
+/* Where there were later looks: until the last of them. */
+static struct top *top_make(const struct incident *i, size_t *ret_count, bool *ret_looks)
+{
+	const struct analysis *a = &i->analysis;
+	struct top *top = calloc(a->thread_count + i->thread_use_count + 1, sizeof(*top));
+	bool over = false;
+	size_t count = 0;
+
+	for (size_t n = 0; top && n < i->thread_use_count; n++) {
+		const struct thread_use *u = &i->thread_use[n];
+
+		over |= u->over_ns != 0;
+		top[count++] = (struct top){ u->tid, u->comm, NULL, u->cpu_ns, u->over_ns };
+	}
+	if (!over)
+		count = 0;
+	for (size_t n = 0; top && !over && n < a->thread_count; n++) {
+		const struct thread *t = &a->thread[n];
+
+		top[count++] = (struct top){ t->tid, t->comm, NULL, t->cpu_ns, t->cpu_over_ns };
+	}
+	if (top)
+		qsort(top, count, sizeof(*top), most_first);
+	for (size_t n = 0; top && n < a->thread_count; n++) {
+		for (size_t k = 0; k < MIN(count, (size_t)TOP_THREADS); k++) {
+			if (top[k].tid == a->thread[n].tid)
+				top[k].thread = &a->thread[n];
+		}
+	}
+	*ret_count = count;
+	*ret_looks = over;
+	return top;
 }
 
 int section_cpu(const struct incident *i, struct pen *pen)
 {
-	size_t count = i->analysis.thread_count, shown = 0;
-	CLEAN(free) const struct thread **top = calloc(count + 1, sizeof(const struct thread *));
+	size_t count = 0;
+	bool looks;
+	CLEAN(free) struct top *top = top_make(i, &count, &looks);
 	char note[128];
 
 	if (!top)
 		return -ENOMEM;
-	for (size_t n = 0; n < count; n++)
-		top[n] = &i->analysis.thread[n];
-	qsort(top, count, sizeof(*top), most_first);
-	for (; shown < MIN(count, (size_t)TOP_THREADS) && share(top[shown]) >= TOP_LEAST; shown++) {
-		const struct thread *t = top[shown];
+	for (size_t n = 0; n < MIN(count, (size_t)TOP_THREADS) && share(&top[n]) >= TOP_LEAST; n++) {
+		const struct top *t = &top[n];
 		struct buf out;
 
-		if (!shown) {
-			snprintf(note, sizeof(note), "in %s around the capture; per cent of one CPU",
-				 word_duration(t->cpu_over_ns).s);
+		if (!n) {
+			snprintf(note, sizeof(note), "in %s %s; per cent of one CPU", word_duration(t->over_ns).s,
+				 looks ? "from the first look to the last" : "around the capture");
 			pen->section(pen, "TOP CPU", note);
 		}
 		buf_init(&out, PAGE_PARTS_MAX);
-		page_doing(t, &out);
-		page_field(pen, word_percent(share(t)).s, "%s %d%s, %s", page_known(t->comm), t->tid,
-			   t->holder ? " (this request)" : "", out.data ? out.data : "");
+		if (t->thread)
+			page_doing(t->thread, &out);
+		page_field(pen, word_percent(share(t)).s, "%s %d%s%s%s", page_known(t->comm), t->tid,
+			   t->thread && t->thread->holder ? " (this request)" : "", out.len ? ", " : "",
+			   out.len ? out.data : "");
 		buf_done(&out);
 	}
 	return 0;

@@ -231,15 +231,23 @@ static void time_row(struct pen *pen, const struct time_row *row)
 	buf_adds(out, "\n");
 }
 
-static void frame(struct pen *pen, size_t index, const char *function, const char *place, bool script UNUSED)
+static void frame(struct pen *pen, const struct frame_row *row)
 {
 	struct buf *out = out_of(pen);
 	struct buf clean;
 	size_t at = indent_of(pen) + 8, need;
+	const char *place = row->place;
+	char seen[48], all[48];
 
 	pad(out, indent_of(pen));
-	buf_addf(out, "   #%-3zu ", index);
-	at = wrap(out, function, at, at + 2);
+	buf_addf(out, "   #%-3zu ", row->index);
+	if (row->of) {
+		snprintf(seen, sizeof(seen), "%zu/%zu", row->seen, row->of);
+		snprintf(all, sizeof(all), "%zu/%zu  ", row->of, row->of);
+		buf_addf(out, "%-*s", (int)strlen(all), seen);
+		at += strlen(all);
+	}
+	at = wrap(out, row->function, at, at + 2);
 	buf_init(&clean, 64u << 10);
 	add_clean(&clean, place, strlen(place));
 	need = text_columns(clean.data ? clean.data : "", clean.len);

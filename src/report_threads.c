@@ -7,7 +7,14 @@
 
 #include <string.h>
 
-static void draw_frame(struct pen *pen, size_t index, const struct frame *f)
+/* In how many looks of 'of' each frame of a thread stood, outer frames and all. */
+struct frames_seen {
+	size_t *script, *native; /* by frame, innermost first; NULL: there was one look */
+	size_t of;
+};
+
+static void draw_frame(struct pen *pen, size_t index, const struct frame *f, const struct frames_seen *seen,
+		       const size_t *count)
 {
 	char *place = NULL, *called = frame_called(f);
 
@@ -19,19 +26,24 @@ static void draw_frame(struct pen *pen, size_t index, const struct frame *f)
 		text_setf(&place, "[%s]", f->module ? f->module : "internal");
 	else
 		text_set(&place, f->module);
-	pen->frame(pen, index, called ? page_clip(called) : "", place ? page_clip(place) : "", f->script);
+	pen->frame(pen, &(struct frame_row){ .index = index,
+					     .function = called ? page_clip(called) : "",
+					     .place = place ? page_clip(place) : "",
+					     .script = f->script,
+					     .seen = seen->of ? *count : 0,
+					     .of = seen->of });
 	free(called);
 	free(place);
 }
 
 /* Script frames first, then what the machine does below them. */
-void page_stack(struct pen *pen, const struct thread *t, size_t most)
+static void draw_stack(struct pen *pen, const struct thread *t, const struct frames_seen *seen, size_t most)
 {
 	size_t shown = 0, left = 0;
 
 	for (size_t n = 0; n < t->script.count; n++) {
 		if (shown < most)
-			draw_frame(pen, shown++, &t->script.frame[n]);
+			draw_frame(pen, shown++, &t->script.frame[n], seen, seen->script + n);
 		else
 			left++;
 	}
@@ -43,7 +55,7 @@ void page_stack(struct pen *pen, const struct thread *t, size_t most)
 		if (t->script.count && t->stack.frame[n].script)
 			continue;
 		if (shown < most)
-			draw_frame(pen, shown++, &t->stack.frame[n]);
+			draw_frame(pen, shown++, &t->stack.frame[n], seen, seen->native + n);
 		else
 			left++;
 	}
@@ -53,6 +65,11 @@ void page_stack(struct pen *pen, const struct thread *t, size_t most)
 		page_warn(pen, "stack: %s", t->stack.unavailable);
 	if (t->script.unavailable)
 		page_warn(pen, "script stack: %s", t->script.unavailable);
+}
+
+void page_stack(struct pen *pen, const struct thread *t, size_t most)
+{
+	draw_stack(pen, t, &(struct frames_seen){ 0 }, most);
 }
 
 const char *page_why_no_stacks(const struct incident *i)
@@ -82,9 +99,50 @@ void page_doing(const struct thread *t, struct buf *out)
 		buf_addf(out, ", waits for %s", t->waits_for);
 }
 
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? !strcmp(a, b) : a == b;
+}
+
+/* A frame stood there, too, if all that called it did: counted from the outermost. */
+static void count_seen(const struct stack *first, const struct stack *later, size_t *seen)
+{
+	for (size_t n = 1; n <= MIN(first->count, later->count); n++) {
+		const struct frame *x = &first->frame[first->count - n], *y = &later->frame[later->count - n];
+
+		if (x->line != y->line || !same_text(x->function, y->function) || !same_text(x->file, y->file))
+			break;
+		seen[first->count - n]++;
+	}
+}
+
+static int seen_make(const struct incident *i, const struct thread *t, struct frames_seen *ret_seen)
+{
+	size_t all = t->script.count + t->stack.count;
+	struct frames_seen seen = { .script = calloc(all + 1, sizeof(*seen.script)) };
+
+	if (!seen.script)
+		return -ENOMEM;
+	seen.native = seen.script + t->script.count;
+	for (size_t n = 0; n < all; n++)
+		seen.script[n] = 1; /* the first look */
+	for (size_t n = 0; n < i->sample_count; n++) {
+		const struct thread *later = &i->sample[n].thread;
+
+		if (later->tid != t->tid || (!later->stack.count && !later->script.count))
+			continue;
+		seen.of += seen.of ? 1 : 2;
+		count_seen(&t->script, &later->script, seen.script);
+		count_seen(&t->stack, &later->stack, seen.native);
+	}
+	*ret_seen = seen;
+	return 0;
+}
+
 int section_holder(const struct incident *i, struct pen *pen)
 {
 	const struct thread *t = holder_thread(i);
+	struct frames_seen seen = { 0 };
 	struct buf what;
 
 	pen->section(pen, "STACK OF THE REQUEST'S THREAD", NULL);
@@ -100,7 +158,13 @@ int section_holder(const struct incident *i, struct pen *pen)
 	buf_done(&what);
 	if (!t->stack.count && !t->script.count && !t->stack.unavailable && !t->script.unavailable)
 		pen->line(pen, "no frames");
-	page_stack(pen, t, pen->frames_most);
+	if (seen_make(i, t, &seen) < 0)
+		return -ENOMEM;
+	if (seen.of)
+		page_field(pen, "looks", "%s; n/m: the frame stood there, called alike, in n of m",
+			   word_count(seen.of).s);
+	draw_stack(pen, t, &seen, pen->frames_most);
+	free(seen.script);
 	return 0;
 }
 
@@ -137,6 +201,42 @@ int section_locks(const struct incident *i, struct pen *pen)
 	return 0;
 }
 
+static const struct thread_use *use_of(const struct incident *i, pid_t tid)
+{
+	for (size_t n = 0; n < i->thread_use_count; n++) {
+		if (i->thread_use[n].tid == tid)
+			return &i->thread_use[n];
+	}
+	return NULL;
+}
+
+/* What became of a group's threads at the later looks. */
+static void draw_group_use(const struct incident *i, struct pen *pen, const struct thread_group *g)
+{
+	size_t known = 0, stayed = 0, here = 0;
+	uint64_t cpu_ns = 0, over_ns = 0;
+	uint32_t looks = 0;
+
+	for (size_t n = 0; n < g->count && i->thread_use_count; n++) {
+		const struct thread_use *u = use_of(i, i->analysis.thread[g->member[n]].tid);
+
+		known += u != NULL;
+		stayed += u && u->same == u->looks;
+		here = u ? u->same : here;
+		looks = u ? MAX(looks, u->looks) : looks;
+		cpu_ns += u ? u->cpu_ns : 0;
+		over_ns = u ? MAX(over_ns, u->over_ns) : over_ns;
+	}
+	if (!known || looks < 2)
+		return;
+	if (known == 1)
+		page_line(pen, "there in %zu of %u looks; %s of CPU in %s", here, looks, word_duration(cpu_ns).s,
+			  word_duration(over_ns).s);
+	else
+		page_line(pen, "%zu of %zu there in all of %u looks; %s of CPU together in %s", stayed, known, looks,
+			  word_duration(cpu_ns).s, word_duration(over_ns).s);
+}
+
 static void draw_group(const struct incident *i, struct pen *pen, const struct thread_group *g)
 {
 	const struct thread *t = &i->analysis.thread[g->member[0]];
@@ -151,6 +251,7 @@ static void draw_group(const struct incident *i, struct pen *pen, const struct t
 	if (g->count > 8)
 		buf_addf(&tids, " and %zu more", g->count - 8);
 	pen->group(pen, g->count, what.data ? page_clip(what.data) : "", tids.data ? tids.data : "");
+	draw_group_use(i, pen, g);
 	page_stack(pen, t, MAX(pen->frames_most / 4, 4u));
 	buf_done(&what);
 	buf_done(&tids);
@@ -182,47 +283,43 @@ int section_others(const struct incident *i, struct pen *pen)
 
 /* --- later looks --- */
 
-static bool same_stack(const struct stack *a, const struct stack *b)
+static bool same_look(const struct thread *before, const struct later_look *s)
 {
-	if (a->count != b->count)
-		return false;
-	for (size_t n = 0; n < a->count; n++) {
-		if (a->frame[n].pc != b->frame[n].pc || a->frame[n].line != b->frame[n].line ||
-		    strcmp(frame_function(&a->frame[n]), frame_function(&b->frame[n])))
-			return false;
-	}
-	return true;
+	return before && before->tid == s->thread.tid && thread_same_place(before, &s->thread);
 }
 
-static bool same_place(const struct thread *a, const struct thread *b)
-{
-	return a && a->tid == b->tid && (a->stack.count || a->script.count) && same_stack(&a->stack, &b->stack) &&
-	       same_stack(&a->script, &b->script);
-}
-
-static void draw_sample(const struct later_look *s, const struct thread *before, struct pen *pen)
+/* Looks at a thread that did not move are one line. Returns how many these are. */
+static size_t draw_looks(const struct later_look *s, size_t left, const struct thread *before, struct pen *pen)
 {
 	const struct thread *t = &s->thread;
+	bool same = same_look(before, s);
+	size_t count = 1;
 	struct buf what;
 
+	while (same && s->repeat && count < left && s[count].repeat && same_look(before, &s[count]) &&
+	       !s[count].failed && !s->failed)
+		count++;
 	buf_init(&what, PAGE_PARTS_MAX);
-	buf_addf(&what, "after %s: ", word_duration(s->at_ns).s);
+	buf_addf(&what, "after %s", word_duration(s->at_ns).s);
+	if (count > 1)
+		buf_addf(&what, " to %s, %s looks", word_duration(s[count - 1].at_ns).s, word_count(count).s);
 	if (s->repeat)
-		buf_addf(&what, "again, as rule '%s' asks", page_known(s->rule));
+		buf_addf(&what, ": again, as rule '%s' asks", page_known(s->rule));
 	else
-		buf_addf(&what, "rule '%s' fired too (%s)", page_known(s->rule), reason_name(s->reason));
+		buf_addf(&what, ": rule '%s' fired too (%s)", page_known(s->rule), reason_name(s->reason));
 	if (t->tid) {
 		buf_addf(&what, "; %s %d, ", page_known(t->comm), t->tid);
 		page_doing(t, &what);
-		if (same_place(before, t))
+		if (same)
 			buf_adds(&what, "; the same stack as before");
 	}
 	page_line(pen, "%s", what.data ? what.data : "");
 	buf_done(&what);
 	if (s->failed)
 		page_warn(pen, "no stack: %s", s->failed);
-	if (t->tid && !same_place(before, t))
+	if (t->tid && !same)
 		page_stack(pen, t, MAX(pen->frames_most / 2, 4u));
+	return count;
 }
 
 int section_samples(const struct incident *i, struct pen *pen)
@@ -235,10 +332,10 @@ int section_samples(const struct incident *i, struct pen *pen)
 	snprintf(note, sizeof(note), "%s more of the request's thread, while it went on",
 		 word_count(i->sample_count).s);
 	pen->section(pen, "LATER LOOKS", note);
-	for (size_t n = 0; n < i->sample_count; n++) {
-		draw_sample(&i->sample[n], before, pen);
-		if (i->sample[n].thread.tid)
-			before = &i->sample[n].thread;
+	for (size_t n = 0; n < i->sample_count;) {
+		n += draw_looks(&i->sample[n], i->sample_count - n, before, pen);
+		if (i->sample[n - 1].thread.tid)
+			before = &i->sample[n - 1].thread;
 	}
 	for (size_t n = 0; n < i->sample_count; n++)
 		page_action(&i->sample[n].action, pen);

@@ -210,6 +210,107 @@ static void on_dump(void *arg, uint32_t events UNUSED)
 	look_settle(trap);
 }
 
+/* ---- all threads over the looks ---- */
+
+void sample_begin(struct trap *trap)
+{
+	struct proc proc;
+
+	if ((trap->rule->samples < 2 && trap->world->config->rules->count < 2) ||
+	    proc_open(&proc, trap->incident->holder_pid, NULL) < 0)
+		return;
+	moment_done(&trap->from);
+	moment_read(&proc, MOMENT_CPU, &trap->from, NULL);
+	proc_close(&proc);
+}
+
+/* Most are where they were the last time: asked from there on. */
+static struct thread_use *use_find(struct incident *in, pid_t tid, size_t *hint)
+{
+	for (size_t n = 0; n < in->thread_use_count; n++) {
+		size_t at = (*hint + n) % in->thread_use_count;
+
+		if (in->thread_use[at].tid != tid)
+			continue;
+		*hint = at + 1;
+		return &in->thread_use[at];
+	}
+	return NULL;
+}
+
+static struct thread_use *use_of(struct incident *in, const struct thread *t, size_t *hint)
+{
+	struct thread_use *use = use_find(in, t->tid, hint);
+
+	if (!use)
+		use = list_add(&in->thread_use, &in->thread_use_count, sizeof(*use));
+	if (use && !use->tid) {
+		use->tid = t->tid;
+		text_set(&use->comm, t->comm);
+	}
+	return use;
+}
+
+static void use_look(struct incident *in, const struct analysis *a)
+{
+	size_t hint = 0, first = 0;
+
+	for (size_t n = 0; n < a->thread_count; n++) {
+		const struct thread *t = &a->thread[n], *then = NULL;
+		struct thread_use *use = use_of(in, t, &hint);
+
+		for (size_t k = 0; k < in->analysis.thread_count && !then; k++) {
+			size_t at = (first + k) % in->analysis.thread_count;
+
+			then = in->analysis.thread[at].tid == t->tid ? &in->analysis.thread[at] : NULL;
+			first = then ? at + 1 : first;
+		}
+		if (!use)
+			continue;
+		use->looks++;
+		use->same += then && (then == t || thread_same_place(then, t));
+	}
+}
+
+/* Both are in the order of the tids. */
+static void use_cpu(struct incident *in, const struct moment *from, const struct proc *proc)
+{
+	struct moment now = { 0 };
+	size_t hint = 0;
+
+	if (!from->parts || moment_read(proc, MOMENT_CPU, &now, NULL) < 0)
+		return;
+	for (size_t a = 0, b = 0; a < from->cpu_count && b < now.cpu_count;) {
+		const struct thread_cpu *x = &from->cpu[a], *y = &now.cpu[b];
+		bool same = x->tid == y->tid && x->start_ticks == y->start_ticks;
+		struct thread_use *use = same ? use_find(in, x->tid, &hint) : NULL;
+
+		if (use) {
+			use->cpu_ns = y->cpu_ns - MIN(x->cpu_ns, y->cpu_ns);
+			use->over_ns = now.at_ns - from->at_ns;
+		}
+		a += x->tid <= y->tid;
+		b += y->tid <= x->tid;
+	}
+	moment_done(&now);
+}
+
+static void use_add(struct trap *trap, pid_t pid, const struct analysis *a)
+{
+	struct incident *in = trap->incident;
+	struct proc proc;
+
+	if (pid != in->holder_pid || !in->analysis.thread_count || !a->thread_count)
+		return;
+	if (!in->thread_use_count)
+		use_look(in, &in->analysis);
+	use_look(in, a);
+	if (proc_open(&proc, pid, NULL) == 0) {
+		use_cpu(in, &trap->from, &proc);
+		proc_close(&proc);
+	}
+}
+
 static void on_analysis(void *arg, uint32_t events UNUSED)
 {
 	struct trap *trap = arg;
@@ -220,6 +321,7 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 		return;
 	if (analysis.failed && !sample->failed)
 		text_set(&sample->failed, analysis.failed);
+	use_add(trap, sample->pid, &analysis);
 	for (size_t i = 0; i < analysis.thread_count; i++) {
 		struct thread *thread = &analysis.thread[i];
 

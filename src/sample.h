@@ -17,6 +17,9 @@ void sample_add(struct trap *trap, const struct rule *rule, enum rule_verdict wh
 /* The rule just took its stacks: look again every now and then, if it says so. */
 void sample_repeat(struct trap *trap, const struct rule *rule, uint64_t from_ns);
 
+/* The order of the first look is out: CPU of its threads is counted from here on, if others may follow. */
+void sample_begin(struct trap *trap);
+
 bool sample_due(const struct trap *trap);  /* one waits for its turn */
 bool sample_busy(const struct trap *trap); /* ... or is under way */
 bool sample_taking(const struct trap *trap);

@@ -442,7 +442,7 @@ static const char *call_of_holder(const struct scene_look *look)
 	return NULL;
 }
 
-/* What its main thread does, without a stop: 'in flock, waits for file /x'. */
+/* What its main thread does, or the request's, without a stop: 'in flock, waits for file /x'. */
 static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char *buf, size_t size)
 {
 	CLEAN(fd) int dir_fd = proc_dir_open(pid);
@@ -451,10 +451,14 @@ static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char 
 	struct memory mem = memory_of_fd(&mem_fd);
 	struct proc_syscall now = { .nr = -2 };
 	const char *call;
-	char what[400] = "";
+	char what[400] = "", stat_path[48], call_path[48];
+	pid_t tid = pid == look->proc.pid ? look->spec.incident->holder_tid : pid;
 	struct wait wait;
 
-	if (dir_fd < 0 || proc_stat_read(dir_fd, "stat", &stat) < 0 || proc_syscall_read(dir_fd, "syscall", &now) < 0) {
+	snprintf(stat_path, sizeof(stat_path), "task/%d/stat", tid);
+	snprintf(call_path, sizeof(call_path), "task/%d/syscall", tid);
+	if (dir_fd < 0 || proc_stat_read(dir_fd, stat_path, &stat) < 0 ||
+	    proc_syscall_read(dir_fd, call_path, &now) < 0) {
 		snprintf(buf, size, "it has ended");
 		return;
 	}

@@ -193,6 +193,7 @@ void trap_free(struct trap *trap)
 	}
 	loop_remove(trap->world->loop, trap->repeat_source);
 	free(trap->later);
+	moment_done(&trap->from);
 	if (trap->world->scribe)
 		scribe_forget(trap->world->scribe, trap);
 	loop_remove(trap->world->loop, trap->job_source);

@@ -9,12 +9,12 @@
 #include "dump.h"
 #include "engine.h"
 #include "host.h"
+#include "moment.h"
 #include "scribe.h"
 #include "store.h"
 #include "tracer.h"
 
 #define TRAP_HOPS 16
-
 /* A worker and an analyst, started ahead of time, waiting for their order. */
 struct pair {
 	struct dump_job *job;
@@ -90,12 +90,12 @@ struct trap {
 	bool writing;		  /* the scribe is at its pages */
 	bool dirty;		  /* the pages on disk are older than the facts */
 	struct naming *naming;	  /* what things were when first asked */
-
-	struct later *later; /* of the same index as incident->sample */
+	struct later *later;	  /* of the same index as incident->sample */
 	size_t later_count;
 	const struct rule *repeat_rule; /* whose 'every' the timer follows */
 	unsigned int repeats_left;
 	struct source *repeat_source;
+	struct moment from;		  /* CPU of the holder's threads at the first look, if others may follow */
 	struct action_facts later_action; /* of the one that acts: the list may move meanwhile */
 	size_t later_acts;		  /* its index + 1 */
 };

@@ -7,6 +7,7 @@
 #include "ktime.h"
 #include "proc.h"
 #include "request.h"
+#include "sample.h"
 #include "waits.h"
 
 #include <fcntl.h>
@@ -370,8 +371,10 @@ void trap_capture(struct trap *trap)
 						       .on_analysis = on_analysis },
 			       &err);
 	trap_surroundings(trap->incident);
-	if (r == 0)
+	if (r == 0) {
 		trap_scene_prepare(trap);
+		sample_begin(trap);
+	}
 	if (r < 0)
 		capture_failed(trap, err.text[0] ? err.text : strerror(-r));
 }

@@ -59,6 +59,7 @@ samples() { # JQ-PATH of each later look that was told
 }
 
 @test "samples every now and then, until it ends" {
+	local looks
 	watch_start auto --time-taken 200ms --samples 50 --every 200ms "$PYTHON"
 	ask '/slow?ms=1500'
 	wait_events 1 '.event == "ended"'
@@ -70,6 +71,10 @@ samples() { # JQ-PATH of each later look that was told
 	incident_of
 	is "$(fact '.sample | length')" "$(count_events '.event == "sample"')" "looks on the page, and told"
 	is "$(fact '[.sample[] | select(.thread.tid == .tid) | .tid] | unique[]')" "$(fact .holder_tid)" "thread of each"
+	looks=$(($(fact '.sample | length') + 1))
+	has "$(cat "$INCIDENT/report.txt")" "#0   $looks/$looks  sleep_as_asked" "the page: the same in all looks"
+	is "$(fact '.holder_tid as $t | .thread_use[] | select(.tid == $t) | "\(.looks) \(.same)"')" "$looks $looks" "its looks"
+	is "$(fact '[.thread_use[] | .over_ns > 300e6 and .cpu_ns < .over_ns / 4] | unique[]')" true "CPU of threads that wait"
 }
 
 @test "as many samples as asked for, then no more" {

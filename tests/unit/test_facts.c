@@ -129,7 +129,8 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct pool), 56);
 	assert_int_equal(sizeof(struct host_facts), 72);
 	assert_int_equal(sizeof(struct scene), 160);
-	assert_int_equal(sizeof(struct incident), 936);
+	assert_int_equal(sizeof(struct thread_use), 40);
+	assert_int_equal(sizeof(struct incident), 952);
 }
 
 static void test_scene(void **state UNUSED)

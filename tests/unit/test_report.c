@@ -457,6 +457,57 @@ static size_t chain_of(const struct incident *i, bool *ret_cycle, size_t *ret_ba
 	return count;
 }
 
+static void look_at(struct incident *i, uint32_t line, const char *inner, pid_t tid)
+{
+	struct later_look *s = list_add(&i->sample, &i->sample_count, sizeof(*s));
+
+	s->repeat = true;
+	s->at_ns = i->sample_count * 600 * SAMPLE_MS;
+	s->thread.tid = tid;
+	text_set(&s->thread.call, "flock");
+	if (inner)
+		sample_frame(&s->thread.script, inner, NULL, 0, "php", 0, true);
+	sample_frame(&s->thread.script, "Cart::open", "/srv/shop/Cart.php", line, "php", 0, true);
+}
+
+/* A frame counts where all that called it stood, too: at the same lines. */
+static void test_frames_are_counted_over_the_looks(void **state UNUSED)
+{
+	struct incident *i = sample_incident();
+	struct thread_use *u;
+	char *page;
+
+	look_at(i, 44, "session_start", 19957);
+	look_at(i, 44, "usleep", 19957);
+	look_at(i, 45, "session_start", 19957);
+	look_at(i, 44, NULL, 19957);
+	look_at(i, 44, "session_start", 777); /* another thread had it: no look at this one */
+	page = render("text", i);
+	assert_non_null(strstr(page, "   #0   2/5  session_start"));
+	assert_non_null(strstr(page, "   #1   4/5  Cart::open"));
+	assert_non_null(strstr(page, "   #2   1/5  flock"));
+	free(page);
+	page = render("html", i);
+	assert_non_null(strstr(page, "<i>4/5</i><b>Cart::open"));
+	assert_null(strstr(page, "TOP CPU"));
+	free(page);
+
+	u = list_add(&i->thread_use, &i->thread_use_count, sizeof(*u));
+	*u = (struct thread_use){
+		.tid = 19957, .looks = 5, .same = 1, .cpu_ns = SAMPLE_MS, .over_ns = 2400 * SAMPLE_MS
+	};
+	u = list_add(&i->thread_use, &i->thread_use_count, sizeof(*u));
+	*u = (struct thread_use){ .tid = 19958, .looks = 5, .same = 3, .cpu_ns = 600 * SAMPLE_MS };
+	u->over_ns = 2400 * SAMPLE_MS;
+	text_set(&u->comm, "helper");
+	page = render("text", i);
+	assert_non_null(strstr(page, "TOP CPU   in 2.40 s from the first look to the last"));
+	assert_non_null(strstr(page, "25.0 %    helper 19958"));
+	assert_non_null(strstr(page, "there in 3 of 5 looks; 600 ms of CPU in 2.40 s"));
+	free(page);
+	incident_free(i);
+}
+
 /* From thread to thread of the process by what memory says of owners, which may be anything. */
 static void test_chain_inside_the_process(void **state UNUSED)
 {
@@ -720,6 +771,7 @@ int main(void)
 		cmocka_unit_test(test_a_page_can_be_made_again),
 		cmocka_unit_test(test_a_huge_request_has_a_page),
 		cmocka_unit_test(test_chain_inside_the_process),
+		cmocka_unit_test(test_frames_are_counted_over_the_looks),
 		cmocka_unit_test(test_groups),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_freb_is_well_formed),
