@@ -113,9 +113,6 @@ int targets_add(const struct command_line *line, struct child *command,
 	for (size_t i = 0; i < targets.count && r == 0; i++) { /* it grows meanwhile */
 		struct workers workers = { &targets, targets.pid[i] };
 
-		proc_each(add_worker, &workers);
-	}
-	for (size_t i = 0; i < targets.count && r == 0; i++) {
 		if (targets.pid[i] == getpid())
 			r = err_say(err, -EINVAL, "reqtrap cannot watch itself (process %d)", getpid());
 		else
@@ -124,6 +121,8 @@ int targets_add(const struct command_line *line, struct child *command,
 		/* Of many, some may end while they are listed, and we may be among them. */
 		if (targets.count > 1 && (r == -ESRCH || targets.pid[i] == getpid()))
 			r = 0;
+		/* What it forks from now on is seen: so what is there now is all that is not. */
+		proc_each(add_worker, &workers);
 	}
 	if (r == 0 && !added)
 		r = -ESRCH;

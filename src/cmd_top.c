@@ -31,7 +31,7 @@ struct top {
 	struct child command;
 	struct termios before; /* of the terminal */
 	bool json, screen, keys;
-	uint64_t every_ns, most, rounds, seen, last_ns;
+	uint64_t every_ns, most, rounds, seen, older, last_ns;
 };
 
 /* ---- rounds ---- */
@@ -108,6 +108,7 @@ static void show(struct top *top)
 		round.per_second =
 			(double)(round.totals.counters.requests - top->seen) * 1e9 / (double)(now - top->last_ns);
 	top->seen = round.totals.counters.requests;
+	top->older = round.totals.counters.older;
 	top->last_ns = now;
 	if (top->screen)
 		draw(top, &round);
@@ -244,6 +245,8 @@ static int trace(struct top *top, const struct command_line *line, struct err *e
 	if (r < 0)
 		return err->text[0] ? r : err_sys(err, r, "cannot wait for the tracer");
 	r = targets_add(line, &top->command, add_target, top, &added, err);
+	if (r == 0)
+		r = tracer_older(top->tracer, err);
 	if (r == 0 && !top->screen)
 		log_note("watching %zu process%s by %s hooks", added, added == 1 ? "" : "es",
 			 tracer_hooks_name(top->tracer));
@@ -313,5 +316,5 @@ int cmd_top(int argc, char **argv)
 		log_error("%s", err.text[0] ? err.text : strerror(-r));
 		return exit_code_of(r);
 	}
-	return top.seen ? EXIT_DONE : EXIT_NOTHING;
+	return top.seen || top.older ? EXIT_DONE : EXIT_NOTHING;
 }

@@ -77,16 +77,17 @@ static void add_row(const struct flight_row *row, unsigned int columns, struct b
 	char elapsed[32], who[32];
 	struct buf state;
 
-	elapsed_words(row->elapsed_ns, elapsed, sizeof(elapsed));
-	snprintf(who, sizeof(who), row->tid == row->pid ? "%d" : "%d/%d", row->pid, row->tid);
+	elapsed[0] = '>'; /* so long at least */
+	elapsed_words(row->elapsed_ns, elapsed + 1, sizeof(elapsed) - 1);
+	snprintf(who, sizeof(who), row->tid == row->pid || !row->tid ? "%d" : "%d/%d", row->pid, row->tid);
 	buf_init(&state, 4096);
 	state_words(&row->state, &state);
-	buf_addf(out, "%9s ", elapsed);
+	buf_addf(out, "%9s ", elapsed + !row->start_unknown);
 	add_cell(out, who, 15, false);
 	if (wide)
 		add_cell(out, row->process, 15, false);
 	add_cell(out, method ? method : "?", 7, false);
-	add_cell(out, url ? url : "?", url_width, false);
+	add_cell(out, row->start_unknown ? "(start unknown)" : url ? url : "?", url_width, false);
 	add_cell(out, state.data ? state.data : "?", left - url_width - 1, true);
 	buf_adds(out, "\n");
 	buf_done(&state);
@@ -179,6 +180,7 @@ static json_t *row_json(const struct flight_row *row)
 	json_t *json = json_object();
 
 	set_ms(json, "elapsed_ms", row->elapsed_ns);
+	json_object_set_new(json, "start_unknown", json_boolean(row->start_unknown));
 	set_count(json, "pid", (uint64_t)row->pid);
 	set_count(json, "tid", (uint64_t)row->tid);
 	set_text(json, "process", row->process);
@@ -223,6 +225,7 @@ void top_json(struct tracer *tracer, const struct top_round *round)
 	set_count(json, "torn", torn);
 	set_count(json, "refused", c->refused + c->refused_conn + c->refused_queue);
 	set_count(json, "seen", c->requests);
+	set_count(json, "start_unknown", c->older);
 	json_object_set_new(json, "requests", requests);
 	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(13));
 	putchar('\n');

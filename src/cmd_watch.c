@@ -143,6 +143,7 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "chain", chain_json(in));
 	json_object_set_new(json, "holder", holder_json(&in->holder));
 	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(in->limit_ns / NSEC_PER_MSEC)));
+	json_object_set_new(json, "start_unknown", json_boolean(in->request.start_unknown));
 	json_object_set_new(json, "elapsed_ms", ms_json(in->elapsed_ns));
 	json_object_set_new(json, "fired_after_ms", ms_json(in->fired_after_ns));
 	json_object_set_new(json, "running_at_snapshot", json_boolean(in->capture.running_at_snapshot));
@@ -238,6 +239,8 @@ static json_t *areas_json(const struct area_total *area)
 static void totals_text(const struct engine_totals *t)
 {
 	printf("%" PRIu64 " requests seen, %" PRIu64 " trapped", t->requests, t->trapped);
+	if (t->older)
+		printf(", %" PRIu64 " that had begun before (start unknown)", t->older);
 	if (t->inner)
 		printf(", %" PRIu64 " calls between the watched", t->inner);
 	printf("; lost events %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " ns of BPF time a request\n",
@@ -255,6 +258,9 @@ static void totals_text(const struct engine_totals *t)
 		printf("  not sure: %" PRIu64 " ends inferred, %" PRIu64 " with a gap, %" PRIu64
 		       " replies to requests that were not seen\n",
 		       t->inferred, t->gap, t->unseen);
+	if (t->discarded)
+		printf("  thrown away: %" PRIu64 " requests came on connections that the server had closed already\n",
+		       t->discarded);
 	if (t->blind)
 		printf("  blind: the bytes of %" PRIu64 " socket calls could not be read\n", t->blind);
 	if (t->head_cut)
@@ -269,7 +275,7 @@ static void totals_text(const struct engine_totals *t)
 	fflush(stdout);
 }
 
-/* All requests there were = requests + inner + refused + unseen; the first two are
+/* All requests there were = requests + inner + start_unknown + refused + unseen; the first two are
  * complete, end_inferred, aborted, gap or in flight. */
 static void identity_json(json_t *json, const struct engine_totals *t)
 {
@@ -277,11 +283,14 @@ static void identity_json(json_t *json, const struct engine_totals *t)
 		const char *name;
 		uint64_t number;
 	} rows[] = {
+		{ "start_unknown", t->older },
+		{ "start_unknown_in_flight", t->older_in_flight },
 		{ "complete", t->complete },
 		{ "end_inferred", t->inferred },
 		{ "aborted", t->aborted },
 		{ "gap", t->gap },
 		{ "unseen", t->unseen },
+		{ "discarded", t->discarded },
 		{ "refused_slots", t->refused_slot },
 		{ "refused_connections", t->refused_conn },
 		{ "refused_pipelined", t->refused_queue },
@@ -588,6 +597,8 @@ static int add_targets(struct watch *watch, const struct command_line *line, str
 	size_t added = 0;
 	int r = targets_add(line, &watch->command, add_target, watch, &added, err);
 
+	if (r == 0)
+		r = engine_older(watch->engine, err);
 	if (r == 0 && watch->json)
 		print_json(json_pack("{s:s, s:I, s:s}", "event", "watching", "processes", (json_int_t)added, "hooks",
 				     engine_hooks_name(watch->engine)));

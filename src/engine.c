@@ -441,7 +441,9 @@ static void on_fired(struct engine *engine, const struct record *record)
 		input.method = info.method;
 		input.url = info.url;
 		input.host = info.host;
-		input.elapsed_ns = record->at_ns > slot.begin_ns ? record->at_ns - slot.begin_ns : 0;
+		/* When it began nobody knows: then no rule of time asks for it. */
+		if (record->at_ns > slot.begin_ns && !(slot.flags & SLOT_START_UNKNOWN))
+			input.elapsed_ns = record->at_ns - slot.begin_ns;
 		rule = rules_match(engine->config.rules, &input, &why);
 		if (rule && engine->trap_count >= TRAPS_MAX) {
 			engine->totals.suppressed++;
@@ -542,6 +544,11 @@ static void on_all_gone(void *arg)
 int engine_add_process(struct engine *engine, pid_t pid, struct err *err)
 {
 	return watched_add(engine->watched, pid, err);
+}
+
+int engine_older(struct engine *engine, struct err *err)
+{
+	return tracer_older(engine->tracer, err);
 }
 
 /* ---- life ---- */
@@ -704,11 +711,14 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->blind = t.counters.blind + t.counters.bad_read;
 	ret_totals->head_cut = t.counters.head_cut;
 	ret_totals->in_flight = t.in_flight;
+	ret_totals->older = t.counters.older;
+	ret_totals->older_in_flight = t.older_in_flight;
 	ret_totals->complete = t.counters.complete;
 	ret_totals->inferred = t.counters.inferred;
 	ret_totals->aborted = t.counters.aborted;
 	ret_totals->gap = t.counters.gap;
 	ret_totals->unseen = t.counters.unseen;
+	ret_totals->discarded = t.counters.discarded;
 	ret_totals->refused_slot = t.counters.refused;
 	ret_totals->refused_conn = t.counters.refused_conn;
 	ret_totals->refused_queue = t.counters.refused_queue;

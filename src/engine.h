@@ -16,8 +16,10 @@ struct engine_totals {
 	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;
+	uint64_t older, older_in_flight;		   /* requests that had begun before the watch */
 	struct area_total area[AREA_COUNT];		   /* detail that was asked for, and its cost */
 	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */
+	uint64_t discarded;				   /* read when no reply could be sent any more */
 	uint64_t refused_slot, refused_conn, refused_queue;
 	uint64_t shed_ns[DETAIL_COUNT]; /* for how long each detail was off, to stay in the budget */
 	uint32_t spent_ppm;		/* of the host's CPU time, at the latest look */
@@ -54,6 +56,7 @@ struct engine;
 /* Loads and attaches the BPF programs (40-250 ms). Needs CAP_BPF + CAP_PERFMON. */
 int engine_new(struct loop *loop, const struct engine_config *config, struct engine **ret_engine, struct err *err);
 int engine_add_process(struct engine *engine, pid_t pid, struct err *err);
+int engine_older(struct engine *engine, struct err *err); /* when all were added: tracer_older() */
 
 /* Other rules from now on, for requests in flight, too; what a rule of the same name has used
  * up of its limit stays used up. Nothing has changed on failure. -EBUSY: their areas differ,

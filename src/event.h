@@ -49,6 +49,8 @@ enum slot_flag {
 	/* How sure it is whose call it was (also in 'how' of struct ref). */
 	SLOT_LINK_GUESSED = 512, /* made by a thread that was handed the request, it seems */
 	SLOT_LINK_LATE = 1024,	 /* that thread has waited for events since it moved bytes for it */
+	/* It had begun before we looked: 'begin_ns' is the latest that it can have, its head is not known. */
+	SLOT_START_UNKNOWN = 2048,
 };
 
 /* What the holder is doing now; 'acc' adds up what it did. */
@@ -160,7 +162,9 @@ _Static_assert(sizeof(struct slot) <= SLOT_BYTES, "slot fits its map value");
 #include "event_links.h"
 #include "event_loops.h"
 
-enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE };
+/* ROLE_OLDER: of a server, made before we looked; nothing was understood on it since.
+ * ROLE_OPAQUE: what goes over it is of no interest, or no HTTP/1 any more. */
+enum role { ROLE_NONE, ROLE_SERVER, ROLE_CLIENT, ROLE_OPAQUE, ROLE_OLDER };
 
 struct walk {	  /* how far the framing of a message is known: bpf/walk.h */
 	u64 a, b; /* the last sixteen bytes of a word, newest lowest */

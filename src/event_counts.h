@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The part of event.h that is added up. Whoever counts the requests that were sent finds
- *   sent = requests + inner + refused + refused_conn + refused_queue + unseen, and
+ *   sent = requests + inner + older + refused + refused_conn + refused_queue + unseen, and
  *   requests + inner = complete + inferred + aborted + gap + those in flight.
  * Included by it alone. */
 #ifndef REQTRAP_EVENT_COUNTS_H
@@ -10,12 +10,14 @@
 struct counters {
 	u64 requests; /* outer ones whose method was recognised */
 	u64 inner;    /* those made for another one */
+	u64 older;    /* outer ones that had begun before we looked: start unknown */
 	/* Of both, those that are over, by their verdict. */
 	u64 complete;
 	u64 inferred; /* the end is: by the next request or by closing */
 	u64 aborted;
 	u64 gap;	   /* bytes were not seen, or can be read in two ways */
 	u64 unseen;	   /* replies to requests that were not seen */
+	u64 discarded;	   /* requests that were read when no reply could be sent any more: no requests */
 	u64 refused;	   /* no slot free */
 	u64 refused_conn;  /* connection table full */
 	u64 refused_queue; /* more than QUEUE_MAX pipelined */

@@ -44,6 +44,7 @@ static const struct field request_fields[] = {
 	TEXT(struct request_info, user_agent),
 	TEXT(struct request_info, client),
 	FLAG(struct request_info, head_cut),
+	FLAG(struct request_info, start_unknown),
 	NUMBER(struct request_info, request_bytes),
 	NUMBER(struct request_info, response_bytes),
 };

@@ -230,6 +230,7 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 	row.tid = (pid_t)holder.tid;
 	row.first_pid = (pid_t)outer.pid;
 	row.status = outer.status;
+	row.start_unknown = outer.flags & SLOT_START_UNKNOWN;
 	if (row.pid != row.first_pid)
 		request_endpoint(&outer.up, outer.up_path, row.via, sizeof(row.via));
 	proc_name(row.pid, row.process, sizeof(row.process));

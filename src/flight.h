@@ -38,7 +38,8 @@ struct flight_row {
 	pid_t first_pid; /* who got it from its client */
 	char via[160];	 /* how it came to the holder, '' if that is who got it. Hostile. */
 	uint64_t elapsed_ns;
-	int status; /* of a reply that has begun, else 0 */
+	bool start_unknown; /* it began before we looked: has run that long at least */
+	int status;	    /* of a reply that has begun, else 0 */
 	struct flight_state state;
 };
 

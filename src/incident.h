@@ -30,6 +30,7 @@ struct request_info {
 	char *user_agent;	   /* may be NULL */
 	char *client;		   /* 'ADDRESS:PORT' or 'unix' */
 	bool head_cut;		   /* the head was longer than what is kept */
+	bool start_unknown;	   /* it had begun before the watch: times are the least that they can be */
 	uint64_t request_bytes, response_bytes;
 };
 

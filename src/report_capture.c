@@ -165,6 +165,9 @@ int section_losses(const struct incident *i, struct pen *pen)
 		page_warn(pen, "not captured: %s", i->suppressed);
 	if (i->capture.core_file && !i->capture.core_complete && ++shown)
 		pen->warn(pen, "the core does not hold everything that was asked for");
+	if (i->request.start_unknown && ++shown)
+		pen->warn(pen, "the request had begun before the watch: its head was not seen, and all times are the "
+			       "least that they can be");
 	if (i->request.head_cut && ++shown)
 		pen->warn(pen, "the request's head was longer than what is kept");
 	if (i->analysis.failed && ++shown)

@@ -38,6 +38,7 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 	size_t len = MIN(slot->head_len, (uint32_t)SLOT_HEAD);
 
 	ret_info->head_cut = slot->flags & SLOT_HEAD_CUT;
+	ret_info->start_unknown = slot->flags & SLOT_START_UNKNOWN;
 	ret_info->request_bytes = slot->request_bytes;
 	ret_info->response_bytes = slot->reply_bytes;
 	if (slot->flags & SLOT_FASTCGI) {

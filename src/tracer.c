@@ -278,6 +278,7 @@ static int load(struct tracer *t, struct err *err)
 	skel->rodata->slot_count = t->slot_count;
 	skel->rodata->keep_spare = t->slot_count >= (unsigned int)libbpf_num_possible_cpus() * SPARE_SHARE;
 	set_triggers(t);
+	bpf_program__set_autoattach(skel->progs.older_look, false);
 	r = requests_bpf__load(skel);
 	if (r < 0)
 		return explain(r, err);
@@ -390,7 +391,7 @@ static void slot_abort(struct tracer *t, uint32_t index, uint64_t gen)
 	s->flags |= SLOT_ABORTED;
 	s->end_ns = now_ns();
 	if (slot_in_flight(s->state))
-		t->aborted += s->method || s->flags & SLOT_FASTCGI;
+		t->aborted += slot_begun(s);
 	if (__sync_bool_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE)) {
 		give_back(t, index);
 	} else if (__sync_bool_compare_and_swap(&s->state, SLOT_HELD, SLOT_ENDED)) {
@@ -459,8 +460,8 @@ static bool conn_dead(struct tracer *t, const struct conn *conn, uint64_t now)
 
 	if (conn->family != AF_UNIX) /* TCP tells its end */
 		return false;
-	if (!conn->queue_len)
-		return idle > CONN_IDLE_NS;
+	if (!conn->queue_len) /* what an older one waits for may take its time */
+		return idle > CONN_IDLE_NS && conn->role != ROLE_OLDER;
 	if (idle < CONN_DOUBT_NS || oldest->slot >= t->slot_count)
 		return false;
 	s = &t->slots[oldest->slot].slot;
@@ -597,7 +598,8 @@ enum tracer_look tracer_brief(struct tracer *t, uint32_t index, struct tracer_br
 	const struct slot *s = &t->slots[index].slot;
 	uint64_t gen = __atomic_load_n(&s->gen, __ATOMIC_ACQUIRE);
 
-	if (!slot_in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) || (!s->method && !(s->flags & SLOT_FASTCGI)))
+	if (!slot_in_flight(__atomic_load_n(&s->state, __ATOMIC_ACQUIRE)) ||
+	    (!slot_begun(s) && !(s->flags & SLOT_START_UNKNOWN)))
 		return LOOK_FREE;
 	*ret_brief = (struct tracer_brief){ .slot = index,
 					    .gen = gen,
@@ -709,4 +711,30 @@ struct notes *tracer_notes(struct tracer *t, uint32_t index, uint64_t gen)
 const char *tracer_hooks_name(const struct tracer *t)
 {
 	return t->sock_hooks ? "sock" : "syscalls";
+}
+
+/* The kernel counts the time of packets in ticks, which are what its coarse clock goes by. */
+static uint64_t tick_ns(void)
+{
+	struct timespec tick;
+
+	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 ? (uint64_t)tick.tv_nsec : 0;
+}
+
+int tracer_older(struct tracer *t, struct err *err)
+{
+	struct bpf_link *link = bpf_program__attach_iter(t->skel->progs.older_look, NULL);
+	int r = link ? 0 : -errno;
+	char none[64];
+
+	t->skel->bss->tick_ns = tick_ns();
+	for (uint32_t step = 0; r == 0 && step < 3; step++) { /* enum older_step */
+		CLEAN(fd) int fd = bpf_iter_create(bpf_link__fd(link));
+
+		t->skel->bss->older_step = step;
+		if (fd < 0 || read(fd, none, sizeof(none)) < 0)
+			r = -errno;
+	}
+	bpf_link__destroy(link);
+	return r < 0 ? err_sys(err, r, "cannot look at the sockets that are open already") : 0;
 }

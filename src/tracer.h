@@ -44,6 +44,9 @@ void tracer_close(struct tracer *tracer);
 int tracer_retrigger(struct tracer *tracer, const uint64_t *limits, size_t count, struct err *err);
 
 int tracer_watch(struct tracer *tracer, pid_t pid, struct err *err);
+/* What those that are watched are at now: requests that had begun before, and connections that
+ * were made before. Once, when all targets are named; milliseconds, reads only. */
+int tracer_older(struct tracer *tracer, struct err *err);
 void tracer_forget(struct tracer *tracer, pid_t pid); /* ends the requests it still held */
 
 int tracer_fd(const struct tracer *tracer); /* readable when there are records */
@@ -123,10 +126,10 @@ struct tracer_totals {
 	uint64_t sched_ns,
 		sched_runs; /* of the scheduler's, every switch and wake-up of the host: for the whole time */
 	uint64_t missed;    /* runs the kernel left out (recursion) */
-	unsigned int in_flight;
-	uint64_t shed_ns[DETAIL_COUNT];	    /* for how long each was off */
-	uint32_t spent_ppm;		    /* of the host's CPU time, at the latest look */
-	struct area_total area[AREA_COUNT]; /* of those beyond the usual detail */
+	unsigned int in_flight, older_in_flight; /* the second: of them, those that began before the watch */
+	uint64_t shed_ns[DETAIL_COUNT];		 /* for how long each was off */
+	uint32_t spent_ppm;			 /* of the host's CPU time, at the latest look */
+	struct area_total area[AREA_COUNT];	 /* of those beyond the usual detail */
 };
 
 void tracer_totals(struct tracer *tracer, struct tracer_totals *ret_totals);

@@ -174,8 +174,12 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 		sum.sched_ns = (uint64_t)((double)sum.sched_ns * whole);
 		sum.sched_runs = (uint64_t)((double)sum.sched_runs * whole);
 	}
-	for (uint32_t i = 0; i < t->slot_count; i++)
-		sum.in_flight += slot_in_flight(t->slots[i].slot.state);
+	for (uint32_t i = 0; i < t->slot_count; i++) {
+		const struct slot *s = &t->slots[i].slot;
+
+		sum.in_flight += slot_in_flight(s->state);
+		sum.older_in_flight += slot_in_flight(s->state) && s->flags & SLOT_START_UNKNOWN;
+	}
 	if (t->app)
 		tracer_app_totals(t->app, sum.area);
 	for (enum detail d = 0; d < DETAIL_COUNT; d++)

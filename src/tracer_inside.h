@@ -30,6 +30,12 @@ static inline bool slot_in_flight(uint32_t state)
 	return state == SLOT_OPEN || state == SLOT_HELD;
 }
 
+/* A request that was seen to begin: not a few bytes that may become one. */
+static inline bool slot_begun(const struct slot *s)
+{
+	return (s->method || s->flags & SLOT_FASTCGI) && !(s->flags & SLOT_START_UNKNOWN);
+}
+
 struct counters tracer_count(const struct tracer *tracer); /* summed over the CPUs */
 
 #endif

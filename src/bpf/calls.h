@@ -23,7 +23,7 @@ static __always_inline bool may_have_parent(u32 port)
 }
 
 /* Who made the call that this socket (its address in the kernel) receives? The request of the
- * caller's process. */
+ * caller's process. Returns 1 and that request, 2: a watched process, for whom is not known. */
 __noinline int find_parent(const u64 *key, struct ref *ret_parent)
 {
 	struct conn *caller;
@@ -68,8 +68,10 @@ __noinline int find_parent(const u64 *key, struct ref *ret_parent)
 	if (!peer)
 		return 0;
 	caller = bpf_map_lookup_elem(&conns, &peer);
-	if (!caller || caller->role != ROLE_CLIENT || !caller->owner.gen)
+	if (!caller || caller->role != ROLE_CLIENT)
 		return 0;
+	if (!caller->owner.gen)
+		return 2;
 	*ret_parent = caller->owner;
 	return 1;
 }
@@ -82,9 +84,9 @@ __noinline int find_late_parent(u32 index)
 	struct ref parent = {};
 	struct slot *s = slot_at(index);
 
-	if (!s || s->flags & SLOT_INNER || !client_conns)
+	if (!s || s->flags & (SLOT_INNER | SLOT_START_UNKNOWN) || !client_conns)
 		return 0;
-	if (!find_parent(&s->conn, &parent) || parent.slot == index || !slot_of(&parent))
+	if (find_parent(&s->conn, &parent) != 1 || parent.slot == index || !slot_of(&parent))
 		return 0;
 	s->parent_slot = parent.slot;
 	s->parent_gen = parent.gen;

@@ -106,7 +106,8 @@ __noinline int reply_given_up(struct conn *conn, u64 now)
 		return 0;
 	oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	s = slot_of(&oldest);
-	if (s && s->reply_ns && s->out_phase == OUT_UNKNOWN)
+	/* An older one may have been a HEAD: its reply had no body. */
+	if (s && s->reply_ns && (s->out_phase == OUT_UNKNOWN || s->flags & SLOT_START_UNKNOWN))
 		conn_pop(conn, SLOT_END_INFERRED, now);
 	return 0;
 }

@@ -30,6 +30,7 @@ struct in6_addr {
 
 struct sock_common {
 	u16 skc_family;
+	unsigned char skc_state;
 	u32 skc_daddr;
 	u32 skc_rcv_saddr;
 	u16 skc_dport;
@@ -45,6 +46,18 @@ struct sock {
 	struct sock_common __sk_common;
 	struct socket *sk_socket;
 	u16 sk_type;
+	u8 sk_shutdown;
+};
+
+struct inet_connection_sock {
+	struct {
+		u32 lrcvtime;
+	} icsk_ack;
+};
+
+struct tcp_sock {
+	u32 copied_seq, rcv_nxt, write_seq, snd_nxt, lsndtime;
+	u64 bytes_received, bytes_sent;
 };
 
 struct unix_sock {
@@ -109,15 +122,26 @@ struct files_struct {
 	struct fdtable *fdt;
 };
 
+struct signal_struct {
+	int nr_threads;
+};
+
 struct task_struct {
 	unsigned int __state;
 	int pid;
 	int tgid;
 	struct files_struct *files;
 	struct task_struct *group_leader;
+	struct signal_struct *signal;
 	u64 utime, stime;
 	unsigned long maj_flt;
 	unsigned int in_iowait : 1;
+};
+
+struct bpf_iter__task_file {
+	struct task_struct *task;
+	u32 fd;
+	struct file *file;
 };
 
 struct pt_regs {

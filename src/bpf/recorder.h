@@ -348,9 +348,9 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 	parent.slot = s->parent_slot;
 	parent.gen = s->parent_gen;
 	/* A few bytes that may become a request are none yet; what nobody can tell the end
-	 * of may be over. */
-	if (slot_of(&parent) || (!s->method && !(s->flags & SLOT_FASTCGI)) || s->flags & SLOT_GAP ||
-	    s->out_phase == OUT_UNKNOWN)
+	 * of may be over; when an older one began nobody knows. */
+	if (slot_of(&parent) || (!s->method && !(s->flags & SLOT_FASTCGI)) ||
+	    s->flags & (SLOT_GAP | SLOT_START_UNKNOWN) || s->out_phase == OUT_UNKNOWN)
 		return now + limit;
 	if (!fire)
 		return now;
@@ -570,6 +570,8 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 
 static __always_inline void count_verdict(u32 flags)
 {
+	if (flags & SLOT_START_UNKNOWN)
+		return; /* counted when it was found */
 	if (flags & SLOT_GAP)
 		COUNT(gap);
 	else if (flags & SLOT_END_INFERRED)
@@ -658,6 +660,7 @@ __noinline int conn_end(struct conn *conn, u32 flags)
 	}
 	conn->in_phase = IN_IDLE;
 	conn->skipped = conn->skipping = 0;
+	conn->role = ROLE_OPAQUE;
 	conn->closed = 1;
 	return 0;
 }

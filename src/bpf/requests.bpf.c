@@ -32,10 +32,29 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 #include "calls.h"
 #include "replies.h"
 #include "sched.h"
+#include "older.h"
+
+enum { SOCK_DGRAM_ = 2, SEND_SHUTDOWN_ = 2 };
+
+/* The server has closed its side, and reads what still comes only so that the client gets
+ * to see the reply: a request in it is thrown away. */
+__noinline int on_discard(const struct source *src)
+{
+	u64 w;
+	u32 n;
+
+	if (!src)
+		return 0;
+	w = peek(src, 0, &n);
+	if (n == 8 && method_of(w, n))
+		COUNT(discarded);
+	return 0;
+}
 
 /* The first bytes on a connection of which nothing is known: does a request start here? */
 static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct ref *parent)
 {
+	struct sock *sk = (struct sock *)src->sk;
 	struct conn *conn;
 	struct slot *p;
 	u32 n;
@@ -44,6 +63,11 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 	if (n == 0) {
 		if (!src->readable)
 			COUNT(blind);
+		return false;
+	}
+	if (BPF_CORE_READ(sk, sk_shutdown) & SEND_SHUTDOWN_) {
+		if (kind)
+			on_discard(src);
 		return false;
 	}
 	if (kind && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
@@ -79,18 +103,20 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 	struct slot *s;
 
 	/* Strangers: only who answers a watched request's call is of interest. */
-	if (!kind && !find_parent(&src->sk, &parent))
+	if (!kind && find_parent(&src->sk, &parent) != 1)
 		return 0;
 	src->now = bpf_ktime_get_ns();
 	conn = conn_of(src);
 	if (conn && conn->role == ROLE_OPAQUE)
-		return 0;
+		return conn->closed ? on_discard(src) : 0;
 	if (conn && conn->role == ROLE_CLIENT) {
 		conn->last_ns = src->now;
 		caller_received(conn, src);
 		return 0;
 	}
-	if (!conn || (conn->in_phase == IN_IDLE && conn->queue_len == 0 && (conn->role == ROLE_NONE || !kind))) {
+	if (!conn || (conn->in_phase == IN_IDLE && conn->queue_len == 0 && (conn->role != ROLE_SERVER || !kind))) {
+		if (conn && conn->role == ROLE_OLDER && !older_read(conn, src))
+			return 0;
 		if (!on_first_bytes(src, kind, &parent))
 			return 0;
 		if (!conn)
@@ -111,8 +137,6 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 	return 0;
 }
 
-enum { SOCK_DGRAM_ = 2, CHOSEN_PORTS = 32768 };
-
 /* A name server is asked, most often with two messages in one call: the first one tells. */
 static __noinline int on_lookup(const struct source *src, const struct ref *mine)
 {
@@ -125,13 +149,6 @@ static __noinline int on_lookup(const struct source *src, const struct ref *mine
 	}
 	first.now = src->now;
 	return ask_note(mine, &first);
-}
-
-/* A connection that was made before we looked: whose port the kernel chose, and the other
- * end's nobody did, is the one that called. */
-static __always_inline bool has_called(struct sock *sk, u16 port)
-{
-	return BPF_CORE_READ(sk, __sk_common.skc_num) >= CHOSEN_PORTS && port < CHOSEN_PORTS;
 }
 
 /* A watched process writes to a socket that it reads no requests from: its state, if
@@ -174,6 +191,18 @@ static __noinline struct conn *on_first_words(const struct source *src)
 	return conn;
 }
 
+static __always_inline int reply_sent(struct conn *conn, struct source *src)
+{
+	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
+
+	conn->last_ns = src->now;
+	if (s)
+		bind_thread(s, oldest.slot, src, 0);
+	feed_replies(conn, src);
+	return 0;
+}
+
 static __always_inline int on_send(struct source *src)
 {
 	struct conn *conn = conn_of(src);
@@ -189,16 +218,9 @@ static __always_inline int on_send(struct source *src)
 	if (conn && conn->role == ROLE_OPAQUE)
 		return 0;
 	src->now = bpf_ktime_get_ns();
-	if (conn && conn->role == ROLE_SERVER) {
-		struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
-		struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
-
-		conn->last_ns = src->now;
-		if (s)
-			bind_thread(s, oldest.slot, src, 0);
-		feed_replies(conn, src);
-		return 0;
-	}
+	/* From an older one on it is a server's like any other. */
+	if (conn && (conn->role == ROLE_SERVER || (conn->role == ROLE_OLDER && older_sent(conn, src))))
+		return reply_sent(conn, src);
 	if (!follow)
 		return 0;
 	if (!conn || conn->role == ROLE_NONE)
@@ -347,7 +369,7 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 	if (newstate != TCP_FIN_WAIT1_ && newstate != TCP_CLOSE_ && newstate != TCP_LAST_ACK_)
 		return 0;
 	conn = bpf_map_lookup_elem(&conns, &key);
-	if (conn && conn->role == ROLE_SERVER)
+	if (conn && (conn->role == ROLE_SERVER || conn->role == ROLE_OLDER))
 		conn_end(conn, SLOT_ABORTED);
 	return 0;
 }

@@ -19,6 +19,8 @@ usage: client.py PORT COMMAND [ARGS]
   concurrent PATH N              N connections, one request each, all at once
   bodies PATH N                  the same; prints 'URL BODY' for each
   idle CONNECTIONS PATH          a request on each, 'ready', then keeps them open until stdin ends
+  halves UPLOAD CHUNKED          half of an upload sent, half of an answer had, 'half'; the rest
+                                 when stdin ends, and one request behind the upload
   abort PATH                     sends the request, 'sent', closes when stdin ends
 """
 import random
@@ -245,6 +247,25 @@ def idle(port, connections, path):
         check(code == 200, f"{path} after a rest: {code}")
 
 
+def halves(port, upload, chunked):
+    half, other = Connection(port), Connection(port)
+    half.sock.sendall(f"POST {upload} HTTP/1.1\r\nHost: shop.example\r\nContent-Length: 1000\r\n\r\n".encode() + b"h" * 500)
+    other.send("GET", chunked)
+    first = other.file.readline()
+    check(first == b"HTTP/1.1 200 OK\r\n", f"{chunked}: {first}")
+    while b"two" not in (line := other.file.readline()):
+        check(line, f"{chunked}: it ends")
+    print("half", flush=True)
+    sys.stdin.read()
+    half.sock.sendall(b"h" * 500)
+    code, body = half.answer()
+    check(code == 200 and body == b"h" * 1000, f"{upload}: {code}, {len(body)} bytes")
+    code, _ = half.ask("/fast?then")
+    check(code == 200, f"{upload} and then: {code}")
+    rest = other.file.readline() + other.file.readline() + other.file.readline()
+    check(b"three" in rest, f"{chunked}: {rest}")
+
+
 def abort(port, path):
     c = Connection(port)
     c.send("GET", path)
@@ -255,7 +276,7 @@ def abort(port, path):
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
             (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
-             pipeline, split, mixed, concurrent, bodies, idle, abort)}
+             pipeline, split, mixed, concurrent, bodies, idle, halves, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)

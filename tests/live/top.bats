@@ -106,6 +106,26 @@ wait_round() { # FILTER: then $ROUND
 	is "$TOP_STATUS" 0 "exit code"
 }
 
+@test "what runs already when it begins: shown, start unknown, since when at least" {
+	start_python # of its own: the others' clients are gone, but its threads sleep on
+	ask '/slow?ms=30000&n=1'
+	wait_for 10 sleeps_now
+	top_start --json --every 100ms "$PYTHON"
+	wait_round '.in_flight == 1'
+	is "$(jq -r '[.start_unknown, .seen, .requests[0].start_unknown, .requests[0].pid, .requests[0].url] | join(" ")' <<<"$ROUND")" \
+		"1 0 true $PYTHON " "in JSON"
+	between "$(jq '.requests[0].elapsed_ms' <<<"$ROUND")" 100 20000 "since when at least"
+	top_stop
+	is "$TOP_STATUS" 0 "exit code"
+	top_start -n 1 --every 100ms "$PYTHON"
+	top_wait
+	grep -q '>.*start unknown' "$TOP_OUT" || fail "no row: $(cat "$TOP_OUT")"
+}
+
+sleeps_now() {
+	grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall
+}
+
 @test "behind nginx it is the process that works on it" {
 	need nginx
 	start_nginx
@@ -120,6 +140,7 @@ wait_round() { # FILTER: then $ROUND
 }
 
 @test "a table per round, as many as asked for; nothing to see is exit code 1" {
+	start_python
 	top_start -n 2 --every 200ms "$PYTHON"
 	top_wait
 	is "$TOP_STATUS" 1 "exit code without a request"
