@@ -421,6 +421,9 @@ static int fill_thread(struct body *b, size_t n, int fd, uint64_t off, uint32_t 
 	if (status.pr_pid == b->facts->pid)
 		snprintf(row->comm, sizeof(row->comm), "%.15s", b->facts->process);
 	row->syscall_nr = arch_syscall(&regs, &all, "", row->arg);
+	/* In no call, and no signal ended it: it was on a CPU, or about to be. */
+	if (row->syscall_nr < 0 && !status.pr_cursig)
+		row->state = 'R';
 	if (n == 0) {
 		b->facts->tid = status.pr_pid;
 		b->facts->signal = status.pr_cursig;
@@ -512,6 +515,8 @@ static void PRINTF(2, 3) note(struct analysis *a, const char *fmt, ...)
 
 static void add_notes(const struct body *b, struct analysis *a)
 {
+	note(a, "a core says nothing of what stood around the process: what its descriptors are and who has their "
+		"other ends, locks on files, its pool of workers, its host, the CPU of each thread");
 	if (b->gone_count)
 		note(a, "%zu of the files it had mapped are not here, so their frames have no names: %s%s",
 		     b->gone_count, b->gone.data ? b->gone.data : "", b->gone_count > FILES_NAMED ? ", ..." : "");

@@ -169,25 +169,6 @@ static bool waits_for_fd(const struct thread *t, int fd)
 	return fd >= 0 && t->waits_for && !strncmp(t->waits_for, text, strlen(text));
 }
 
-/* How much it looks like a thread at work. */
-static unsigned int at_work(const struct thread *t)
-{
-	static const unsigned int level[] = {
-		[WAIT_NONE] = 3,      [WAIT_SLEEP] = 2,	 [WAIT_FUTEX] = 1, [WAIT_FD] = 2,
-		[WAIT_POLL] = 2,      [WAIT_EVENTS] = 0, [WAIT_CHILD] = 3, [WAIT_SIGNAL] = 0,
-		[WAIT_FILE_LOCK] = 3, [WAIT_DISK] = 3,	 [WAIT_IPC] = 1,
-	};
-	const char *object = t->waits_for ? t->waits_for : "";
-
-	if (!strncmp(object, "thread ", 7)) /* to end: it has given its work away */
-		return 0;
-	if (t->waits_for_tid || !strncmp(object, "mutex ", 6) || !strncmp(object, "rwlock ", 7))
-		return 3;
-	if (t->call && (!strncmp(t->call, "accept", 6) || strstr(object, "(listening)")))
-		return 0;
-	return strncmp(object, "condition ", 10) ? level[wait_kind_of(t->call)] : 0;
-}
-
 /* ret_guess: another one might be meant. */
 static struct thread *pick_thread(const struct beyond_walk *w, pid_t pid, const struct analysis *a, bool *ret_guess)
 {
@@ -202,8 +183,8 @@ static struct thread *pick_thread(const struct beyond_walk *w, pid_t pid, const 
 			return t;
 		if (!t->tid || been_there(w, pid, t->tid))
 			continue;
-		if (!best || at_work(t) >= at_work(best)) {
-			several = best && at_work(t) == at_work(best);
+		if (!best || wait_at_work(t) >= wait_at_work(best)) {
+			several = best && wait_at_work(t) == wait_at_work(best);
 			best = t;
 		}
 	}

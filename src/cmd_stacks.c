@@ -4,52 +4,29 @@
  * Rejected: reading stacks without a stop (they would be of different moments, and
  * owners of locks wrong). Trap: CPU times are read on the same side of each stop, so
  * that what a stop costs a thread is in all differences alike. */
+#include "cmd_stacks.h"
+
 #include "analyst.h"
+#include "around.h"
 #include "autopsy.h"
-#include "beyond.h"
 #include "cmd.h"
-#include "compare.h"
 #include "corefile.h"
-#include "dump.h"
-#include "facts.h"
-#include "growth.h"
-#include "incident.h"
 #include "ktime.h"
 #include "log.h"
-#include "loop.h"
-#include "proc.h"
-#include "report_sections.h"
-#include "report_words.h"
 #include "rule.h"
 #include "target.h"
 #include "verdict.h"
 #include "waits.h"
 
 #include <fcntl.h>
-#include <jansson.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-#define PAGE_MAX (64u << 20)
-#define TIDS_SHOWN 20
 #define COUNT_MAX 10000
 #define EVERY_NS NSEC_PER_SEC
-
-/* A process, and what its samples have in common; or several cores, as if they were that. */
-struct subject {
-	struct proc proc;
-	char name[80];
-	const char *core; /* that was read last; NULL: a process */
-	int signal;	  /* it died of */
-	pid_t signal_tid;
-	struct compare *compare; /* NULL: one sample is all */
-	struct growth *growth;
-	unsigned int turn, taken; /* samples begun, and those that came to something */
-	bool over;		  /* it ended, or its first sample failed */
-};
 
 struct samples {
 	bool json, arguments;
@@ -62,273 +39,6 @@ struct samples {
 	int signal_fd; /* -1: none is waited for */
 	int signal;    /* that ended it, 0 none */
 };
-
-static void add_text(struct buf *out, const char *text)
-{
-	buf_add_escaped(out, text, strlen(text));
-}
-
-static void add_stack(struct buf *out, const struct stack *stack)
-{
-	for (size_t n = 0; n < stack->count; n++) {
-		const struct frame *f = &stack->frame[n];
-		CLEAN(free) char *called = frame_called(f);
-
-		buf_addf(out, "    #%-3zu ", n);
-		add_text(out, called ? called : "");
-		if (f->file) {
-			buf_adds(out, " ");
-			add_text(out, f->file);
-			if (f->line)
-				buf_addf(out, ":%u", f->line);
-		} else if (f->module && (!f->function || !strstr(f->function, "+0x"))) {
-			buf_adds(out, " [");
-			add_text(out, f->module);
-			buf_adds(out, "]");
-		}
-		buf_adds(out, "\n");
-	}
-	if (stack->unavailable) {
-		buf_adds(out, "    ! ");
-		add_text(out, stack->unavailable);
-		buf_adds(out, "\n");
-	}
-}
-
-static void add_group(struct buf *out, const struct analysis *a, const struct thread_group *g)
-{
-	const struct thread *t = &a->thread[g->member[0]];
-
-	buf_addf(out, "\n%zu thread%s, ", g->count, word_plural(g->count));
-	if (t->call) {
-		buf_adds(out, "in ");
-		add_text(out, t->call);
-	} else {
-		buf_adds(out, t->state == 'R' ? "running" : "in user mode");
-	}
-	if (t->waits_for) {
-		buf_adds(out, ": ");
-		add_text(out, t->waits_for);
-	}
-	buf_adds(out, "\n   ");
-	for (size_t n = 0; n < g->count && n < TIDS_SHOWN; n++) {
-		const struct thread *each = &a->thread[g->member[n]];
-
-		buf_addf(out, " %d", each->tid);
-		if (each->comm &&
-		    (n == 0 ||
-		     strcmp(each->comm, a->thread[g->member[n - 1]].comm ? a->thread[g->member[n - 1]].comm : ""))) {
-			buf_adds(out, " \"");
-			add_text(out, each->comm);
-			buf_adds(out, "\"");
-		}
-	}
-	if (g->count > TIDS_SHOWN)
-		buf_addf(out, " and %zu more", g->count - TIDS_SHOWN);
-	buf_adds(out, "\n");
-	if (t->script.count || t->script.unavailable) {
-		buf_adds(out, "  script\n");
-		add_stack(out, &t->script);
-		buf_adds(out, "  native\n");
-	}
-	add_stack(out, &t->stack);
-}
-
-static void add_locks(struct buf *out, const struct analysis *a)
-{
-	for (size_t n = 0; n < a->lock_count; n++) {
-		const struct lock *lock = &a->lock[n];
-
-		buf_adds(out, n ? "  " : "\nlocks waited for\n  ");
-		add_text(out, lock->name);
-		if (lock->owner)
-			buf_addf(out, "  held by %d", lock->owner);
-		else
-			buf_adds(out, "  holder not known");
-		buf_adds(out, "  waiting:");
-		for (size_t k = 0; k < lock->waiter_count && k < TIDS_SHOWN; k++)
-			buf_addf(out, " %d", lock->waiter[k]);
-		if (lock->waiter_count > TIDS_SHOWN)
-			buf_addf(out, " and %zu more", lock->waiter_count - TIDS_SHOWN);
-		buf_adds(out, "\n");
-	}
-	for (char **d = a->deadlock; d && *d; d++) {
-		buf_adds(out, "  DEADLOCK ");
-		add_text(out, *d);
-		buf_adds(out, "\n");
-	}
-}
-
-/* Without a request there is no holder; the thread to judge is the one that the most
- * threads are held up by, or the only one, or the first that waits for another process's
- * lock. 0: none stands out. */
-static pid_t thread_to_judge(const struct analysis *a)
-{
-	const struct lock *most = NULL;
-
-	if (a->deadlock)
-		return atoi(a->deadlock[0]);
-	for (size_t n = 0; n < a->lock_count; n++) {
-		if (!most || a->lock[n].waiter_count > most->waiter_count)
-			most = &a->lock[n];
-	}
-	if (most && most->waiter_count)
-		return most->waiter[0];
-	for (size_t n = 0; n < a->thread_count; n++) {
-		if (a->thread[n].script.count || a->thread_count == 1)
-			return a->thread[n].tid;
-	}
-	for (size_t n = 0; n < a->thread_count; n++) {
-		if (wait_kind_of(a->thread[n].call) == WAIT_FILE_LOCK)
-			return a->thread[n].tid;
-	}
-	return 0;
-}
-
-/* Who the thread waits for in other processes, and what those do. */
-static void add_beyond(struct buf *out, const struct incident *i)
-{
-	for (size_t n = 0; n < i->beyond_count; n++) {
-		const struct beyond *b = &i->beyond[n];
-		struct buf line;
-
-		buf_init(&line, PAGE_MAX);
-		beyond_words(b, &line);
-		buf_adds(out, n ? "  " : "\nthread ");
-		if (!n)
-			buf_addf(out, "%d waits for another process\n  ", i->holder_tid);
-		add_text(out, line.data ? line.data : "");
-		buf_adds(out, "\n");
-		buf_done(&line);
-		if (b->thread.script.count) {
-			add_stack(out, &b->thread.script);
-			buf_adds(out, "    native\n");
-		}
-		add_stack(out, &b->thread.stack);
-	}
-}
-
-static int print_text(const struct subject *subject, const struct incident *i, const struct dump_result *result)
-{
-	const struct analysis *a = &i->analysis;
-	struct thread_group *group = NULL;
-	size_t count = 0;
-	struct buf out;
-	int r = threads_group(i, &group, &count);
-
-	if (r < 0)
-		return r;
-	buf_init(&out, PAGE_MAX);
-	add_text(&out, i->process.comm);
-	buf_addf(&out, " %d", i->holder_pid);
-	if (a->language) {
-		buf_adds(&out, ", ");
-		add_text(&out, a->language);
-	}
-	buf_addf(&out, ", %zu thread%s", a->thread_count, word_plural(a->thread_count));
-	if (result) {
-		buf_addf(&out, ", stood still for %.1f ms\n", ns_to_ms(result->pause_ns));
-	} else {
-		buf_adds(&out, ", out of ");
-		add_text(&out, subject->core);
-		buf_adds(&out, "\n");
-	}
-	if (subject->signal)
-		buf_addf(&out, "ended by signal %d (%s), which thread %d got\n", subject->signal,
-			 sigabbrev_np(subject->signal) ? sigabbrev_np(subject->signal) : "?", subject->signal_tid);
-	if (i->verdict) {
-		add_text(&out, i->verdict);
-		buf_addf(&out, " (confidence %s: one sample)\n", i->confidence);
-	}
-	for (size_t n = 0; n < count; n++)
-		add_group(&out, a, &group[n]);
-	add_locks(&out, a);
-	add_beyond(&out, i);
-	for (char **n = a->note; n && *n; n++) {
-		buf_adds(&out, n == a->note ? "\nnote: " : "note: ");
-		add_text(&out, *n);
-		buf_adds(&out, "\n");
-	}
-	fwrite(out.data, 1, out.len, stdout);
-	if (out.full)
-		log_warn("the list of stacks is too long and was cut; --json has all of them");
-	buf_done(&out);
-	thread_groups_free(group, count);
-	return 0;
-}
-
-static int print_json(const struct subject *subject, const struct incident *i, const struct dump_result *result,
-		      unsigned int sample)
-{
-	CLEAN(free) char *name = facts_utf8(i->process.comm);
-	CLEAN(free) char *verdict = i->verdict ? facts_utf8(i->verdict) : NULL;
-	CLEAN(free) char *path = subject->core ? facts_utf8(subject->core) : NULL;
-	json_t *json, *analysis;
-	struct buf text;
-	struct err err;
-	int r;
-
-	buf_init(&text, PAGE_MAX);
-	r = analysis_write(&i->analysis, &text, &err);
-	analysis = r < 0 ? NULL : json_loadb(text.data, text.len, 0, NULL);
-	buf_done(&text);
-	json = json_pack("{s:s, s:i, s:s, s:s?, s:s?, s:s?, s:I, s:o}", "event", "stacks", "pid", (int)i->holder_pid,
-			 "process", name ? name : "", "verdict", verdict, "cause", verdict ? i->cause : NULL,
-			 "confidence", verdict ? i->confidence : NULL, "threads", (json_int_t)i->analysis.thread_count,
-			 "analysis", analysis);
-	if (!json)
-		return r < 0 ? r : -ENOMEM;
-	buf_init(&text, PAGE_MAX);
-	if (i->beyond_count && beyond_write(i, &text, &err) == 0) {
-		json_t *beyond = json_loadb(text.data, text.len, 0, NULL);
-
-		json_object_update(json, beyond);
-		json_decref(beyond);
-	}
-	buf_done(&text);
-	if (result) {
-		json_object_set_new(json, "threads", json_integer(result->threads));
-		json_object_set_new(json, "threads_not_stopped", json_integer(result->threads_not_stopped));
-		json_object_set_new(json, "pause_ms", json_real(ns_to_ms(result->pause_ns)));
-	} else {
-		json_object_set_new(json, "core", json_string_nocheck(path ? path : ""));
-	}
-	if (subject->signal)
-		json_object_set_new(json, "signal", json_integer(subject->signal));
-	if (sample)
-		json_object_set_new(json, "sample", json_integer(sample));
-	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
-	putchar('\n');
-	json_decref(json);
-	return 0;
-}
-
-/* What the samples have in common. */
-static int print_comparison(const struct subject *s, bool json)
-{
-	struct buf out;
-	int r;
-
-	buf_init(&out, PAGE_MAX);
-	if (json) {
-		buf_addf(&out, "{\"event\":\"compare\",\"pid\":%d,\"process\":", s->proc.pid);
-		facts_add_string(&out, s->name);
-		buf_adds(&out, ",\"stacks\":");
-		r = compare_json(s->compare, &out);
-		buf_adds(&out, ",\"memory\":");
-		r = r < 0 ? r : growth_json(s->growth, &out);
-		buf_adds(&out, "}\n");
-	} else {
-		buf_addf(&out, "\n--- %s %d compared\n", s->name, s->proc.pid);
-		r = compare_text(s->compare, &out);
-		if (r == 0)
-			r = growth_text(s->growth, &out);
-	}
-	if (r == 0)
-		fwrite(out.data, 1, out.len, stdout);
-	buf_done(&out);
-	return r;
-}
 
 /* Stops the process, takes the stacks, waits for the answer. ret_moment NULL: not wanted. */
 static int take(const struct proc *proc, bool arguments, struct dump_result *ret_result, struct moment *ret_moment,
@@ -371,51 +81,31 @@ static int take(const struct proc *proc, bool arguments, struct dump_result *ret
 	return 0;
 }
 
-static void on_walked(void *arg)
-{
-	loop_stop(arg, 0);
-}
-
-/* Who that thread waits for in other processes. What fails is left out: the stacks are there. */
-static void walk(struct samples *s, struct incident *i)
-{
-	struct beyond_walk *walk = NULL;
-	struct loop *loop;
-
-	if (loop_new(&loop, NULL) < 0)
-		return;
-	walk = beyond_begin(&(struct beyond_spec){ .loop = loop,
-						   .incident = i,
-						   .tid = i->holder_tid,
-						   .recent = s->recent,
-						   .done = on_walked,
-						   .arg = loop });
-	if (walk)
-		loop_run(loop);
-	beyond_free(walk);
-	loop_free(loop);
-}
-
-/* Makes of the analysis what is printed. result NULL: of a core. */
-static int tell(struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result)
+/* Makes of the analysis what is printed. result and before NULL: of a core. */
+static int tell(struct samples *s, struct subject *subject, struct incident *i, const struct dump_result *result,
+		const struct moment *before)
 {
 	text_set(&i->process.comm, subject->name);
 	i->holder_pid = subject->proc.pid;
 	if (result)
 		waits_name_fds(&i->analysis, subject->proc.dir_fd);
-	i->holder_tid = thread_to_judge(&i->analysis);
+	i->holder_tid = around_judge(&i->analysis, &subject->like);
+	if (subject->signal && subject->like) /* no lock stands out: what ended the process does */
+		i->holder_tid = subject->signal_tid;
 	i->capture.running_at_snapshot = true;
-	if (i->holder_tid && result)
-		walk(s, i);
+	if (result)
+		around_look(i, before, s->recent);
 	if (i->holder_tid)
 		verdict_make(i);
+	if (i->cause && !strcmp(i->cause, "unknown")) /* its words are of a trapped request */
+		text_set(&i->verdict, NULL);
 	if (s->json)
-		return print_json(subject, i, result, s->count > 1 ? subject->turn : 0);
+		return stacks_print_json(subject, i, result, s->count > 1 ? subject->turn : 0);
 	if (subject->taken || subject != s->subject)
 		putchar('\n');
 	if (s->count > 1)
 		printf("--- sample %u of %u\n", subject->turn, s->count);
-	return print_text(subject, i, result);
+	return stacks_print_text(subject, i, result);
 }
 
 /* For the comparison, whatever came of it. */
@@ -429,16 +119,17 @@ static int remember(struct subject *subject, const struct moment *moment, const 
 static int sample(struct samples *s, struct subject *subject, struct err *err)
 {
 	struct incident *i = incident_new();
-	struct moment moment = { 0 };
+	struct moment moment = { 0 }, before = { 0 };
 	struct dump_result result;
 	int r, added;
 
 	subject->turn++;
 	if (!i)
 		return err_sys(err, -ENOMEM, "cannot read the stacks of process %d", subject->proc.pid);
+	moment_read(&subject->proc, MOMENT_CPU, &before, NULL);
 	r = take(&subject->proc, s->arguments, &result, subject->compare ? &moment : NULL, &i->analysis, err);
 	if (r == 0) {
-		r = tell(s, subject, i, &result);
+		r = tell(s, subject, i, &result, before.parts ? &before : NULL);
 		if (r < 0)
 			err_sys(err, r, "cannot print the stacks of process %d", subject->proc.pid);
 	}
@@ -448,6 +139,7 @@ static int sample(struct samples *s, struct subject *subject, struct err *err)
 	if (r == 0 && added < 0)
 		r = err_sys(err, added, "cannot compare the stacks of process %d", subject->proc.pid);
 	moment_done(&moment);
+	moment_done(&before);
 	incident_free(i);
 	subject->taken += r == 0;
 	fflush(stdout);
@@ -514,7 +206,7 @@ static void take_all(struct samples *s)
 		}
 	}
 	for (size_t n = 0; n < s->subject_count && s->count > 1; n++) {
-		int r = s->subject[n].taken ? print_comparison(&s->subject[n], s->json) : 0;
+		int r = s->subject[n].taken ? stacks_print_comparison(&s->subject[n], s->json) : 0;
 
 		if (r < 0) {
 			log_error("cannot compare the samples of process %d: %s", s->subject[n].proc.pid, strerror(-r));
@@ -660,7 +352,7 @@ static int read_core(struct samples *s, struct subject *subject, const struct au
 	subject->signal = facts.signal;
 	subject->signal_tid = facts.tid;
 	snprintf(subject->name, sizeof(subject->name), "%s", facts.process);
-	r = tell(s, subject, i, NULL);
+	r = tell(s, subject, i, NULL, NULL);
 	if (r == 0)
 		r = remember(subject, &moment, &i->analysis);
 	moment_done(&moment);
@@ -700,7 +392,7 @@ static void take_cores(struct samples *s, const struct command_line *line)
 		incident_free(i);
 	}
 	if (subject->compare && subject->growth && subject->taken > 1)
-		print_comparison(subject, s->json);
+		stacks_print_comparison(subject, s->json);
 	fflush(stdout);
 }
 

@@ -239,8 +239,6 @@ static const struct field beyond_fields[] = {
 static const struct shape beyond_shape = SHAPE(beyond_fields, struct beyond, true);
 
 #define BEYOND LIST(struct incident, beyond, beyond_count, beyond_shape, 256)
-static const struct field chain_fields[] = { BEYOND };
-static const struct shape chain_shape = SHAPE(chain_fields, struct incident, false);
 
 static const struct field end_fields[] = {
 	NUMBER32(struct open_end, fd),	     TEXT(struct open_end, what),	  TEXT(struct open_end, peer),
@@ -283,6 +281,10 @@ static const struct field scene_fields[] = {
 	TEXTS(struct scene, note, 256),
 };
 static const struct shape scene_shape = SHAPE(scene_fields, struct scene, false);
+
+#define SCENE OBJECT(struct incident, scene, scene_shape)
+static const struct field around_fields[] = { BEYOND, SCENE };
+static const struct shape around_shape = SHAPE(around_fields, struct incident, false);
 
 static const struct field losses_fields[] = {
 	NUMBER(struct losses, events_overwritten),
@@ -334,7 +336,7 @@ static const struct field incident_fields[] = {
 	LIST(struct incident, sample, sample_count, sample_shape, 4096),
 	LIST(struct incident, thread_use, thread_use_count, use_shape, 1u << 20),
 	BEYOND,
-	OBJECT(struct incident, scene, scene_shape),
+	SCENE,
 	LIST(struct incident, trace, trace_count, event_shape, 1u << 20),
 };
 static const struct shape incident_shape = SHAPE(incident_fields, struct incident, false);
@@ -393,9 +395,9 @@ int analysis_write(const struct analysis *analysis, struct buf *out, struct err 
 	return r < 0 ? r : written(out, err);
 }
 
-int beyond_write(const struct incident *incident, struct buf *out, struct err *err)
+int around_write(const struct incident *incident, struct buf *out, struct err *err)
 {
-	int r = shape_write(&chain_shape, incident, -1, out, err);
+	int r = shape_write(&around_shape, incident, -1, out, err);
 
 	return r < 0 ? r : written(out, err);
 }

@@ -30,8 +30,8 @@ int facts_read(const char *text, size_t len, struct incident **ret_incident, str
 int analysis_write(const struct analysis *analysis, struct buf *out, struct err *err);
 int analysis_read(const char *text, size_t len, struct analysis *ret_analysis, struct err *err);
 
-/* {"beyond":[...]} alone, as it stands in incident.json. */
-int beyond_write(const struct incident *incident, struct buf *out, struct err *err);
+/* {"beyond":[...],"scene":{...}} alone, as they stand in incident.json. */
+int around_write(const struct incident *incident, struct buf *out, struct err *err);
 
 /* Text from outside as well-formed UTF-8: other bytes become U+FFFD. Caller frees;
  * NULL: no memory. */

@@ -25,6 +25,8 @@ const struct report_format *report_format_find(const char *name); /* NULL: none 
 int report_text(const struct incident *incident, struct buf *out, struct err *err); /* 80 columns */
 /* 'summary' 'compact' (every event) 'details' (by severity) or 'performance', as text. */
 int report_text_view(const struct incident *incident, const char *view, struct buf *out, struct err *err);
+/* Without stacks and request: what stands around a process, as sections of its page. */
+int report_text_around(const struct incident *incident, struct buf *out);
 int report_html(const struct incident *incident, struct buf *out, struct err *err);
 int report_chrome(const struct incident *incident, struct buf *out, struct err *err);
 int report_stacks(const struct incident *incident, struct buf *out, struct err *err);

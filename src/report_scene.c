@@ -59,10 +59,11 @@ int section_pool(const struct incident *i, struct pen *pen)
 		page_field(pen, "queue", "%s connection%s not accepted yet, %s may be", word_count(p->queue).s,
 			   word_plural(p->queue), word_count(p->backlog).s);
 	if (p->workers)
-		page_field(pen, "workers", "%s, %s at a request that is known", word_count(p->workers).s,
+		page_field(pen, "workers", "%s, %s %s", word_count(p->workers).s,
 			   p->busy < p->workers ? word_count(p->busy).s
 			   : p->workers > 1	? "all"
-						: "it is");
+						: "it is",
+			   i->rule ? "at a request that is known" : "not waiting for work");
 	for (size_t n = 0; n < MIN(p->group_count, pen->groups_most); n++) {
 		const struct pool_group *g = &p->group[n];
 

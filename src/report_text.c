@@ -353,10 +353,10 @@ static void output(struct pen *pen, const char *text, size_t len)
 	buf_adds(out, "\n");
 }
 
-static int draw(const struct incident *incident, const char *view, struct buf *out, struct err *err)
+static struct text_pen text_pen(struct buf *out)
 {
-	struct text_pen pen = {
-		.pen = { .events_most = view ? SIZE_MAX : 72,
+	return (struct text_pen){
+		.pen = { .events_most = 72,
 			 .groups_most = 20,
 			 .frames_most = 24,
 			 .output_lines_most = 40,
@@ -373,8 +373,29 @@ static int draw(const struct incident *incident, const char *view, struct buf *o
 			 .output = output },
 		.out = out,
 	};
-	int r = view ? page_draw_view(incident, view, &pen.pen) : page_draw(incident, &pen.pen, err);
+}
+
+int report_text_around(const struct incident *incident, struct buf *out)
+{
+	struct text_pen pen = text_pen(out);
+	int r = section_ends(incident, &pen.pen);
+
+	if (r == 0)
+		r = section_pool(incident, &pen.pen);
+	if (r == 0)
+		r = section_cpu(incident, &pen.pen);
+	return r < 0 ? r : section_host(incident, &pen.pen);
+}
+
+static int draw(const struct incident *incident, const char *view, struct buf *out, struct err *err)
+{
+	struct text_pen pen = text_pen(out);
 	char *foot = NULL;
+	int r;
+
+	if (view)
+		pen.pen.events_most = SIZE_MAX;
+	r = view ? page_draw_view(incident, view, &pen.pen) : page_draw(incident, &pen.pen, err);
 
 	buf_adds(out, "\n");
 	text_setf(&foot, "reqtrap%s%s%s%s", incident->version ? " " : "", incident->version ? incident->version : "",

@@ -8,6 +8,7 @@
 
 #include "ktime.h"
 #include "proc.h"
+#include "query.h"
 #include "sockets.h"
 #include "waits.h"
 
@@ -127,6 +128,23 @@ static void want(struct scene_look *look, uint64_t ino, bool pipe, ssize_t end)
 		*w = (struct wanted){ .ino = ino, .pipe = pipe, .end = end };
 }
 
+uint16_t scene_port(const char *what)
+{
+	static const struct {
+		const char *part;
+		uint16_t port;
+	} names[] = { { "/.s.PGSQL.", 5432 }, { "mysql", 3306 }, { "mariadb", 3306 }, { "redis", 6379 } };
+	const char *to = what ? strstr(what, " -> ") : NULL;
+
+	if (to)
+		return (uint16_t)atoi(strrchr(to, ':') ? strrchr(to, ':') + 1 : "");
+	for (size_t i = 0; what && !strncmp(what, "unix:", 5) && i < ARRAY_LEN(names); i++) {
+		if (strstr(what, names[i].part))
+			return names[i].port;
+	}
+	return 0;
+}
+
 /* Worth a line? Other files are only so while they are waited for. */
 static bool tells(int dir_fd, int fd, char *link, size_t size)
 {
@@ -201,11 +219,12 @@ static void socket_end(struct scene_look *look, int fd, int diag, const struct s
 	struct socket_facts f;
 	char what[400];
 	struct open_end *end;
+	const char *usual;
 
 	if (socket_read(look->proc.dir_fd, fd, diag, &f) < 0 ||
 	    fd_describe(look->proc.dir_fd, fd, what, sizeof(what)) < 0)
 		return;
-	if (accepted_from(mine, &f) && !scene_of(look)->pool.listen)
+	if ((look->spec.work ? accepted_from(mine, &f) : f.listening) && !scene_of(look)->pool.listen)
 		listens(look, &f, what);
 	end = end_add(look, fd, left);
 	if (!end)
@@ -215,6 +234,9 @@ static void socket_end(struct scene_look *look, int fd, int diag, const struct s
 	if (end->waited && f.unaccepted)
 		called(look, diag, &f, what);
 	end->mine = mine->ino && f.ino == mine->ino;
+	usual = end->mine || f.listening ? NULL : query_usual(scene_port(what));
+	if (usual)
+		text_setf(&end->protocol, "%s, by its port", usual);
 	if (f.queues_known && !f.listening) {
 		end->recv_queue = f.recv_queue;
 		end->send_queue = f.send_queue;
@@ -442,8 +464,9 @@ static const char *call_of_holder(const struct scene_look *look)
 	return NULL;
 }
 
-/* What its main thread does, or the request's, without a stop: 'in flock, waits for file /x'. */
-static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char *buf, size_t size)
+/* What its main thread does, or the request's, without a stop: 'in flock, waits for file /x'.
+ * False: it waits for work, or is gone. */
+static bool put_doing(const struct scene_look *look, pid_t pid, bool busy, char *buf, size_t size)
 {
 	CLEAN(fd) int dir_fd = proc_dir_open(pid);
 	struct proc_stat stat = { 0 };
@@ -460,7 +483,7 @@ static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char 
 	if (dir_fd < 0 || proc_stat_read(dir_fd, stat_path, &stat) < 0 ||
 	    proc_syscall_read(dir_fd, call_path, &now) < 0) {
 		snprintf(buf, size, "it has ended");
-		return;
+		return false;
 	}
 	/* one that was stopped meanwhile goes on with its call under another name */
 	now.nr = wait_restarted(&mem, now.nr, now.pc);
@@ -469,15 +492,15 @@ static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char 
 		call = call_of_holder(look);
 	if (!busy && waits_for_work(call)) {
 		snprintf(buf, size, "idle (%s)", call);
-		return;
+		return false;
 	}
 	if (!call) {
 		snprintf(buf, size, stat.state == 'R' ? "on CPU" : "in no system call (%c)", stat.state);
-		return;
+		return true;
 	}
 	if (now.nr < 0) {
 		snprintf(buf, size, "in %s", call);
-		return;
+		return true;
 	}
 	wait_describe(&mem, now.nr, now.arg, &wait);
 	if (wait.fd >= 0 && wait.kind != WAIT_EVENTS && fd_describe(dir_fd, wait.fd, what, sizeof(what)) < 0)
@@ -485,8 +508,9 @@ static void put_doing(const struct scene_look *look, pid_t pid, bool busy, char 
 	/* a connection is each one's own: what they have in common is whom it leads to */
 	if (strstr(what, " -> "))
 		memmove(what, strstr(what, " -> ") + 4, strlen(strstr(what, " -> ") + 4) + 1);
-	snprintf(buf, size, "%sin %s%s%s", busy ? "" : "no request that is known; ", call,
+	snprintf(buf, size, "%sin %s%s%s", busy || !look->spec.work ? "" : "no request that is known; ", call,
 		 what[0] ? ", waits for " : "", what);
+	return true;
 }
 
 static void group_add(struct pool *pool, const char *what, const char *request)
@@ -528,16 +552,16 @@ static void pool_read(struct scene_look *look)
 	for (size_t i = 0; i < look->worker_count; i++) {
 		const struct worker *w = &look->worker[i];
 		char request[300] = "";
-		bool busy = look->spec.work && look->spec.work(look->spec.arg, w->pid, 0, request, sizeof(request));
+		bool watched = look->spec.work, works;
+		bool busy = watched && look->spec.work(look->spec.arg, w->pid, 0, request, sizeof(request));
 
-		busy |= w->pid == look->proc.pid;
-
+		busy |= watched && w->pid == look->proc.pid;
 		if (!busy && is_master(look, w))
 			continue;
 		if (!pool->workers++)
 			put_title(w->pid, name, sizeof(name));
-		pool->busy += busy;
-		put_doing(look, w->pid, busy, what, sizeof(what));
+		works = put_doing(look, w->pid, busy, what, sizeof(what));
+		pool->busy += watched ? busy : works;
 		group_add(pool, what, request);
 	}
 	if (!pool->workers)

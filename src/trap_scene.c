@@ -73,24 +73,6 @@ static void busy_read(struct trap_scene *ts)
 
 /* ---- what was asked ---- */
 
-/* At the other end of 'tcp 10.0.0.8:51234 -> 10.0.0.5:5432', 'unix:/run/.s.PGSQL.5432'. */
-static uint16_t port_of(const char *what)
-{
-	static const struct {
-		const char *part;
-		uint16_t port;
-	} names[] = { { "/.s.PGSQL.", 5432 }, { "mysql", 3306 }, { "mariadb", 3306 }, { "redis", 6379 } };
-	const char *to = what ? strstr(what, " -> ") : NULL;
-
-	if (to)
-		return (uint16_t)atoi(strrchr(to, ':') ? strrchr(to, ':') + 1 : "");
-	for (size_t i = 0; what && !strncmp(what, "unix:", 5) && i < ARRAY_LEN(names); i++) {
-		if (strstr(what, names[i].part))
-			return names[i].port;
-	}
-	return 0;
-}
-
 static void asked_words(const struct trap_scene *ts)
 {
 	const struct trap *trap = ts->trap;
@@ -104,15 +86,12 @@ static void asked_words(const struct trap_scene *ts)
 		asked.fd = -1;
 	for (size_t i = 0; i < scene->end_count; i++) {
 		struct open_end *end = &scene->end[i];
-		uint16_t port = port_of(end->what);
+		uint16_t port = scene_port(end->what);
 
 		if (end->mine)
 			continue;
-		if (end->fd != asked.fd || !query_read(asked.bytes, asked.len, port, trap->rule->statements, &query)) {
-			if (query_usual(port))
-				text_setf(&end->protocol, "%s, by its port", query_usual(port));
+		if (end->fd != asked.fd || !query_read(asked.bytes, asked.len, port, trap->rule->statements, &query))
 			continue;
-		}
 		text_set(&end->protocol, query.protocol);
 		if (query.text[0])
 			text_setf(&end->statement, "%s%s", query.text,

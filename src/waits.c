@@ -615,3 +615,21 @@ void waits_name_fds(struct analysis *analysis, int proc_dir_fd)
 		buf_done(&names);
 	}
 }
+
+unsigned int wait_at_work(const struct thread *t)
+{
+	static const unsigned int level[] = {
+		[WAIT_NONE] = 3,      [WAIT_SLEEP] = 2,	 [WAIT_FUTEX] = 1, [WAIT_FD] = 2,
+		[WAIT_POLL] = 2,      [WAIT_EVENTS] = 0, [WAIT_CHILD] = 3, [WAIT_SIGNAL] = 0,
+		[WAIT_FILE_LOCK] = 3, [WAIT_DISK] = 3,	 [WAIT_IPC] = 1,
+	};
+	const char *object = t->waits_for ? t->waits_for : "";
+
+	if (!strncmp(object, "thread ", 7)) /* to end: it has given its work away */
+		return 0;
+	if (t->waits_for_tid || !strncmp(object, "mutex ", 6) || !strncmp(object, "rwlock ", 7))
+		return 3;
+	if (t->call && (!strncmp(t->call, "accept", 6) || strstr(object, "(listening)")))
+		return 0;
+	return strncmp(object, "condition ", 10) ? level[wait_kind_of(t->call)] : 0;
+}

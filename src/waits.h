@@ -40,6 +40,9 @@ struct wait {
 /* The kind of wait that a call of this name is; WAIT_NONE for NULL and all others. */
 enum wait_kind wait_kind_of(const char *call);
 
+/* How much it looks like a thread at work: 0 (it waits for work) to 3. */
+unsigned int wait_at_work(const struct thread *thread);
+
 /* Pure but for reads of 'mem' (NULL allowed: less is known then). */
 void wait_describe(const struct memory *mem, long nr, const uint64_t arg[6], struct wait *ret);
 

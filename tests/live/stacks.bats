@@ -209,3 +209,57 @@ each_one deep.php:9
 	one_line "$out" "somebody else's process"
 	end_process "$STARTED"
 }
+
+@test "stacks: what stands around the process, as for a trapped request; a core says what it lacks" {
+	local port out json core worker
+	port=$(free_port)
+	cat >"$LIVE/pool.py" <<-'PY'
+		import os, socket, sys, threading, time
+		s = socket.socket()
+		s.bind(("127.0.0.1", int(sys.argv[1])))
+		s.listen(7)
+		for n in range(2):
+		    if os.fork() == 0:
+		        break
+		else:
+		    os.wait()
+		def spin():
+		    while True:
+		        sum(range(1000))
+		c, peer = s.accept()
+		threading.Thread(target=spin, daemon=True).start()
+		def question():
+		    c.recv(1)
+		question()
+	PY
+	start pool python3 "$LIVE/pool.py" "$port"
+	wait_for 10 sh -c "ss -Hltn 'sport = :$port' | grep -q ." || fail "it does not listen"
+	exec 7<>"/dev/tcp/127.0.0.1/$port"
+	wait_for 10 sh -c "grep -qs '[(]python3[)] R' $(children "$STARTED" | sed 's|.*|/proc/&/task/*/stat|' | tr '\n' ' ')" ||
+		fail "no worker computes"
+	worker=$(for pid in $(children "$STARTED"); do [[ ! -d /proc/$pid/task || $(ls "/proc/$pid/task" | wc -l) != 2 ]] || echo "$pid"; done)
+	json=$(stacks_json "$worker")
+	is "$(jq '.scene.looked' <<<"$json")" true "looked"
+	is "$(jq -r '.scene.pool | [.listen, .workers, .busy, .backlog] | join(" ")' <<<"$json")" \
+		"tcp 127.0.0.1:$port 2 1 7" "the pool: two workers, one at work"
+	is "$(jq -r '.scene.pool.group[].what' <<<"$json" | grep -c idle)" 1 "the idle worker"
+	has "$(jq -r ".scene.end[] | select(.what | startswith(\"tcp 127.0.0.1:$port -> \")) | .peer" <<<"$json")" "$BASHPID" \
+		"who has the other end"
+	between "$(jq '.scene.host.cpus' <<<"$json")" 1 4096 CPUs
+	between "$(jq '[.analysis.thread[].cpu_ns // 0] | max' <<<"$json")" 1000000 10000000000 "CPU of the busy thread"
+	has "$(jq -r .verdict <<<"$json")" "was computing, at the snapshot in spin() at $LIVE/pool.py:" \
+		"the verdict is about the thread at work, not about the first"
+	out=$("$REQTRAP" stacks "$worker")
+	for part in "SOCKETS AND PIPES" "POOL   python3" "not waiting for work" "TOP CPU" "HOST"; do
+		has "$out" "$part" "the text"
+	done
+	core=$LIVE/pool.core
+	"$REQTRAP" dump -q "$worker" "$core"
+	out=$("$REQTRAP" stacks "$core")
+	has "$out" "a core says nothing of what stood around the process" "what is missing"
+	lacks "$out" "SOCKETS AND PIPES" "what nobody knows"
+	has "$out" "was computing, at the snapshot in spin()" "the verdict from the core"
+	rm -f "$core"
+	exec 7>&-
+	end_process "$STARTED"
+}
