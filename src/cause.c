@@ -79,7 +79,7 @@ static void tell_cycle(const struct view *v, struct buf *out)
 	put_chain(out, v, true);
 }
 
-static bool test_lock(const struct view *v)
+bool test_lock(const struct view *v)
 {
 	return in_lock_wait(v);
 }
@@ -116,6 +116,11 @@ static const struct own_lock *own_lock(const struct view *v)
 static bool test_own_lock(const struct view *v)
 {
 	return own_lock(v) != NULL;
+}
+
+static bool test_gil(const struct view *v)
+{
+	return own_lock(v) && starts(own_lock(v)->name, "the GIL");
 }
 
 static void tell_own_lock(const struct view *v, struct buf *out)
@@ -447,17 +452,29 @@ static void tell_other_wait(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
-static bool test_cpu(const struct view *v)
+bool test_cpu(const struct view *v)
 {
 	return v->top ? v->top->kind == SPEND_CPU : v->t && !v->t->call && v->t->state == 'R';
+}
+
+void put_computing(struct buf *out, const struct view *v)
+{
+	const struct spending *queued = spent(v->i, SPEND_RUNNABLE);
+
+	put_for(out, v);
+	if (v->top && queued && queued->ns >= v->top->ns / 4) {
+		buf_adds(out, " (and for ");
+		put_ns(out, queued->ns);
+		buf_adds(out, " ready to, without a CPU)");
+	}
+	put_in_place(out, v, ", at the snapshot in ");
 }
 
 static void tell_cpu(const struct view *v, struct buf *out)
 {
 	put_subject(out, v);
 	buf_adds(out, " was computing");
-	put_for(out, v);
-	put_in_place(out, v, ", at the snapshot in ");
+	put_computing(out, v);
 }
 
 static bool test_runnable(const struct view *v)
@@ -470,6 +487,7 @@ static void tell_runnable(const struct view *v, struct buf *out)
 	put_subject(out, v);
 	buf_adds(out, " was ready to run but got no CPU");
 	put_for(out, v);
+	put_in_place(out, v, ", at the snapshot in ");
 }
 
 /* Its thread is the event loop of others, too. */
@@ -602,14 +620,22 @@ const struct cause causes[] = {
 	  "Take these locks in the same order in every process; only the end of one of them ends this." },
 	{ "circular-wait", test_both_wait, tell_cycle, "medium", PROOF_BOTH,
 	  "Each waits for the next: look at who should have written, unlocked or ended first." },
-	{ "interpreter-lock", test_own_lock, tell_own_lock, "high", PROOF_TRACE,
+	{ "interpreter-lock", test_gil, tell_own_lock, "high", PROOF_TRACE,
 	  "One thread at a time runs the script: move the work that computes to a process of its own." },
+	{ "lock", test_own_lock, tell_own_lock, "high", PROOF_TRACE,
+	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
+	{ "thread-end", test_join, tell_lock, "high", PROOF_BOTH,
+	  "Look at what that thread does; a pool of threads that are there already answers sooner." },
+	{ "lock-convoy", test_convoy, tell_convoy, "high", PROOF_BOTH,
+	  "Each holds it for a short time, all together for long: split the lock, or do less under it." },
 	{ "lock", test_lock, tell_lock, "high", PROOF_BOTH,
 	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
 	{ "thread-wakeup", test_futex, tell_futex, "medium", PROOF_BOTH,
 	  "Look at the other threads' stacks: one of them was to wake this one." },
 	{ "sleep", test_sleep, tell_sleep, "high", PROOF_BOTH,
 	  "Take the sleep out of the request, or wait for the event that it stands for." },
+	{ "pipe-full", test_pipe_full, tell_pipe_full, "high", PROOF_BOTH,
+	  "Look at why the reader of that pipe does not read; a logger must not be able to stop its server." },
 	{ "child-process", test_child, tell_child, "high", PROOF_BOTH,
 	  "Look at what the child process does; run it outside the request if it may be slow." },
 	{ "session-lock", test_session, tell_file_lock, "high", PROOF_BOTH,
@@ -653,6 +679,11 @@ const struct cause causes[] = {
 	  "Move the long work of that request off the event loop: a worker thread, a process, or smaller steps." },
 	{ "event-loop-busy", test_loop, tell_loop, "medium", PROOF_TRACE,
 	  "Look for timers and callbacks that compute for long: move their work off the event loop." },
+	{ "regex", test_regex, tell_regex, "high", PROOF_BOTH,
+	  "Nested repeats try each way to divide the text: rewrite the pattern, or limit the text (and "
+	  "pcre.backtrack_limit)." },
+	{ "garbage-collection", test_collection, tell_collection, "high", PROOF_BOTH,
+	  "Keep fewer objects alive, or collect less often and outside of requests." },
 	{ "cpu", test_cpu, tell_cpu, "high", PROOF_BOTH,
 	  "Profile the function named here, or take more samples to see if it is always the same." },
 	{ "unknown", test_always, tell_unknown, "low", PROOF_BOTH,

@@ -26,6 +26,7 @@ struct view {
 	bool agrees;	      /* the snapshot shows the thread doing just that */
 };
 
+const struct spending *spent(const struct incident *i, enum spend kind); /* the first of that kind; NULL */
 struct view view_of(const struct incident *incident);
 
 /* What it takes to be sure of a cause. */
@@ -58,9 +59,10 @@ static inline bool starts(const char *text, const char *with)
 }
 
 void put_ns(struct buf *out, uint64_t ns);
-void put_for(struct buf *out, const struct view *v);	     /* ' for 0.50 of 0.50 s' */
-void put_request(struct buf *out, const struct incident *i); /* 'GET /path' */
-void put_subject(struct buf *out, const struct view *v);     /* 'PHP worker 4711' */
+void put_for(struct buf *out, const struct view *v);		   /* ' for 0.50 of 0.50 s' */
+void put_part(struct buf *out, const struct view *v, uint64_t ns); /* ... of a part that is not the largest */
+void put_request(struct buf *out, const struct incident *i);	   /* 'GET /path' */
+void put_subject(struct buf *out, const struct view *v);	   /* 'PHP worker 4711' */
 
 /* What a thread does, as the end of 'held by thread 815, which ...'. */
 void put_doing(struct buf *out, const struct thread *t);
@@ -91,6 +93,21 @@ const struct frame *native_frame(const struct thread *t);  /* the innermost that
 const struct thread *thread_by_tid(const struct incident *i, pid_t tid); /* NULL */
 
 bool test_client(const struct view *v); /* it waits for who asked for the request */
+
+bool test_lock(const struct view *v);
+bool test_cpu(const struct view *v);
+void put_computing(struct buf *out, const struct view *v); /* how long, and where */
+
+/* Rows of cause_known.c. */
+bool test_pipe_full(const struct view *v);
+void tell_pipe_full(const struct view *v, struct buf *out);
+bool test_join(const struct view *v);
+bool test_convoy(const struct view *v);
+void tell_convoy(const struct view *v, struct buf *out);
+bool test_regex(const struct view *v);
+void tell_regex(const struct view *v, struct buf *out);
+bool test_collection(const struct view *v);
+void tell_collection(const struct view *v, struct buf *out);
 
 /* Rows of cause_scene.c. */
 bool test_pool(const struct view *v);

@@ -122,10 +122,13 @@ void tell_asked(const struct view *v, struct buf *out)
 
 bool test_throttled(const struct view *v)
 {
+	const struct spending *queued = spent(v->i, SPEND_RUNNABLE);
 	const struct host_facts *h = &v->i->scene.host;
 
-	return v->top && v->top->kind == SPEND_RUNNABLE && h->throttled_over_ns && h->cpu_limit_permille &&
-	       h->throttled_ns >= v->top->ns / 2 && h->throttled_ns * 100 / h->throttled_over_ns >= THROTTLED_PERCENT;
+	return queued && (v->top->kind == SPEND_RUNNABLE || v->top->kind == SPEND_CPU) &&
+	       queued->ns * 100 >= v->i->elapsed_ns * THROTTLED_PERCENT && h->throttled_over_ns &&
+	       h->cpu_limit_permille && h->throttled_ns >= queued->ns / 2 &&
+	       h->throttled_ns * 100 / h->throttled_over_ns >= THROTTLED_PERCENT;
 }
 
 void tell_throttled(const struct view *v, struct buf *out)
@@ -135,12 +138,13 @@ void tell_throttled(const struct view *v, struct buf *out)
 	put_subject(out, v);
 	buf_addf(out, " was ready to run, but its cgroup had used up the %.2f CPUs that it may use",
 		 h->cpu_limit_permille / 1000.0);
-	put_for(out, v);
+	put_part(out, v, spent(v->i, SPEND_RUNNABLE)->ns);
 	buf_adds(out, " (throttled for ");
 	put_ns(out, h->throttled_ns);
 	buf_adds(out, " of the last ");
 	put_ns(out, h->throttled_over_ns);
 	buf_adds(out, ")");
+	put_in_place(out, v, ", at the snapshot in ");
 }
 
 bool test_memory(const struct view *v)

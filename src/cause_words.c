@@ -17,19 +17,32 @@ void put_ns(struct buf *out, uint64_t ns)
 		buf_addf(out, "%.0f us", (double)ns / 1e3);
 }
 
-/* 'for 0.50 of 0.50 s' */
-void put_for(struct buf *out, const struct view *v)
+const struct spending *spent(const struct incident *i, enum spend kind)
 {
-	if (!v->top)
-		return;
-	if (v->i->elapsed_ns >= 100 * NSEC_PER_MSEC && v->top->ns >= 10 * NSEC_PER_MSEC) {
-		buf_addf(out, " for %.2f of %.2f s", (double)v->top->ns / 1e9, (double)v->i->elapsed_ns / 1e9);
+	for (size_t n = 0; n < i->spending_count; n++) {
+		if (i->spending[n].kind == kind)
+			return &i->spending[n];
+	}
+	return NULL;
+}
+
+void put_part(struct buf *out, const struct view *v, uint64_t ns)
+{
+	if (v->i->elapsed_ns >= 100 * NSEC_PER_MSEC && ns >= 10 * NSEC_PER_MSEC) {
+		buf_addf(out, " for %.2f of %.2f s", (double)ns / 1e9, (double)v->i->elapsed_ns / 1e9);
 		return;
 	}
 	buf_adds(out, " for ");
-	put_ns(out, v->top->ns);
+	put_ns(out, ns);
 	buf_adds(out, " of ");
 	put_ns(out, v->i->elapsed_ns);
+}
+
+/* 'for 0.50 of 0.50 s' */
+void put_for(struct buf *out, const struct view *v)
+{
+	if (v->top)
+		put_part(out, v, v->top->ns);
 }
 
 /* Functions that say nothing about the program: the machinery around it. */
@@ -185,7 +198,9 @@ void put_doing(struct buf *out, const struct thread *t)
 	else if (t->call)
 		buf_addf(out, "is in %s", t->call);
 	else
-		buf_adds(out, "is computing");
+		buf_adds(out, t->state == 'S'	? "slept in a call that has just ended"
+			      : t->state == 'D' ? "waits for a page or a disk"
+						: "is computing");
 	buf_init(&place, PIECE_MAX);
 	if (put_place(&place, t))
 		buf_addf(out, " (%s)", place.data);

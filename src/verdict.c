@@ -154,6 +154,31 @@ static void add_evidence(struct incident *i, const struct view *v)
 
 /* --- the verdict --- */
 
+/* Who computes on a busy machine waits for a CPU about as long: both is computing, unless
+ * there was far more of the other. */
+static void share_of_cpu(struct view *v)
+{
+	const struct spending *cpu = spent(v->i, SPEND_CPU), *queued = spent(v->i, SPEND_RUNNABLE);
+	double ns;
+
+	if (v->top == queued && cpu && cpu->ns + cpu->ns / 2 >= queued->ns)
+		v->top = cpu;
+	ns = (double)v->top->ns;
+	if (v->top == cpu && queued && queued->ns <= cpu->ns)
+		ns += (double)queued->ns;
+	v->percent = v->i->elapsed_ns ? (unsigned int)MIN(ns * 100.0 / (double)v->i->elapsed_ns, 100.0) : 0;
+}
+
+/* No call shows a wait for a page. And a write that had got rid of some of its bytes ends with
+ * those when its thread is stopped: it slept until then, and is in no call any more. */
+static bool waited_outside_calls(const struct view *v)
+{
+	if (v->t->call || !v->top || !v->top->open)
+		return false;
+	return v->t->state == (strcmp(v->call, "page fault") ? 'S' : 'D') &&
+	       (v->kind == WAIT_FD || !strcmp(v->call, "page fault"));
+}
+
 struct view view_of(const struct incident *i)
 {
 	struct view v = { .i = i };
@@ -169,7 +194,7 @@ struct view view_of(const struct incident *i)
 			v.top = &i->spending[k];
 	}
 	if (v.top)
-		v.percent = i->elapsed_ns ? (unsigned int)MIN(v.top->ns * 100.0 / (double)i->elapsed_ns, 100.0) : 0;
+		share_of_cpu(&v);
 	if (v.top && v.top->kind == SPEND_WAIT) {
 		v.call = v.top->call;
 		v.object = v.top->object;
@@ -179,7 +204,7 @@ struct view view_of(const struct incident *i)
 	v.kind = wait_kind_of(v.call);
 	if (v.t && (i->capture.running_at_snapshot || !v.top)) {
 		if (v.call)
-			v.agrees = v.t->call && !strcmp(v.t->call, v.call);
+			v.agrees = v.t->call ? !strcmp(v.t->call, v.call) : waited_outside_calls(&v);
 		else if (v.top && v.top->kind == SPEND_WAIT)
 			v.agrees = false;
 		else

@@ -8,14 +8,20 @@ ask() { # PATH
 
 # ---- Python, one thread a request ----
 
+# start_slow_python NAME: on $PORT, its id in $SLOW
+start_slow_python() {
+	PORT=$(free_port)
+	: >"$LIVE/cart.lock"
+	start_on_port "$1" "$PORT" nice -n -15 python3 "$here/servers/slow.py" "$PORT" "$LIVE" "${PYTHON_PORT:-1}"
+	SLOW=$STARTED
+	TARGETS=("$SLOW")
+}
+
 server_python() {
 	need python3 || return
 	start_python # its upstream
-	PORT=$(free_port)
-	: >"$LIVE/cart.lock"
-	start_on_port slow-python "$PORT" nice -n -15 python3 "$here/servers/slow.py" "$PORT" "$LIVE" "$PYTHON_PORT"
-	SLOW=$STARTED
-	TARGETS=("$SLOW")
+	start_slow_python slow-python
+	head -c 50000000 /dev/zero >"$LIVE/catalogue.bin"
 }
 
 # Another process has the lock until somebody has waited for it long enough.
@@ -34,37 +40,83 @@ scene_py_flock() {
 }
 
 
-# cgroup NAME KEY VALUE: a control group of version 1 or 2 with that limit, in $CGROUP.
+# cgroup CONTROLLER KEY-OF-V1 VALUE KEY-OF-V2 VALUE: $SLOW in a control group with that limit.
+# Where that cannot be made, the case is skipped.
 cgroup() {
-	local root=/sys/fs/cgroup
-	[[ ! -d $root/$1 ]] || root+=/$1
+	local root=/sys/fs/cgroup key=$4 value=$5
+	[[ ! -d $root/$1 ]] || { root+=/$1 key=$2 value=$3; }
 	CGROUP=$root/reqtrap-test-$$
-	mkdir "$CGROUP" 2>/dev/null && echo "$3" >"$CGROUP/$2"
+	mkdir -p "$CGROUP" 2>/dev/null || skip "cannot make a control group" || return
+	CGROUPS+=("$CGROUP")
+	{ echo "$value" >"$CGROUP/$key" && echo "$SLOW" >"$CGROUP/cgroup.procs"; } 2>/dev/null ||
+		skip "cannot limit a control group's $1"
 }
-cgroup_end() { # PID of who was in it
-	[[ -z ${1:-} ]] || echo "$1" >"${CGROUP%/*}/cgroup.procs"
-	rmdir "$CGROUP"
+CGROUPS=()
+cgroup_end() { # nothing of $SLOW is limited any more
+	echo "$SLOW" >"${CGROUP%/*}/cgroup.procs"
+	wait_for 2 rmdir "$CGROUP"
 }
 
-scene_py_fsync() { # 250 KiB/s
-	local key=blkio.throttle.write_bps_device disk
+slow_disk() { # write|read BYTES-A-SECOND
+	local disk
 	disk=$(findmnt -no MAJ:MIN -T "$LIVE")
-	[[ -d /sys/fs/cgroup/blkio ]] || key=io.max
-	cgroup blkio "$key" "$disk $([[ $key == io.max ]] && echo wbps=)256000" && echo "$SLOW" >"$CGROUP/cgroup.procs"
+	cgroup blkio "blkio.throttle.$1_bps_device" "$disk $2" io.max "$disk ${1:0:1}bps=$2"
+}
+scene_py_fsync() {
+	slow_disk write 256000
 	ask /py_fsync
-	cgroup_end "$SLOW"
+	cgroup_end
+}
+forget_file() { # FILE: none of it in memory
+	sync "$1"
+	python3 -c 'import os, sys; os.posix_fadvise(os.open(sys.argv[1], os.O_RDONLY), 0, 0, os.POSIX_FADV_DONTNEED)' "$1"
+}
+scene_py_slow_disk() {
+	forget_file "$LIVE/catalogue.bin"
+	slow_disk read 500000
+	ask /py_slow_disk
+	cgroup_end
+}
+# On a machine that is busy with others what computes waits for the CPU: 'no-cpu', then.
+row py_sleep python sleep - - 'py_sleep\(\) at .*slow\.py:[0-9]+'
+row py_cpu python 'cpu|no-cpu' - - 'py_cpu.*\(\) at .*slow\.py:[0-9]+'
+row py_lock python lock 'RLock 0x' 'cache|rebuild_cache' 'rebuild_cache\(\) at .*slow\.py:[0-9]+'
+row py_deadlock python deadlock 'RLock 0x' 'held by [0-9]+' -
+row py_gil python interpreter-lock 'the GIL' 'held by [0-9]+|other threads' -
+row py_flock python file-lock cart.lock 'flock|sh' 'py_flock\(\) at .*slow\.py:[0-9]+'
+row py_fsync python disk journal.db - 'py_fsync\(\) at .*slow\.py:[0-9]+'
+row py_upstream python sleep - "python3 [0-9]+" 'sleep_as_asked\(\) at .*server\.py:[0-9]+'
+row py_child python child-process 'child' 'sleep' 'py_child\(\) at .*slow\.py:[0-9]+'
+row py_slow_disk python disk 'catalogue\.bin' - 'py_slow_disk\(\) at .*slow\.py:[0-9]+'
+row py_gc python 'garbage-collection|cpu|no-cpu' - - 'py_gc\(\) at .*slow\.py:[0-9]+'
+row py_regex python 'regex|no-cpu' - - 'match\(\) called by py_regex\(\) at .*slow\.py:[0-9]+'
+row py_logger python pipe-full 'pipe' 'sh [0-9]+|"sh"|sleep' 'py_logger\(\) at .*slow\.py:[0-9]+'
+row py_pipe python pipe-full 'pipe' - 'py_pipe\(\) at .*slow\.py:[0-9]+'
+
+# ---- Python in a control group ----
+
+server_throttled() {
+	need python3 || return
+	start_slow_python slow-throttled
+	cgroup cpu cpu.cfs_quota_us 20000 cpu.max '20000 100000'
 }
 
-row py_sleep python 'slept' - - 'py_sleep\(\) at .*slow\.py:[0-9]+'
-row py_cpu python 'was computing' - - 'py_cpu.*\(\) at .*slow\.py:[0-9]+'
-row py_lock python 'waited.* for .*RLock' 'RLock 0x' 'cache|rebuild_cache' 'rebuild_cache\(\) at .*slow\.py:[0-9]+'
-row py_deadlock python 'deadlock' 'RLock 0x' 'held by [0-9]+' -
-row py_gil python 'for the GIL' 'the GIL' 'held by [0-9]+|other threads' -
-row py_flock python 'lock \(flock\)' cart.lock 'flock|sh' 'py_flock\(\) at .*slow\.py:[0-9]+'
-row py_fsync python 'disk' journal.db - 'py_fsync\(\) at .*slow\.py:[0-9]+'
-row py_upstream python 'slept' - "python3 [0-9]+" 'sleep_as_asked\(\) at .*server\.py:[0-9]+'
-row py_child python 'child' 'child' 'sleep' 'py_child\(\) at .*slow\.py:[0-9]+'
-row py_pipe python 'pipe' 'pipe' - 'py_pipe\(\) at .*slow\.py:[0-9]+'
+server_memory() {
+	need python3 || return
+	start_slow_python slow-memory
+	head -c 50000000 /dev/zero >"$LIVE/catalogue.bin"
+	forget_file "$LIVE/catalogue.bin"
+	cgroup memory memory.limit_in_bytes 4M memory.max 4M
+}
+scene_py_memory() { # what was read by the first is not there any more for the second
+	ask '/py_memory?ms=250&first'
+	slow_disk read 3000000
+	ask '/py_memory?ms=900'
+	cgroup_end
+}
+
+row py_throttled throttled cpu-throttled '0\.20 CPUs' - 'py_throttled|py_cpu'
+row py_memory memory memory 'its cgroup has [0-9]+ of at most [0-9]+ MiB' - 'py_memory\(\) at .*slow\.py:[0-9]+'
 
 # ---- Python, and who answers its calls ----
 
@@ -85,7 +137,7 @@ signal.pause()'
 	TARGETS=("$STARTED")
 }
 
-row py_dns dns 'DNS|name' 'shop\.example|127\.9\.7\.5' - 'py_dns\(\) at .*slow\.py:[0-9]+'
+row py_dns dns dns 'shop\.example|127\.9\.7\.5' - 'py_dns\(\) at .*slow\.py:[0-9]+'
 
 server_postgres() {
 	local bin
@@ -105,8 +157,8 @@ server_postgres() {
 	TARGETS=("$STARTED")
 }
 
-row py_sql postgres 'PostgreSQL|postgres' "SELECT pg_sleep|127\.0\.0\.1:[0-9]+" 'postgres' 'py_sql\(\) at .*slow\.py:[0-9]+'
-row py_row_lock postgres 'PostgreSQL|postgres' 'UPDATE stock|127\.0\.0\.1:[0-9]+' 'postgres' 'py_row_lock\(\) at .*slow\.py:[0-9]+'
+row py_sql postgres sql "SELECT pg_sleep|127\.0\.0\.1:[0-9]+" 'postgres' 'py_sql\(\) at .*slow\.py:[0-9]+'
+row py_row_lock postgres sql 'UPDATE stock|127\.0\.0\.1:[0-9]+' 'postgres' 'py_row_lock\(\) at .*slow\.py:[0-9]+'
 
 # ---- an event loop ----
 
@@ -126,8 +178,8 @@ scene_call() {
 	ask '/call?ms=700'
 }
 
-row spin asyncio 'was computing' - - 'spin\(\) at .*loop\.py:[0-9]+'
-row call asyncio 'slept' - 'python3 [0-9]+' 'sleep_as_asked\(\)'
+row spin asyncio 'cpu|no-cpu' - - 'spin\(\) at .*loop\.py:[0-9]+'
+row call asyncio sleep - 'python3 [0-9]+' 'sleep_as_asked\(\)'
 
 # ---- PHP behind nginx ----
 
@@ -173,15 +225,15 @@ for name in sleep cpu child regex; do
 	eval "scene_php_$name() { ask /unix/php_$name.php; }"
 done
 
-row php_sleep php 'slept' - 'PHP worker' 'php_sleep\(\) at .*php_sleep\.php:4'
-row php_cpu php 'was computing' - 'PHP worker' 'php_cpu\(\) at .*php_cpu\.php:[0-9]+'
-row php_session php 'session' 'sess_abc123' 'php-fpm' 'php_session\(\) at .*php_session\.php:18'
-row php_flock php 'lock \(flock\)' 'cart.lock' 'flock|sh' 'php_flock\(\) at .*php_flock\.php:[0-9]+'
-row php_upstream php 'slept' - 'python3' 'sleep_as_asked\(\)'
-row php_child php 'child' 'child|pipe' 'sh' 'php_child\(\) at .*php_child\.php:[0-9]+'
-row php_regex php 'was computing' - 'PHP worker' 'preg_match\(\) called by php_regex\(\)|php_regex\(\) at .*:[0-9]+'
-row php_many php 'many|times|calls' '127\.0\.0\.1' 'python3' 'php_many|one_price'
-row php_silent php 'waited for' '127\.0\.0\.1:[0-9]+' 'python3' 'php_silent\(\) at .*php_silent\.php:[0-9]+'
+row php_sleep php sleep - 'PHP worker' 'php_sleep\(\) at .*php_sleep\.php:4'
+row php_cpu php 'cpu|no-cpu' - 'PHP worker' 'php_cpu\(\) at .*php_cpu\.php:[0-9]+'
+row php_session php session-lock 'sess_abc123' 'php-fpm' 'php_session\(\) at .*php_session\.php:18'
+row php_flock php file-lock 'cart.lock' 'flock|sh' 'php_flock\(\) at .*php_flock\.php:[0-9]+'
+row php_upstream php sleep - 'python3' 'sleep_as_asked\(\)'
+row php_child php child-process 'child|pipe' 'sh' 'php_child\(\) at .*php_child\.php:[0-9]+'
+row php_regex php 'regex|no-cpu' - 'PHP worker' 'preg_match\(\) called by php_regex\(\)|php_regex\(\) at .*:[0-9]+'
+row php_many php many-calls '127\.0\.0\.1' 'python3' 'php_many|one_price'
+row php_silent php upstream '127\.0\.0\.1:[0-9]+' 'python3' 'php_silent\(\) at .*php_silent\.php:[0-9]+'
 
 # ---- C, one thread a request ----
 
@@ -213,15 +265,15 @@ c.send(b'GET /c_client HTTP/1.1\r\nHost: x\r\n\r\n')
 time.sleep(0.8)"
 }
 
-row c_mutex c 'waited.* for mutex' 'mutex 0x' 'held by [0-9]+' 'slow\.c:[0-9]+ called by count_the_stock'
-row c_rwlock c 'waited.* for rwlock' 'rwlock 0x' 'held by [0-9]+' 'slow\.c:[0-9]+ called by write_the_catalogue'
-row c_chain c 'waited.* for mutex' 'mutex 0x' 'held by [0-9]+.*held by [0-9]+' 'slow\.c:[0-9]+ called by count_the_stock'
-row c_deadlock c 'deadlock' 'mutex 0x' 'held by [0-9]+' 'c_deadlock at .*slow\.c:[0-9]+'
-row c_condition c 'condition variable' 'condition variable 0x' - 'c_condition at .*slow\.c:[0-9]+'
-row c_semaphore c 'semaphore' 'semaphore 0x' - 'c_semaphore at .*slow\.c:[0-9]+'
-row c_join c 'end of thread|thread.*to end|join' '[0-9]+' 'thread [0-9]+|[0-9]+ "' 'slow\.c:[0-9]+ called by print_the_labels'
-row c_cpu c 'was computing' - 'shop [0-9]+' 'c_cpu at .*slow\.c:[0-9]+'
-row c_sleep c 'slept' - 'shop [0-9]+' 'slow\.c:[0-9]+ called by c_sleep'
-row c_child c 'child' 'child process [0-9]+' 'sleep' 'c_child at .*slow\.c:[0-9]+'
-row c_fcntl c 'lock \(fcntl\)|lock' 'ledger\.db' 'python3' 'c_fcntl at .*slow\.c:[0-9]+'
-row c_client c 'client' '127\.0\.0\.1:[0-9]+' - 'c_client at .*slow\.c:[0-9]+'
+row c_mutex c lock 'mutex 0x' 'held by [0-9]+' 'slow\.c:[0-9]+ called by count_the_stock'
+row c_rwlock c lock 'rwlock 0x' 'held by [0-9]+' 'slow\.c:[0-9]+ called by write_the_catalogue'
+row c_chain c lock 'mutex 0x' 'held by [0-9]+.*held by [0-9]+' 'slow\.c:[0-9]+ called by count_the_stock'
+row c_deadlock c deadlock 'mutex 0x' 'held by [0-9]+' 'c_deadlock at .*slow\.c:[0-9]+'
+row c_condition c thread-wakeup 'condition variable 0x' - 'c_condition at .*slow\.c:[0-9]+'
+row c_semaphore c thread-wakeup 'semaphore 0x' - 'c_semaphore at .*slow\.c:[0-9]+'
+row c_join c thread-end '[0-9]+' 'thread [0-9]+|[0-9]+ "' 'slow\.c:[0-9]+ called by print_the_labels'
+row c_cpu c 'cpu|no-cpu' - 'shop [0-9]+' 'c_cpu at .*slow\.c:[0-9]+'
+row c_sleep c sleep - 'shop [0-9]+' 'slow\.c:[0-9]+ called by c_sleep'
+row c_child c child-process 'child process [0-9]+' 'sleep' 'c_child at .*slow\.c:[0-9]+'
+row c_fcntl c file-lock 'ledger\.db' 'python3' 'c_fcntl at .*slow\.c:[0-9]+'
+row c_client c slow-client '127\.0\.0\.1:[0-9]+' - 'c_client at .*slow\.c:[0-9]+'

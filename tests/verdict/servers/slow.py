@@ -4,8 +4,11 @@
 usage: slow.py PORT FOLDER UPSTREAM-PORT
 """
 import fcntl
+import gc
 import http.server
+import mmap
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -121,6 +124,53 @@ def py_gil(s):
         os.getppid()
         time.sleep(0)
     other.join()
+
+
+def py_memory(s):
+    """More of a file than the control group may have of it in memory, over and over."""
+    with open(FOLDER + "/catalogue.bin", "rb") as f, mmap.mmap(f.fileno(), 0, access=mmap.ACCESS_READ) as m:
+        m.madvise(mmap.MADV_RANDOM)
+        end = time.monotonic() + s
+        while time.monotonic() < end:
+            for at in range(0, len(m), 4096):
+                m[at]
+                if time.monotonic() >= end:
+                    break
+
+
+def py_slow_disk(s):
+    """What is read for the first time, from a disk that gives little."""
+    with open(FOLDER + "/catalogue.bin", "rb") as f:
+        os.posix_fadvise(f.fileno(), 0, 0, os.POSIX_FADV_RANDOM)
+        end = time.monotonic() + s
+        while time.monotonic() < end and f.read(65536):
+            pass
+
+
+py_throttled = py_cpu
+
+
+def py_gc(s):
+    """A large heap, looked through again and again."""
+    heap = [[i] for i in range(300000)]
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        gc.collect()
+    del heap
+
+
+def py_regex(s):
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        re.match(r"^(a+)+$", "a" * 20 + "b")
+
+
+def py_logger(s):
+    """Its log goes through a pipe to a program that has stopped to read."""
+    logger = subprocess.Popen(["sh", "-c", "sleep $0; cat >/dev/null", str(s)], stdin=subprocess.PIPE)
+    logger.stdin.write(b"GET /py_logger\n" * 10000)
+    logger.stdin.close()
+    logger.wait()
 
 
 def py_dns(s):
