@@ -49,9 +49,9 @@ static const char style[] =
 	"i.cpu{background:var(--cpu)}i.runnable{background:var(--run-bg);border:1px dotted var(--run)}"
 	"i.none{background:transparent;border:1px dashed var(--other)}\n"
 	"ol,.code,.trace{font:13px/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace}"
-	"ol{margin:0;padding:0;list-style:none}ol li{display:grid;grid-template-columns:38px minmax(0,1fr) minmax(0,1fr);"
+	"ol{padding:0;list-style:none;margin:8px 0 0}details:not(.view) p.line{margin-left:46px}ol li{display:grid;grid-template-columns:38px minmax(0,2fr) minmax(0,3fr);"
 	"gap:0 10px;padding:1px 0;overflow-wrap:anywhere}ol li>:first-child{color:var(--soft)}ol li>:last-child{color:var(--soft)}"
-	"ol li.looks{grid-template-columns:38px 5ch minmax(0,1fr) minmax(0,1fr)}ol li i{font-style:normal;color:var(--soft)}"
+	"ol li.looks{grid-template-columns:38px 5ch minmax(0,2fr) minmax(0,3fr)}ol li i{font-style:normal;color:var(--soft)}"
 	"ol li.script b{font-weight:650}ol li b{font-weight:400}\n"
 	"details{border-top:1px solid var(--rule);padding:8px 0}details:first-of-type{border-top:0}"
 	"summary{cursor:pointer;overflow-wrap:anywhere}summary b{display:inline-block;min-width:46px}"
@@ -386,6 +386,18 @@ static void time_row(struct pen *pen, const struct time_row *row)
 	add(h, "</td></tr>\n");
 }
 
+/* A long one is broken behind a folder rather than inside a name. */
+static void path(struct html_pen *h, const char *raw)
+{
+	for (const char *end = strchr(raw, '/'); end; end = strchr(raw, '/')) {
+		add_html(h->out, raw, (size_t)(end + 1 - raw));
+		if (end[1])
+			add(h, "<wbr>");
+		raw = end + 1;
+	}
+	text(h, raw);
+}
+
 static void frame(struct pen *pen, const struct frame_row *row)
 {
 	struct html_pen *h = block(pen, BLOCK_FRAMES);
@@ -397,7 +409,7 @@ static void frame(struct pen *pen, const struct frame_row *row)
 	add(h, "<b>");
 	text(h, row->function);
 	add(h, "</b><span>");
-	text(h, row->place);
+	path(h, row->place);
 	add(h, "</span></li>\n");
 }
 

@@ -235,11 +235,11 @@ static void row_text(const struct incident *incident, struct event_row *row)
 {
 	const struct trace_event *e = row->event;
 	static const char *const grave[] = { NULL, "critical", "error", "warning" };
-	const char *name = e->name ? e->name : "", *detail = e->detail ? e->detail : "";
+	CLEAN(free) char *words = event_words(e);
 	struct buf text;
 
 	buf_init(&text, 1u << 20);
-	buf_addf(&text, "%s%s%s", name, *name && *detail ? "  " : "", detail);
+	buf_adds(&text, words ? words : "");
 	if (row->count > 1)
 		buf_addf(&text, "  x%s", word_count(row->count).s);
 	if (row->bytes)

@@ -229,7 +229,7 @@ static void draw_event(struct timeline *t, struct lane *lane, double y, const st
 	buf_adds(t->out, "</rect>\n");
 	if (to - from <= 64 || !e->name)
 		return;
-	text_setf(&name, "%s%s%s", e->name, e->detail ? ": " : "", e->detail ? e->detail : "");
+	name = event_words(e);
 	if (name)
 		draw_name(t, from + 5, y, name, (size_t)((to - from - 24) / 7.3));
 }

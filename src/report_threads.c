@@ -237,6 +237,19 @@ static void draw_group_use(const struct incident *i, struct pen *pen, const stru
 			  word_duration(cpu_ns).s, word_duration(over_ns).s);
 }
 
+/* The locks that somebody waits for and that one of the group has. */
+static void draw_group_locks(const struct incident *i, struct pen *pen, const struct thread_group *g)
+{
+	const struct analysis *a = &i->analysis;
+
+	for (size_t n = 0; n < a->lock_count; n++) {
+		for (size_t k = 0; k < g->count; k++) {
+			if (a->lock[n].owner && a->lock[n].owner == a->thread[g->member[k]].tid)
+				page_line(pen, "%d holds %s", a->lock[n].owner, page_known(a->lock[n].name));
+		}
+	}
+}
+
 static void draw_group(const struct incident *i, struct pen *pen, const struct thread_group *g)
 {
 	const struct thread *t = &i->analysis.thread[g->member[0]];
@@ -251,6 +264,7 @@ static void draw_group(const struct incident *i, struct pen *pen, const struct t
 	if (g->count > 8)
 		buf_addf(&tids, " and %zu more", g->count - 8);
 	pen->group(pen, g->count, what.data ? page_clip(what.data) : "", tids.data ? tids.data : "");
+	draw_group_locks(i, pen, g);
 	draw_group_use(i, pen, g);
 	page_stack(pen, t, MAX(pen->frames_most / 4, 4u));
 	buf_done(&what);

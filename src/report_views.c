@@ -92,10 +92,10 @@ static void draw_span(const struct incident *i, const struct span *s, bool first
 {
 	const struct trace_event *e = s->event;
 	CLEAN(free) char *who = first ? thread_name(i, s->tid) : NULL;
+	CLEAN(free) char *words = event_words(e);
 	CLEAN(free) char *text = NULL;
 
-	text_setf(&text, "%s %s%s%s", e->kind ? e->kind : "", e->name ? e->name : "", e->detail ? ": " : "",
-		  e->detail ? e->detail : "");
+	text_setf(&text, "%s %s", e->kind ? e->kind : "", words ? words : "");
 	pen->span(pen, &(struct span_row){ .event = e,
 					   .at_ns = s->at_ns,
 					   .dur_ns = s->end_ns - s->at_ns,

@@ -147,6 +147,20 @@ const struct thread *holder_thread(const struct incident *incident)
 	return NULL;
 }
 
+char *event_words(const struct trace_event *e)
+{
+	const char *name = e->name ? e->name : "", *detail = e->detail ? e->detail : "";
+	size_t len = strlen(name);
+	char *text = NULL;
+
+	/* 'futex 0x7f..' says its call itself */
+	if (!*detail || (!strncmp(detail, name, len) && detail[len] == ' '))
+		text_set(&text, *detail ? detail : name);
+	else
+		text_setf(&text, "%s%s%s", name, *name ? ": " : "", detail);
+	return text;
+}
+
 char *thread_name(const struct incident *i, pid_t tid)
 {
 	const char *process = tid == i->holder_tid ? i->process.comm : NULL;

@@ -25,6 +25,7 @@ struct word word_title(const struct incident *incident);
 
 /* The request's thread; NULL: none was captured. */
 const struct thread *holder_thread(const struct incident *incident);
+char *event_words(const struct trace_event *event); /* 'poll: the answer of ..', 'futex 0x7f..'; on the heap */
 char *thread_name(const struct incident *incident, pid_t tid); /* 'nginx 20211', 'thread 7'; on the heap */
 const char *frame_function(const struct frame *frame);	       /* never NULL */
 char *frame_called(const struct frame *frame);		       /* with its arguments, if they are known; on the heap */

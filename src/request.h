@@ -75,6 +75,7 @@ void request_spending(const struct holding *hops, size_t hop_count, uint64_t unt
 /* Where the analyst has found out which lock a futex is, its waits are for that lock: by the
  * futex's address, or by what the holder's thread was seen in. */
 void request_name_locks(struct incident *incident);
+void request_name_trace(struct incident *incident); /* the same for the trace, each time it is made */
 
 /* The loop's turns for others, onto the trace, as far as they were remembered. */
 void request_trace_turns(const struct holding *holding, uint64_t origin_ns, struct incident *incident);

@@ -446,6 +446,36 @@ static void merge_rows(struct incident *incident)
 	incident->spending_count = kept;
 }
 
+/* What the analysis calls the futex of these words; NULL: as they do. */
+static const char *lock_name(const struct analysis *a, const char *object)
+{
+	const char *digits = object + strlen(FUTEX);
+
+	for (size_t k = 0; k < a->lock_count; k++) {
+		if (lock_at(a->lock[k].name, digits))
+			return a->lock[k].name;
+	}
+	return own_at(a, digits) ? own_at(a, digits)->name : NULL;
+}
+
+static bool is_futex(const char *object)
+{
+	return object && !strncmp(object, FUTEX, strlen(FUTEX));
+}
+
+void request_name_trace(struct incident *incident)
+{
+	for (size_t i = 0; i < incident->trace_count; i++) {
+		struct trace_event *e = &incident->trace[i];
+		const char *name = NULL;
+
+		if (e->pid == incident->holder_pid && is_futex(e->detail))
+			name = lock_name(&incident->analysis, e->detail);
+		if (name)
+			text_set(&e->detail, name);
+	}
+}
+
 void request_name_locks(struct incident *incident)
 {
 	const struct analysis *a = &incident->analysis;
@@ -455,15 +485,12 @@ void request_name_locks(struct incident *incident)
 		struct spending *s = &incident->spending[i];
 		const char *name = NULL;
 
-		if (s->kind != SPEND_WAIT || !s->object || strncmp(s->object, FUTEX, strlen(FUTEX)))
+		if (s->kind != SPEND_WAIT || !is_futex(s->object))
 			continue;
-		for (size_t k = 0; k < a->lock_count && !name; k++)
-			name = lock_at(a->lock[k].name, s->object + strlen(FUTEX)) ? a->lock[k].name : NULL;
+		name = lock_name(a, s->object);
 		if (!name && s->open && t && t->call && !strcmp(t->call, "futex") && t->waits_for &&
-		    strncmp(t->waits_for, FUTEX, strlen(FUTEX)) && incident->capture.running_at_snapshot)
+		    !is_futex(t->waits_for) && incident->capture.running_at_snapshot)
 			name = t->waits_for;
-		if (!name && own_at(a, s->object + strlen(FUTEX)))
-			name = own_at(a, s->object + strlen(FUTEX))->name;
 		if (name)
 			text_set(&s->object, name);
 	}

@@ -117,6 +117,7 @@ static void trace_words(struct trap *trap)
 				   in->chain[0].pid, in->chain[0].tid);
 	}
 	notes_hide(&trap->rule->areas, in);
+	request_name_trace(in);
 	request_trace_sort(in);
 }
 
@@ -400,6 +401,7 @@ void trap_store(struct trap *trap)
 	if (trap->writing || (!trap->entry && trap_entry_begin(trap) < 0))
 		return;
 	request_name_locks(trap->incident);
+	request_name_trace(trap->incident);
 	verdict_make(trap->incident);
 	trap->writing = true;
 	r = scribe_write(trap->world->scribe, trap->entry, trap->incident, on_written, trap, &err);

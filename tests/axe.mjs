@@ -19,6 +19,7 @@ for (const page of process.argv.slice(2)) {
 			const fetched = [];
 			tab.on('request', (r) => { if (!r.url().startsWith('file://')) fetched.push(r.url()); });
 			await tab.goto('file://' + resolve(page));
+			await tab.evaluate(() => document.querySelectorAll('details').forEach((d) => { d.open = true; }));
 			await tab.evaluate(axe);
 			const result = await tab.evaluate(() => axe.run());
 			looks++;

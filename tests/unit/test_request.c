@@ -303,6 +303,16 @@ static void a_futex_is_the_lock_that_it_is_of(void **state UNUSED)
 	in->spending[1].open = true;
 	request_name_locks(in);
 	assert_string_equal(in->spending[1].object, "the GIL");
+
+	/* the holder's futexes in the trace, and nobody else's */
+	in->holder_pid = 10;
+	request_trace_mark(in, 0, "wait", "futex", "futex 0x7f10", 10, 11);
+	request_trace_mark(in, 0, "wait", "futex", "futex 0x7f10", 20, 20);
+	request_trace_mark(in, 0, "wait", "futex", NULL, 10, 11);
+	request_name_trace(in);
+	assert_string_equal(in->trace[0].detail, "mutex 0x7f10");
+	assert_string_equal(in->trace[1].detail, "futex 0x7f10");
+	assert_null(in->trace[2].detail);
 	incident_free(in);
 }
 
