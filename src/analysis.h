@@ -16,6 +16,7 @@ struct frame {
 	char *arguments; /* what it was called with: '1, "x"'; NULL: not asked for, or not known */
 	uint64_t pc;	 /* native only */
 	bool script;	 /* a frame of the script language, not of the machine */
+	bool inlined;	 /* the compiler has put it into the next one: it has no frame of its own */
 };
 
 struct stack {

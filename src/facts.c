@@ -101,7 +101,7 @@ static const struct field frame_fields[] = {
 	TEXT(struct frame, function),  TEXT(struct frame, file),
 	NUMBER32(struct frame, line),  TEXT(struct frame, module),
 	TEXT(struct frame, arguments), { .key = "pc", .kind = KIND_HEX, AT(struct frame, pc) },
-	FLAG(struct frame, script),
+	FLAG(struct frame, script),    FLAG(struct frame, inlined),
 };
 static const struct shape frame_shape = SHAPE(frame_fields, struct frame, true);
 

@@ -190,6 +190,8 @@ char *frame_called(const struct frame *frame)
 		text_setf(&text, "%s(%s)", frame_function(frame), frame->arguments);
 	else
 		text_set(&text, frame_function(frame));
+	if (frame->inlined)
+		text_setf(&text, "%s (inlined)", text ? text : "");
 	return text;
 }
 

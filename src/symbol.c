@@ -7,6 +7,7 @@
 
 #include "buf.h"
 #include "demangle.h"
+#include "inline.h"
 #include "ktime.h"
 
 #include <elfutils/libdwfl.h>
@@ -15,6 +16,7 @@
 
 #define SIZELESS_MAX (64u << 10) /* how far a symbol without a size may reach */
 #define MISSING_TEXT_MAX 600
+#define INLINED_MOST 20000 /* frames of functions without one, in all stacks */
 #define NAME_SHOWN_MAX 400 /* C++ names can be very long */
 
 struct place {
@@ -22,6 +24,8 @@ struct place {
 	const struct image *image; /* NULL: none */
 	char *function, *file;
 	uint32_t line;
+	struct inlined *inlined; /* innermost first */
+	size_t inlined_count;
 	uint64_t sym_start; /* best so far */
 	int sym_rank;
 };
@@ -154,6 +158,31 @@ static void name_by_line(const struct image *image, struct place *p)
 	p->line = (uint32_t)number;
 }
 
+/* 'fn_21a4f0' */
+static bool is_unnamed(const char *function)
+{
+	return function && !strncmp(function, "fn_", 3) && function[3] &&
+	       !function[3 + strspn(function + 3, "0123456789abcdef")];
+}
+
+/* The function of the machine is the one that they lie in; a symbol's name is kept. */
+static void name_inlined(const struct image *image, struct place *p)
+{
+	struct inlined list[INLINE_MAX];
+	CLEAN(free) char *outer = NULL;
+	size_t count = inline_find(image, p->addr, list, &outer);
+
+	if (outer && is_unnamed(p->function))
+		text_set(&p->function, outer);
+	p->inlined = count ? malloc(count * sizeof(*list)) : NULL;
+	if (!p->inlined) {
+		inlined_done(list, count);
+		return;
+	}
+	memcpy(p->inlined, list, count * sizeof(*list));
+	p->inlined_count = count;
+}
+
 static void name_without_symbol(const struct images *images, struct place *p)
 {
 	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
@@ -204,29 +233,61 @@ static size_t unique_places(struct images *images, const struct walk *walks, siz
 	return kept;
 }
 
-static int put_names(const struct images *images, const struct walk *walk, struct place *places, size_t place_count,
-		     struct stack *ret)
+static struct frame *add_frame(const struct images *images, const struct place *p, uint64_t pc, const char *function,
+			       struct stack *ret)
 {
-	for (size_t k = 0; k < walk->count; k++) {
-		struct place *p = first_from(places, place_count, images_home(images, walk_lookup(&walk->frame[k])));
-		struct frame *f = list_add(&ret->frame, &ret->count, sizeof(*f));
+	struct frame *f = list_add(&ret->frame, &ret->count, sizeof(*f));
+
+	if (!f)
+		return NULL;
+	text_set(&f->function, function);
+	text_set(&f->module, module_of(images, p));
+	f->pc = pc;
+	return f;
+}
+
+/* The line of the innermost is that of the address; each outer one stands where it called. */
+static int put_place(const struct images *images, const struct place *p, uint64_t pc, size_t *left, struct stack *ret)
+{
+	const char *file = p->file;
+	uint32_t line = p->line;
+
+	/* so many that nobody reads them: the answer has a limit, too */
+	size_t inlined = p->inlined_count <= *left && ret->count < STACK_FRAMES_MAX ? p->inlined_count : 0;
+
+	*left -= inlined;
+	for (size_t n = 0; n <= inlined; n++) {
+		const struct inlined *in = n < inlined ? &p->inlined[n] : NULL;
+		struct frame *f = add_frame(images, p, pc, in ? in->function : p->function, ret);
 
 		if (!f)
 			return -ENOMEM;
-		text_set(&f->function, p->function);
-		text_set(&f->file, p->file);
-		text_set(&f->module, module_of(images, p));
-		f->line = p->line;
-		f->pc = walk->frame[k].pc;
+		f->inlined = in;
+		text_set(&f->file, file);
+		f->line = line;
+		file = in ? in->file : NULL;
+		line = in ? in->line : 0;
 	}
-	text_set(&ret->unavailable, walk->why);
 	return 0;
+}
+
+static int put_names(const struct images *images, const struct walk *walk, struct place *places, size_t place_count,
+		     size_t *left, struct stack *ret)
+{
+	int r = 0;
+
+	for (size_t k = 0; k < walk->count && r == 0; k++)
+		r = put_place(images,
+			      first_from(places, place_count, images_home(images, walk_lookup(&walk->frame[k]))),
+			      walk->frame[k].pc, left, ret);
+	text_set(&ret->unavailable, walk->why);
+	return r;
 }
 
 int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks,
 		 size_t *ret_late)
 {
-	size_t total = 0, n, late = 0;
+	size_t total = 0, n, late = 0, left = INLINED_MOST;
 	uint64_t until_ns;
 	struct place *places;
 	int r = 0;
@@ -252,29 +313,28 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
 
 		if (!p->function)
 			name_without_symbol(images, p);
-		if (p->image && now_ns() < until_ns)
+		if (p->image && now_ns() < until_ns) {
 			name_by_line(p->image, p);
-		else if (p->image)
+			if (p->file)
+				name_inlined(p->image, p);
+		} else if (p->image) {
 			late++;
+		}
 	}
 	for (size_t i = 0; i < count && r == 0; i++) {
 		ret_stacks[i] = (struct stack){ 0 };
-		r = put_names(images, &walks[i], places, n, &ret_stacks[i]);
+		r = put_names(images, &walks[i], places, n, &left, &ret_stacks[i]);
 	}
 	for (size_t k = 0; k < n; k++) {
 		free(places[k].function);
 		free(places[k].file);
+		inlined_done(places[k].inlined, places[k].inlined_count);
+		free(places[k].inlined);
 	}
 	free(places);
 	if (r == 0)
 		*ret_late = late;
 	return r;
-}
-
-static bool is_unnamed(const struct frame *f)
-{
-	return f->function && !strncmp(f->function, "fn_", 3) && f->function[3] &&
-	       !f->function[3 + strspn(f->function + 3, "0123456789abcdef")];
 }
 
 static void add_file(const struct image *image, struct buf *out)
@@ -299,7 +359,7 @@ char *symbols_missing(const struct images *images, const struct stack *stacks, s
 	for (size_t i = 0; i < count && missing && first; i++) {
 		for (size_t k = 0; k < stacks[i].count; k++) {
 			const struct frame *f = &stacks[i].frame[k];
-			const struct image *image = is_unnamed(f) ? images_find(images, f->pc) : NULL;
+			const struct image *image = is_unnamed(f->function) ? images_find(images, f->pc) : NULL;
 
 			if (image)
 				missing[image - first] = true;

@@ -34,7 +34,7 @@ asleep() { # PID: every thread is blocked
 
 # Our frames' addresses of all threads, as eu-stack lists them; order by thread.
 our_pcs() {
-	jq -r '.analysis.thread | sort_by(.tid)[] | "TID \(.tid)", (.stack.frame[].pc)' <<<"$1" | sed 's/^0x0*/0x/'
+	jq -r '.analysis.thread | sort_by(.tid)[] | "TID \(.tid)", (.stack.frame[] | select(.inlined | not).pc)' <<<"$1" | sed 's/^0x0*/0x/'
 }
 
 their_pcs() { # PID
@@ -261,5 +261,53 @@ each_one deep.php:9
 	has "$out" "was computing, at the snapshot in spin()" "the verdict from the core"
 	rm -f "$core"
 	exec 7>&-
+	end_process "$STARTED"
+}
+
+@test "stacks: functions that the compiler put into others are named, with the lines they were called at" {
+	local json
+	cat >"$LIVE/inlines.c" <<-'C'
+		#include <unistd.h>
+		static volatile int n;
+		static inline __attribute__((always_inline)) void wait_for_db(void)
+		{
+			n++;
+			pause();
+			n++;
+		}
+		static inline __attribute__((always_inline)) void run_query(void)
+		{
+			wait_for_db();
+			n++;
+		}
+		__attribute__((noinline)) static void handle(void)
+		{
+			run_query();
+			n++;
+		}
+		int main(void)
+		{
+			handle();
+			return n;
+		}
+	C
+	(cd "$LIVE" && cc -O2 -g inlines.c -o inlines)
+	start inlines "$LIVE/inlines"
+	wait_for 10 asleep "$STARTED"
+	json=$(stacks_json "$STARTED")
+	is "$(jq -r '.analysis.thread[0].stack.frame[] | select(.file // "" | endswith("inlines.c")) |
+		"\(.function) \(.line) \(.inlined // false)"' <<<"$json")" "wait_for_db 6 true
+run_query 11 true
+handle 16 false
+main 21 false" "the frames"
+	is "$(jq -r '[.analysis.thread[0].stack.frame[] | select(.inlined | not).pc] | join(" ")' <<<"$json")" \
+		"$(their_pcs "$STARTED" | grep -v TID | xargs)" "frames of the machine"
+	has "$("$REQTRAP" stacks "$STARTED")" "run_query (inlined)" "the text"
+	end_process "$STARTED"
+	(cd "$LIVE" && cc -O2 -s inlines.c -o inlines)
+	start inlines "$LIVE/inlines"
+	wait_for 10 asleep "$STARTED"
+	lacks "$(stacks_json "$STARTED")" '"inlined"' "without debug information"
+	has "$("$REQTRAP" stacks "$STARTED")" "inlines (build-id $(readelf -n "$LIVE/inlines" | awk '/Build ID/ { print $3 }'))" "what is missing"
 	end_process "$STARTED"
 }
