@@ -7,7 +7,7 @@
 #include "recorder.h"
 #include "walk.h"
 
-#define FEEDS 24 /* messages, or parts of them, of one call at most */
+#define FEEDS 1000 /* messages, or parts of them, of one call: a read of 16 KiB holds no more */
 
 /* The head is complete at scanned.end: what body follows? */
 static __always_inline void request_framed(struct conn *conn, struct slot *s, const struct scanned *sc, u64 now)
@@ -32,7 +32,7 @@ static __always_inline void request_walked(struct conn *conn, struct slot *s, u6
 		s->head_ns = now;
 	if (s && (w->flags & WALK_BAD || w->phase == WALK_LOST))
 		s->flags |= SLOT_GAP;
-	if (!s && conn->skipped && w->flags & WALK_HEAD)
+	if (!s && conn->skipped && conn->skipped <= 64 && w->flags & WALK_HEAD)
 		conn->skipped_head |= 1ull << ((conn->skipped - 1) & 63);
 	if (w->phase == WALK_OVER)
 		conn->in_phase = IN_IDLE;
@@ -304,8 +304,7 @@ static __always_inline void feed_requests(struct conn *conn, const struct source
 	}
 	if (skip >= src->len)
 		return;
-	/* More in one read than is looked at. */
-	COUNT(refused_queue);
+	/* More in one read than is looked at: the replies to the others will count as unseen. */
 	s = slot_of(&conn->in);
 	if (s)
 		s->flags |= SLOT_GAP;

@@ -285,25 +285,36 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 	return used;
 }
 
+/* A reply to a request that was not seen: counted. Returns how many bytes it has. */
+__noinline u64 feed_unseen(struct conn *conn, const struct source *src, u64 skip)
+{
+	u64 first;
+	u32 n;
+
+	if (!conn || !src || conn->queue_len || conn->skipped || conn->role != ROLE_SERVER || conn->fastcgi)
+		return 0;
+	first = peek(src, skip, &n);
+	if (n != 8 || !is_reply(first))
+		return 0;
+	COUNT(unseen);
+	walk_begin(&conn->out_walk, WALK_FIRST, WALK_REPLY);
+	return walk(&conn->out_walk, src, skip, 0);
+}
+
 /* Feeds all that a write took. */
 static __always_inline void feed_replies(struct conn *conn, const struct source *src)
 {
-	u64 skip = 0, w;
-	u32 n;
+	u64 skip = 0;
 
 	for (int i = 0; i < FEEDS; i++) {
 		u64 used = feed_reply(conn, src, skip);
 
+		if (unlikely(!used))
+			used = feed_unseen(conn, src, skip);
 		skip += used;
 		if (!used || skip >= src->len)
 			break;
 	}
-	if (skip >= src->len || conn->queue_len || conn->skipped || conn->role != ROLE_SERVER || conn->fastcgi ||
-	    conn->closed)
-		return;
-	w = peek(src, skip, &n);
-	if (n == 8 && is_reply(w))
-		COUNT(unseen);
 }
 
 #endif

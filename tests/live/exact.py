@@ -124,10 +124,13 @@ case("pipelined-8", [([GET * 8], [OK] * 8)], "c" * 8)
 case("pipelined-bodies", [([post(b"Content-Length: 5", b"GET /") * 3 + post(b"Transfer-Encoding: chunked", b"5\r\nGET /\r\n0\r\n\r\n") + GET],
                            [OK * 2, OK + CHUNKED + b"2\r\nok\r\n0\r\n\r\n", OK])], "ccccc")
 case("pipelined-20", [([GET * 20], [OK * 20]), ([GET], [OK])], "c" * 8 + "q" * 12 + "c")
+case("pipelined-64", [([GET * 64], [OK * 64]), ([GET], [OK])], "c" * 8 + "q" * 56 + "c")
+case("pipelined-400", [([GET * 400], [OK * 200] * 2), ([GET], [OK])], "c" * 8 + "q" * 392 + "c")
 case("pipelined-20-cut", [(cut(GET * 20, 13), cut(OK * 20, 11)), ([GET], [OK])], "c" * 8 + "q" * 12 + "c")
 case("pipelined-20-heads", [([(GET + b"HEAD /h" + HOST + b"\r\n") * 10],
                              [(OK + b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n") * 10]), ([GET], [OK])],
      "c" * 8 + "q" * 12 + "c")
+case("not-asked-for-5", [([GET], [OK * 6])], "cuuuuu")
 case("not-asked-for", [([GET], [OK + OK])], "cu")
 FCGI = b"".join(fastcgi(b"/f"))
 case("fastcgi", [(fastcgi(b"/f"), [FCGI_OK])], "c")
