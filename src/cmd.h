@@ -7,6 +7,8 @@
 #include "options.h"
 
 int cmd_watch(int argc, char **argv);
+int cmd_serve(int argc, char **argv);
+int cmd_rules(int argc, char **argv);
 int cmd_top(int argc, char **argv);
 int cmd_dump(int argc, char **argv);
 int cmd_procdump(int argc, char **argv); /* ProcDump's own grammar; also when called under that name */

@@ -3,6 +3,7 @@
  * 'check' prints must parse again, so its notes go to stderr. */
 #include "cmd.h"
 #include "config.h"
+#include "control.h"
 #include "log.h"
 
 #include <jansson.h>
@@ -204,4 +205,68 @@ int cmd_test(int argc, char **argv)
 		test_text(&rules, &input, first);
 	rules_free(&rules);
 	return code != EXIT_DONE ? code : first ? EXIT_DONE : EXIT_NOTHING;
+}
+
+/* ---- of the daemon ---- */
+
+static void rules_text(const json_t *all)
+{
+	const char *file = NULL, *error = NULL;
+	json_t *list = json_object_get(all, "rules"), *one;
+	size_t i;
+
+	file = json_string_value(json_object_get(all, "file"));
+	error = json_string_value(json_object_get(all, "reload_error"));
+	printf("%-32s %8s %8s %9s %7s\n", "RULE", "TRAPPED", "CAPTURED", "HELD BACK", "FAILED");
+	json_array_foreach(list, i, one)
+	{
+		const char *name = json_string_value(json_object_get(one, "rule"));
+		const char *why = json_string_value(json_object_get(one, "last_error"));
+		struct buf clean;
+
+		buf_init(&clean, 4096);
+		buf_add_escaped(&clean, name ? name : "?", strlen(name ? name : "?"));
+		printf("%-32s %8lld %8lld %9lld %7lld\n", clean.data ? clean.data : "?",
+		       (long long)json_integer_value(json_object_get(one, "trapped")),
+		       (long long)json_integer_value(json_object_get(one, "captured")),
+		       (long long)json_integer_value(json_object_get(one, "suppressed")),
+		       (long long)json_integer_value(json_object_get(one, "failed")));
+		buf_done(&clean);
+		if (why)
+			printf("  last failure: %s\n", why);
+	}
+	printf("from %s\n", file ? file : "?");
+	if (error)
+		printf("the file was not taken at the last reload: %s\n", error);
+}
+
+int cmd_rules(int argc, char **argv)
+{
+	struct command_line line;
+	struct err err = { "" };
+	struct buf text;
+	json_t *all;
+	int code = verb_begin("rules", argc, argv, &line);
+
+	if (code != VERB_GO_ON)
+		return code;
+	if (line.rest_count) {
+		log_error("rules: '%s' is too much: it takes options only", line.rest[0]);
+		return EXIT_MISTAKE;
+	}
+	buf_init(&text, 16u << 20);
+	code = control_get("/api/rules", &text, &err);
+	if (code < 0) {
+		log_error("%s", err.text);
+		buf_done(&text);
+		return code == -ECONNREFUSED ? EXIT_NOTHING : EXIT_REFUSED;
+	}
+	all = json_loads(text.data ? text.data : "", 0, NULL);
+	if (option_given(&line, "json"))
+		fputs(text.data, stdout);
+	else
+		rules_text(all);
+	json_decref(all);
+	buf_done(&text);
+	return EXIT_DONE;
 }

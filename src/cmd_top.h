@@ -6,6 +6,8 @@
 #include "buf.h"
 #include "flight.h"
 
+#include <jansson.h>
+
 struct top_round {
 	struct flight flight;
 	uint64_t number;   /* of the round, from 1 */
@@ -16,6 +18,7 @@ struct top_round {
 /* The rows that fit into 'lines' (0: all), each of 'columns' characters at most. */
 void top_table(struct tracer *tracer, const struct top_round *round, unsigned int columns, unsigned int lines,
 	       struct buf *out);
-void top_json(struct tracer *tracer, const struct top_round *round); /* one line on stdout */
+json_t *top_round_json(struct tracer *tracer, const struct top_round *round); /* NULL: no memory */
+void top_json(struct tracer *tracer, const struct top_round *round);	      /* one line on stdout */
 
 #endif

@@ -198,7 +198,7 @@ static json_t *row_json(const struct flight_row *row)
 	return json;
 }
 
-void top_json(struct tracer *tracer, const struct top_round *round)
+json_t *top_round_json(struct tracer *tracer, const struct top_round *round)
 {
 	const struct flight *flight = &round->flight;
 	const struct counters *c = &round->totals.counters;
@@ -227,6 +227,13 @@ void top_json(struct tracer *tracer, const struct top_round *round)
 	set_count(json, "seen", c->requests);
 	set_count(json, "start_unknown", c->older);
 	json_object_set_new(json, "requests", requests);
+	return json;
+}
+
+void top_json(struct tracer *tracer, const struct top_round *round)
+{
+	json_t *json = top_round_json(tracer, round);
+
 	json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(13));
 	putchar('\n');
 	fflush(stdout);

@@ -730,6 +730,11 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->spent_ppm = t.spent_ppm;
 }
 
+struct tracer *engine_tracer(struct engine *engine)
+{
+	return engine->tracer;
+}
+
 const char *engine_hooks_name(const struct engine *engine)
 {
 	return tracer_hooks_name(engine->tracer);
@@ -745,6 +750,7 @@ void engine_free(struct engine *engine)
 		next_trap = t->next;
 		trap_free(t);
 	}
+	engine->traps = NULL;
 	watched_free(engine->watched);
 	pair_drop(&engine->warm);
 	beyond_recent_done(engine->recent);
@@ -759,6 +765,7 @@ void engine_free(struct engine *engine)
 	store_free(engine->store);
 	host_log_free(engine->host_log);
 	free(engine->uses);
+	engine_retire(engine);
 	free(engine->retired);
 	free(engine);
 }

@@ -67,6 +67,7 @@ int engine_reload(struct engine *engine, const struct rules *rules, struct err *
  * calls done(arg) from the loop. */
 void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(void *arg), void *arg);
 void engine_totals(struct engine *engine, struct engine_totals *ret_totals);
+struct tracer *engine_tracer(struct engine *engine);	    /* to look at what is in flight */
 const char *engine_hooks_name(const struct engine *engine); /* 'sock' or 'syscalls' */
 void engine_free(struct engine *engine);
 

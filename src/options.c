@@ -16,10 +16,10 @@
 #define ROW_CODE 256 /* getopt_long's return value for row 0; below are its own and letters */
 #define HELP_CODE 255
 
-#define STORE_VERBS (VERB_WATCH | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_OPEN | VERB_RM)
+#define STORE_VERBS (VERB_WATCH | VERB_SERVE | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_OPEN | VERB_RM)
 #define JSON_VERBS                                                                                            \
 	(VERB_WATCH | VERB_DUMP | VERB_STACKS | VERB_LIST | VERB_SHOW | VERB_REPORT | VERB_EXPORT | VERB_RM | \
-	 VERB_CHECK | VERB_TEST | VERB_IMPORT | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
+	 VERB_CHECK | VERB_TEST | VERB_IMPORT | VERB_RULES | VERB_DOCTOR | VERB_DEMO | VERB_VERIFY | VERB_TOP)
 
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
@@ -53,16 +53,23 @@ const struct option_row option_rows[] = {
 	  "run CMD at a trap, without a shell: '/bin/tell-us %1% %DUMP%'; %1% is the PID" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_WATCH, false, "stop after N captures" },
 	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_WATCH, false, "take the rules from FILE" },
-	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH | VERB_TOP, false,
+	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_SERVE, false, "rules file (default /etc/reqtrap/reqtrap.conf)" },
+	{ "socket", 0, TYPE_TEXT, "PATH", NULL, VERB_SERVE, false,
+	  "the control socket (default $REQTRAP_SOCKET, else /run/reqtrap/control.sock); its folder must be there" },
+	{ "web-port", 0, TYPE_COUNT, "PORT", NULL, VERB_SERVE, false,
+	  "serve the pages on 127.0.0.1:PORT, too, for who knows the token (the file 'web-url' beside the socket)" },
+	{ "web-edit", 0, TYPE_FLAG, NULL, NULL, VERB_SERVE, false,
+	  "let the rules be changed over the port, too, not over the socket alone" },
+	{ "hooks", 0, TYPE_CHOICE, "HOW", "auto|sock|syscalls", VERB_WATCH | VERB_TOP | VERB_SERVE, false,
 	  "where in the kernel to listen (default auto)" },
 	{ "priority", 0, TYPE_CHOICE, "HOW", "high|normal", VERB_WATCH, false,
 	  "of the steps from a limit to the stop of the process: before all other work of the host (default high), "
 	  "or as any other" },
 	{ "show-values", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH | VERB_TOP, false,
 	  "keep the values in URLs' queries, and what looks like a password in a command line (default: ***)" },
-	{ "max-overhead", 0, TYPE_PERCENT, "PERCENT", NULL, VERB_WATCH, false,
+	{ "max-overhead", 0, TYPE_PERCENT, "PERCENT", NULL, VERB_WATCH | VERB_SERVE, false,
 	  "of the CPU time of all CPUs of the host that the watch may take (default 2; 100: any); over it detail is shed" },
-	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP, false,
+	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP | VERB_SERVE, false,
 	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
 	{ "map-share", 0, TYPE_COUNT, "PERCENT", NULL, VERB_WATCH, false,
 	  "shrink all tables in the kernel, for tests: what is lost is counted" },

@@ -34,6 +34,8 @@ enum verb_bits {
 	VERB_TOP = 1 << 16,
 	VERB_EXPORT = 1 << 17,
 	VERB_IMPORT = 1 << 18,
+	VERB_SERVE = 1 << 19,
+	VERB_RULES = 1 << 20,
 };
 
 struct verb {

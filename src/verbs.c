@@ -36,6 +36,23 @@ const struct verb verbs[] = {
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,mini -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
+	{ "serve", "TARGET...", "The daemon: a file of rules, captures, web pages, metrics.", VERB_SERVE, cmd_serve,
+	  PROCESS_DETAILS "Names are looked for every two seconds: what is started later is watched, too.\n"
+			  "The rules file is read again at SIGHUP and when it changes: as a whole, or the\n"
+			  "old rules stay and the log says why. Requests in flight are not lost by that.\n"
+			  "The pages: 'ssh -L 8080:/run/reqtrap/control.sock HOST', then\n"
+			  "http://localhost:8080/; or --web-port on the host itself. They show requests in\n"
+			  "flight, incidents with page, trace and core, and the rules, which can be\n"
+			  "checked, compared, tried and changed there. /metrics is for Prometheus;\n"
+			  "/api/live, /api/incidents and /api/rules are JSON. Nobody but root, and who\n"
+			  "runs the daemon, gets an answer on the socket.\n"
+			  "SIGTERM ends it when captures under way are finished, 30 seconds at most.\n"
+			  "Exit code: 0 done, 2 a mistake, 3 no rights.\n",
+	  "  reqtrap serve nginx php-fpm\n"
+	  "  reqtrap serve -c shop.conf :80 --web-port 8642\n"
+	  "  curl --unix-socket /run/reqtrap/control.sock http://localhost/metrics\n" },
+	{ "rules", "", "Show the daemon's rules, and what they did.", VERB_RULES, cmd_rules, NULL,
+	  "  reqtrap rules\n  reqtrap rules --json\n" },
 	{ "top", "TARGET...", "Show the requests in flight now, oldest first.", VERB_TOP, cmd_top,
 	  PROCESS_DETAILS "A request is named by the thread that holds it; behind a proxy on this host\n"
 			  "that is the one that works on it. STATE is what that thread does: cpu, runnable,\n"

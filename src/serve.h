@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/* The daemon's state: what its pages, its metrics and its log tell. Private to cmd_serve.c
+ * and serve_*.c. Nothing here waits for a target, a disk or the network. */
+#ifndef REQTRAP_SERVE_H
+#define REQTRAP_SERVE_H
+
+#include "engine.h"
+#include "web.h"
+
+#define SERVE_ROWS 1000 /* incidents that are kept in mind; the store has them all */
+#define SERVE_PAUSES 9
+
+/* An incident, as far as lists show it. */
+struct serve_row {
+	char id[INCIDENT_ID_LEN + 1];
+	char *folder; /* name in the store; NULL: nothing was stored */
+	char *rule, *method, *url, *process, *verdict, *not_captured, *core;
+	enum reason reason;
+	int status;
+	pid_t pid;
+	uint64_t wall_ns, elapsed_ns, pause_ns;
+};
+
+/* What a rule did since the daemon began; kept by name over reloads. */
+struct serve_rule {
+	char *name;
+	uint64_t trapped, captured, suppressed, failed;
+	uint64_t last_wall_ns;
+	char *last_error; /* of a capture; NULL none */
+};
+
+struct serve {
+	struct loop *loop;
+	struct engine *engine;
+	struct web *web;
+	struct rules *rules; /* in force; on the heap, freed by the engine's word */
+	const char *config_path;
+	char *store_path;
+	struct serve_row *row; /* oldest first */
+	size_t row_count;
+	struct serve_rule *rule;
+	size_t rule_count;
+	uint64_t reloads, reload_wall_ns, started_wall_ns;
+	char *reload_error; /* of the last try; NULL: it went well */
+	uint64_t pauses[SERVE_PAUSES + 1], pause_sum_ns, pause_count;
+	bool ending, may_edit; /* rules, over the port */
+};
+
+extern const double serve_pause_bounds[SERVE_PAUSES]; /* seconds, as Prometheus counts them */
+
+/* Reads the file and swaps the rules; on failure the old ones stay, and the reason is kept. */
+int serve_reload(struct serve *serve, struct err *err);
+int serve_read_rules(const char *path, struct rules **ret_rules, struct buf *problems, struct err *err);
+
+struct serve_rule *serve_rule_of(struct serve *serve, const char *name); /* made if new; NULL no memory */
+const struct serve_row *serve_row_find(const struct serve *serve, const char *id);
+
+/* web.h's callback: all paths. */
+void serve_answer(void *arg, const struct web_request *request, struct web_reply *reply);
+
+/* A page of them each. 'in' is what follows the path's first part. */
+void serve_live_page(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_live_rows(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_list_page(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_incident(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_rules_page(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_edit_page(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_metrics(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_api_live(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+void serve_api_incidents(struct serve *serve, const struct web_request *request, const char *in,
+			 struct web_reply *reply);
+void serve_api_rules(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
+
+/* The frame around a page. */
+void page_begin(struct buf *out, const char *title, const char *here);
+void page_end(struct buf *out);
+void page_text(struct buf *out, const char *text); /* escaped for terminal and HTML; NULL: '-' */
+
+#endif

@@ -1,0 +1,501 @@
+// SPDX-License-Identifier: MIT
+/* libmicrohttpd does HTTP, in its own epoll which hangs in ours; we accept, so that who is
+ * at the other end of the unix socket is known before a byte is read. Rejected: its own
+ * listening (no peer's uid), a thread per connection. Trap: MHD_run may call us for many
+ * requests; none of the callbacks may wait. */
+#include "web.h"
+
+#include "ktime.h"
+
+#include <microhttpd.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#define CONNECTIONS_MOST 64
+#define IDLE_S 20
+#define ACCEPT_MOST 32 /* at a time */
+#define COOKIE "reqtrap-token"
+#define POLICY                                                                                                \
+	"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " \
+	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
+
+struct web {
+	struct web_config config;
+	struct MHD_Daemon *daemon;
+	char token[WEB_TOKEN_LEN + 1];
+	char path[108];
+	int fd[2]; /* unix, tcp */
+	struct source *source[2], *run_source, *timer;
+};
+
+/* A body on its way in. */
+struct upload {
+	struct buf body;
+	bool begun;
+};
+
+/* ---- who may ---- */
+
+static bool same_secret(const char *a, const char *b, size_t len)
+{
+	unsigned char differ = 0;
+
+	if (strlen(b) < len)
+		return false;
+	for (size_t i = 0; i < len; i++) /* in the same time, wherever they differ */
+		differ |= (unsigned char)(a[i] ^ b[i]);
+	return !differ;
+}
+
+static bool is_token(const char *token, const char *text)
+{
+	size_t len = strlen(token);
+
+	return text && strlen(text) == len && same_secret(token, text, len);
+}
+
+static bool cookie_has(const char *token, const char *cookie)
+{
+	size_t len = strlen(token);
+
+	for (const char *p = cookie; p && (p = strstr(p, COOKIE "=")); p++) {
+		const char *value = p + strlen(COOKIE "=");
+
+		if ((p == cookie || p[-1] == ' ' || p[-1] == ';') && same_secret(token, value, len) &&
+		    (!value[len] || value[len] == ';'))
+			return true;
+	}
+	return false;
+}
+
+/* A name that somebody else's DNS may point here is none of these. Through a tunnel
+ * (ssh -L 8080:SOCKET) the port is any. */
+static bool host_is_ours(const char *host, uint16_t port)
+{
+	static const char *const names[] = { "127.0.0.1", "localhost", "[::1]" };
+	char whole[64];
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		size_t len = strlen(names[i]);
+
+		snprintf(whole, sizeof(whole), "%s:%u", names[i], port);
+		if (port ? !strcmp(host, whole)
+			 : !strncmp(host, names[i], len) &&
+				    (!host[len] ||
+				     (host[len] == ':' && !host[len + 1 + strspn(host + len + 1, "0123456789")])))
+			return true;
+	}
+	return false;
+}
+
+enum web_verdict web_judge(const struct web_head *head, const char *token)
+{
+	static const char bearer[] = "Bearer ";
+	const char *site = head->fetch_site;
+
+	if (head->host ? !host_is_ours(head->host, head->local ? 0 : head->port) : !head->local)
+		return WEB_WRONG_HOST;
+	/* A click on a link elsewhere may bring somebody to a page, never to a change. */
+	if (site && strcmp(site, "same-origin") && (head->post || strcmp(site, "none")))
+		return WEB_FOREIGN;
+	if (head->origin &&
+	    (!head->host || strncmp(head->origin, "http://", 7) || strcmp(head->origin + 7, head->host)))
+		return WEB_FOREIGN;
+	if (head->local)
+		return WEB_OK;
+	if (head->authorization && !strncmp(head->authorization, bearer, strlen(bearer)) &&
+	    is_token(token, head->authorization + strlen(bearer)))
+		return WEB_OK;
+	if (!head->post && is_token(token, head->query_token))
+		return WEB_OK;
+	/* What a browser sends by itself must come with a word on where the wish comes from. */
+	if (cookie_has(token, head->cookie) && (!head->post || site || head->origin))
+		return WEB_OK;
+	return WEB_NO_TOKEN;
+}
+
+/* ---- texts ---- */
+
+static int hex(char c)
+{
+	return c >= '0' && c <= '9' ? c - '0' : (c | 32) >= 'a' && (c | 32) <= 'f' ? (c | 32) - 'a' + 10 : -1;
+}
+
+char *web_field(const char *body, const char *key)
+{
+	size_t len = strlen(key), n = 0;
+	const char *p = body;
+	char *value;
+
+	while (p && (strncmp(p, key, len) || p[len] != '=')) {
+		p = strchr(p, '&');
+		p += p ? 1 : 0;
+	}
+	if (!p)
+		return NULL;
+	p += len + 1;
+	value = malloc(strcspn(p, "&") + 1);
+	for (; value && *p && *p != '&'; p++) {
+		char c = *p == '+' ? ' ' : *p;
+
+		if (c == '%' && hex(p[1]) >= 0 && hex(p[2]) >= 0) {
+			c = (char)(hex(p[1]) << 4 | hex(p[2]));
+			p += 2;
+		}
+		if (c) /* a text has no NUL */
+			value[n++] = c;
+	}
+	if (value)
+		value[n] = '\0';
+	return value;
+}
+
+const char *web_query(const struct web_request *request, const char *key)
+{
+	return MHD_lookup_connection_value((struct MHD_Connection *)(uintptr_t)request->connection,
+					   MHD_GET_ARGUMENT_KIND, key);
+}
+
+/* ---- a request ---- */
+
+static enum MHD_Result send_reply(struct MHD_Connection *connection, const struct web *web, struct web_reply *reply,
+				  bool set_cookie)
+{
+	struct MHD_Response *response = NULL;
+	char text[512];
+	enum MHD_Result done;
+	struct stat st;
+
+	if (reply->fd >= 0 && fstat(reply->fd, &st) == 0)
+		response = MHD_create_response_from_fd64((uint64_t)st.st_size, reply->fd);
+	else
+		response = MHD_create_response_from_buffer(reply->body.len, reply->body.data ? reply->body.data : "",
+							   MHD_RESPMEM_MUST_COPY);
+	if (!response)
+		return MHD_NO;
+	snprintf(text, sizeof(text), "%s; charset=utf-8", reply->type ? reply->type : "text/plain");
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_TYPE,
+				reply->fd >= 0 && reply->download[0] ? "application/octet-stream" : text);
+	MHD_add_response_header(response, "Content-Security-Policy", reply->policy ? reply->policy : POLICY);
+	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
+	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
+	if (reply->download[0]) {
+		snprintf(text, sizeof(text), "attachment; filename=\"%s\"", reply->download);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONTENT_DISPOSITION, text);
+	}
+	if (reply->location[0])
+		MHD_add_response_header(response, MHD_HTTP_HEADER_LOCATION, reply->location);
+	if (set_cookie) {
+		snprintf(text, sizeof(text), COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict", web->token);
+		MHD_add_response_header(response, MHD_HTTP_HEADER_SET_COOKIE, text);
+	}
+	done = MHD_queue_response(connection, (unsigned int)(reply->status ? reply->status : 200), response);
+	MHD_destroy_response(response);
+	return done;
+}
+
+static enum MHD_Result refuse(struct MHD_Connection *connection, const struct web *web, int status, const char *why)
+{
+	struct web_reply reply = { .status = status, .fd = -1 };
+	enum MHD_Result done;
+
+	buf_init(&reply.body, 4096);
+	buf_addf(&reply.body, "%s\n", why);
+	done = send_reply(connection, web, &reply, false);
+	buf_done(&reply.body);
+	return done;
+}
+
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static bool is_local(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+	int domain = 0;
+	socklen_t len = sizeof(domain);
+
+	return info && getsockopt(info->connect_fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
+}
+
+static enum web_verdict judge(const struct web *web, struct MHD_Connection *connection, bool post, bool *ret_by_query)
+{
+	struct web_head head = {
+		.local = is_local(connection),
+		.post = post,
+		.port = web->config.port,
+		.host = header(connection, "Host"),
+		.origin = header(connection, "Origin"),
+		.fetch_site = header(connection, "Sec-Fetch-Site"),
+		.authorization = header(connection, "Authorization"),
+		.cookie = header(connection, "Cookie"),
+		.query_token = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "token"),
+	};
+
+	*ret_by_query = !head.local && head.query_token;
+	return web_judge(&head, web->token);
+}
+
+static enum MHD_Result answer(struct web *web, struct MHD_Connection *connection, const char *path, bool post,
+			      const struct buf *body)
+{
+	struct web_request request = { .method = post ? "POST" : "GET",
+				       .path = path,
+				       .body = body->data ? body->data : "",
+				       .local = is_local(connection),
+				       .connection = connection };
+	struct web_reply reply = { .fd = -1 };
+	enum MHD_Result done;
+	bool by_query;
+
+	switch (judge(web, connection, post, &by_query)) {
+	case WEB_WRONG_HOST:
+		return refuse(connection, web, 421, "This is not a host of that name.");
+	case WEB_FOREIGN:
+		return refuse(connection, web, 403, "Asked for by a page of another site.");
+	case WEB_NO_TOKEN:
+		return refuse(connection, web, 401,
+			      "The token is missing or wrong: open the address that the file "
+			      "'web-url' beside the control socket has.");
+	default:
+		break;
+	}
+	if (path[0] != '/')
+		return refuse(connection, web, 400, "No such path.");
+	buf_init(&reply.body, 64u << 20);
+	if (by_query) { /* not to stay in the address */
+		reply.status = 303;
+		snprintf(reply.location, sizeof(reply.location), "/");
+	} else {
+		web->config.serve(web->config.arg, &request, &reply);
+	}
+	if (reply.body.full)
+		done = refuse(connection, web, 500, "The answer is too long, or memory is short.");
+	else
+		done = send_reply(connection, web, &reply, by_query);
+	buf_done(&reply.body);
+	return done;
+}
+
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path, const char *method,
+				  const char *version UNUSED, const char *data, size_t *size, void **state)
+{
+	bool post = !strcmp(method, "POST"), head = !strcmp(method, "HEAD");
+	struct upload *upload = *state;
+	struct web *web = arg;
+
+	if (!post && !head && strcmp(method, "GET"))
+		return refuse(connection, web, 405, "Only GET and POST.");
+	if (!upload) {
+		upload = *state = calloc(1, sizeof(*upload));
+		if (!upload)
+			return MHD_NO;
+		buf_init(&upload->body, WEB_BODY_MAX);
+		return MHD_YES;
+	}
+	if (*size) {
+		buf_add(&upload->body, data, *size);
+		*size = 0;
+		return MHD_YES;
+	}
+	if (upload->body.full)
+		return refuse(connection, web, 413, "That is too long.");
+	return answer(web, connection, path, post, &upload->body);
+}
+
+static void on_completed(void *arg UNUSED, struct MHD_Connection *connection UNUSED, void **state,
+			 enum MHD_RequestTerminationCode how UNUSED)
+{
+	struct upload *upload = *state;
+
+	if (upload)
+		buf_done(&upload->body);
+	free(upload);
+	*state = NULL;
+}
+
+/* ---- the loop ---- */
+
+static void on_run(void *arg, uint32_t events);
+
+/* It has time limits of its own. */
+static void set_timer(struct web *web)
+{
+	MHD_UNSIGNED_LONG_LONG ms;
+
+	loop_remove(web->config.loop, web->timer);
+	web->timer = NULL;
+	if (MHD_get_timeout(web->daemon, &ms) == MHD_YES)
+		loop_add_timer(web->config.loop, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC, 0, on_run, web, &web->timer);
+}
+
+static void on_run(void *arg, uint32_t events UNUSED)
+{
+	struct web *web = arg;
+
+	MHD_run(web->daemon);
+	set_timer(web);
+}
+
+static bool may_come(int fd)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+
+	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
+}
+
+static void take(struct web *web, int listen_fd, bool local)
+{
+	for (int i = 0; i < ACCEPT_MOST; i++) {
+		struct sockaddr_storage addr = { 0 };
+		socklen_t len = sizeof(addr);
+		int fd = accept4(listen_fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+		if (fd < 0)
+			break;
+		if (local && !may_come(fd)) {
+			close(fd);
+			continue;
+		}
+		if (len < sizeof(sa_family_t)) /* a unix socket without a name */
+			len = sizeof(sa_family_t);
+		addr.ss_family = local ? AF_UNIX : AF_INET;
+		MHD_add_connection(web->daemon, fd, (struct sockaddr *)&addr, len); /* closes it if it fails */
+	}
+	on_run(web, 0);
+}
+
+static void on_local(void *arg, uint32_t events UNUSED)
+{
+	struct web *web = arg;
+
+	take(web, web->fd[0], true);
+}
+
+static void on_tcp(void *arg, uint32_t events UNUSED)
+{
+	struct web *web = arg;
+
+	take(web, web->fd[1], false);
+}
+
+/* ---- life ---- */
+
+static int listen_local(struct web *web, struct err *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	const char *path = web->config.socket_path;
+	struct stat st;
+	int fd, r;
+
+	if (strlen(path) >= sizeof(addr.sun_path))
+		return err_say(err, -EINVAL, "'%s' is too long for the path of a socket", path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
+	if (lstat(path, &st) == 0) {
+		if (!S_ISSOCK(st.st_mode))
+			return err_say(err, -EEXIST, "'%s' is there and is no socket", path);
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		r = fd >= 0 ? connect(fd, (struct sockaddr *)&addr, sizeof(addr)) : -1;
+		if (fd >= 0)
+			close(fd);
+		if (r == 0)
+			return err_say(err, -EADDRINUSE, "another reqtrap serves at '%s' already", path);
+		unlink(path);
+	}
+	web->fd[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	/* Of a socket the mode is set before anybody can find it: by fchmod, then bind. */
+	if (web->fd[0] < 0 || fchmod(web->fd[0], 0600) < 0 ||
+	    bind(web->fd[0], (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return err_sys(err, -errno, "cannot make the socket '%s'", path);
+	memcpy(web->path, path, strlen(path) + 1);
+	if (chmod(path, 0600) < 0 || listen(web->fd[0], 64) < 0)
+		return err_sys(err, -errno, "cannot listen at '%s'", path);
+	return loop_add_fd(web->config.loop, web->fd[0], EPOLLIN, on_local, web, &web->source[0]);
+}
+
+static int listen_tcp(struct web *web, struct err *err)
+{
+	struct sockaddr_in addr = { .sin_family = AF_INET,
+				    .sin_port = htons(web->config.port),
+				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int one = 1;
+
+	web->fd[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (web->fd[1] < 0 || setsockopt(web->fd[1], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(web->fd[1], (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(web->fd[1], 64) < 0)
+		return err_sys(err, -errno, "cannot listen at 127.0.0.1:%u", web->config.port);
+	return loop_add_fd(web->config.loop, web->fd[1], EPOLLIN, on_tcp, web, &web->source[1]);
+}
+
+static int start(struct web *web, struct err *err)
+{
+	const union MHD_DaemonInfo *info;
+	int r = 0;
+
+	web->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, web,
+				       MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+				       (unsigned int)CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
+				       (unsigned int)IDLE_S, MHD_OPTION_END);
+	info = web->daemon ? MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info)
+		return err_say(err, -ENOMEM, "cannot start the web server");
+	if (web->config.socket_path)
+		r = listen_local(web, err);
+	if (r == 0 && web->config.port)
+		r = listen_tcp(web, err);
+	if (r == 0)
+		r = loop_add_fd(web->config.loop, info->epoll_fd, EPOLLIN, on_run, web, &web->run_source);
+	return r;
+}
+
+int web_open(const struct web_config *config, struct web **ret_web, struct err *err)
+{
+	struct web *web = calloc(1, sizeof(*web));
+	int r;
+
+	if (!web)
+		return err_sys(err, -ENOMEM, "cannot start the web server");
+	web->config = *config;
+	web->fd[0] = web->fd[1] = -1;
+	snprintf(web->token, sizeof(web->token), "%s", config->token ? config->token : "");
+	if (config->port && strlen(web->token) != WEB_TOKEN_LEN)
+		r = err_say(err, -EINVAL, "a port takes a token");
+	else
+		r = start(web, err);
+	if (r < 0) {
+		web_close(web);
+		return r;
+	}
+	*ret_web = web;
+	return 0;
+}
+
+void web_close(struct web *web)
+{
+	if (!web)
+		return;
+	for (int i = 0; i < 2; i++) {
+		loop_remove(web->config.loop, web->source[i]);
+		if (web->fd[i] >= 0)
+			close(web->fd[i]);
+	}
+	loop_remove(web->config.loop, web->run_source);
+	loop_remove(web->config.loop, web->timer);
+	if (web->path[0])
+		unlink(web->path);
+	if (web->daemon)
+		MHD_stop_daemon(web->daemon);
+	free(web);
+}
