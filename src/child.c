@@ -233,6 +233,8 @@ int child_find(const char *word, char *ret_path, size_t size)
 {
 	const char *dirs = getenv("PATH");
 
+	if (!word[0])
+		return -ENOENT;
 	if (strchr(word, '/'))
 		return snprintf(ret_path, size, "%s", word) < (int)size ? 0 : -ENAMETOOLONG;
 	for (const char *p = dirs ? dirs : "/usr/bin:/bin"; *p;) {

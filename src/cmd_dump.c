@@ -83,6 +83,8 @@ static void on_say(void *arg, enum series_word word, const char *text)
 	struct run *run = arg;
 
 	progress_clear(&run->progress);
+	if (run->json)
+		tell_said(word, text);
 	if (word == SERIES_NOTE)
 		log_note("%s", text);
 	else
@@ -237,6 +239,11 @@ static int read_conditions(struct series_spec *s, const struct command_line *lin
 	}
 	s->order.on.exit = option_given(line, "exit");
 	s->order.on.fatal = option_given(line, "crash");
+	if (option_given(line, "hang") && (s->order.on.signals || s->order.on.fatal || s->order.on.exit))
+		return err_say(err, -EINVAL, "--hang takes stacks of a process that goes on: it does not go with --%s",
+			       s->order.on.fatal  ? "crash"
+			       : s->order.on.exit ? "exit"
+						  : "signal");
 	if (for_ns && !s->trigger_count)
 		return err_say(err, -EINVAL,
 			       "--for says how long a condition must hold, but there is none, such as --cpu");
@@ -389,7 +396,7 @@ int cmd_dump(int argc, char **argv)
 	if (r >= 0)
 		r = read_options(&spec, &line, &err);
 	if (r < 0) {
-		log_error("%s", err.text);
+		on_say(&run, SERIES_ERROR, err.text);
 		return EXIT_MISTAKE;
 	}
 	if (option_given(&line, "stacks"))

@@ -50,7 +50,8 @@ static void tell_json(const struct series_dump *dump)
 {
 	const struct dump_result *result = dump->result;
 	CLEAN(free) char *clean_path = dump->path ? facts_utf8(dump->path) : NULL;
-	json_t *json = json_pack("{s:s, s:s?, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", "dump",
+	const char *event = dump->path ? "dump" : "stacks"; /* a dump is a file */
+	json_t *json = json_pack("{s:s, s:s?, s:s, s:i, s:I, s:s, s:f, s:f, s:I, s:I, s:I, s:b, s:o}", "event", event,
 				 "path", clean_path, "kind", dump_kind_name(dump->kind), "pid",
 				 (int)dump->subject->proc.pid, "threads", (json_int_t)result->threads, "method",
 				 capture_method_name(result->method), "pause_ms", ns_to_ms(result->pause_ns), "wall_ms",
@@ -149,6 +150,22 @@ bool tell_dump(const struct series_dump *dump, bool json)
 	return false;
 }
 
+void tell_said(enum series_word word, const char *text)
+{
+	CLEAN(free) char *clean = facts_utf8(text);
+	json_t *json = word == SERIES_NOTE
+			       ? NULL
+			       : json_pack("{s:s, s:s}", "event", word == SERIES_ERROR ? "error" : "warning", "text",
+					   clean ? clean : "");
+
+	if (!json)
+		return;
+	json_dumpf(json, stdout, JSON_COMPACT);
+	putchar('\n');
+	fflush(stdout);
+	json_decref(json);
+}
+
 void tell_compared(const struct series_result *result, bool json)
 {
 	const struct subject *subject = result->subject;
@@ -163,7 +180,7 @@ void tell_compared(const struct series_result *result, bool json)
 		printf("{\"event\":\"compared\",\"pid\":%d,\"stacks\":%s,\"memory\":%s}\n", subject->proc.pid,
 		       stacks.data, memory.data);
 	else
-		printf("\n%s\n%s", stacks.data, memory.data);
+		printf("\nprocess %d '%s'\n%s\n%s", subject->proc.pid, subject->process, stacks.data, memory.data);
 	if (stacks.full || memory.full)
 		log_warn("the comparison of process %d is too long and was cut", subject->proc.pid);
 	fflush(stdout);
@@ -198,8 +215,10 @@ static void figures(const struct progress *p, uint64_t done, uint64_t total, uin
 static void show_line(struct progress *p, const char *text)
 {
 	p->shown = true;
-	/* one column is left free: a full line would wrap */
-	fprintf(stderr, "\r\033[K%.*s", terminal_width() - 1, text);
+	int width = terminal_width() - 1; /* one column is left free: a full line would wrap */
+	bool cut = (int)strlen(text) > width;
+
+	fprintf(stderr, "\r\033[K%.*s%s", cut ? width - 3 : width, text, cut ? "..." : "");
 	fflush(stderr);
 }
 
@@ -240,12 +259,20 @@ static void waiting_words(const struct series_state *state, char *buf, size_t si
 	size_t n;
 
 	if (state->awaited) {
-		snprintf(buf, size, "waiting for a process '%s'", state->awaited);
+		struct buf word;
+
+		buf_init(&word, 256);
+		buf_add_escaped(&word, state->awaited, strlen(state->awaited));
+		snprintf(buf, size, "waiting for a process '%s'", word.data ? word.data : "");
+		buf_done(&word);
 		return;
 	}
+	if (state->next_ns)
+		snprintf(condition, sizeof(condition), "next dump in %.0f s",
+			 state->next_ns > now_ns() ? (double)(state->next_ns - now_ns()) / 1e9 : 0);
 	if (state->attached)
-		snprintf(condition, sizeof(condition), "attached to %zu process%s, waits for its events",
-			 state->attached, state->attached == 1 ? "" : "es");
+		snprintf(condition, sizeof(condition), "attached to %zu process%s", state->attached,
+			 state->attached == 1 ? "" : "es");
 	if (state->trigger)
 		trigger_words(state->trigger, now_ns(), condition, sizeof(condition));
 	n = (size_t)snprintf(buf, size, "%s%s%u of %u dumps taken", condition, *condition ? "; " : "", state->taken,
@@ -283,6 +310,20 @@ void progress_wait(struct progress *p, const struct series_state *state)
 	}
 }
 
+static json_t *signal_names(uint64_t bits)
+{
+	json_t *list = json_array();
+	char name[16];
+
+	for (int i = 1; i <= SENTRY_SIGNALS; i++) {
+		if (!(bits & sentry_bit(i)))
+			continue;
+		trigger_signal_name(i, name, sizeof(name));
+		json_array_append_new(list, json_string(name));
+	}
+	return list;
+}
+
 void tell_waiting(struct progress *p, const struct series_state *state)
 {
 	char value[32] = "", words[96] = "";
@@ -294,10 +335,16 @@ void tell_waiting(struct progress *p, const struct series_state *state)
 			 "taken", (json_int_t)state->taken, "wanted", (json_int_t)state->wanted, "for", state->awaited);
 	if (json && state->attached)
 		json_object_set_new(json, "attached", json_integer((json_int_t)state->attached));
+	if (json && state->subject)
+		json_object_set_new(json, "pid", json_integer(state->subject->proc.pid));
+	if (json && state->on) {
+		json_object_set_new(json, "signals", signal_names(state->on->signals));
+		json_object_set_new(json, "crash", json_boolean(state->on->fatal));
+		json_object_set_new(json, "exit", json_boolean(state->on->exit));
+	}
 	if (json && state->trigger) {
 		trigger_value(state->trigger, value, sizeof(value));
 		trigger_words(state->trigger, now_ns(), words, sizeof(words));
-		json_object_set_new(json, "pid", json_integer(state->subject->proc.pid));
 		json_object_set_new(json, "trigger", json_string(trigger_name(state->trigger->kind)));
 		json_object_set_new(json, "value", json_string(value));
 		json_object_set_new(json, "why", json_string(words));

@@ -9,6 +9,9 @@
 const char *dump_kind_name(uint32_t kind); /* 'full' 'mini' 'stacks' */
 
 /* How the dumps of a process differ. */
+/* What went wrong, as JSON on stdout beside the line on stderr; notes are no event. */
+void tell_said(enum series_word word, const char *text);
+
 void tell_compared(const struct series_result *result, bool json);
 
 /* False: stdout did not take it (errno says why). */

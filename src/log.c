@@ -17,7 +17,15 @@ static void line(const char *prefix, const char *fmt, va_list ap)
 	vsnprintf(raw, sizeof(raw), fmt, ap);
 	buf_init(&out, 16384);
 	buf_adds(&out, prefix);
-	buf_add_escaped(&out, raw, strlen(raw));
+	/* names in it are escaped already: their backslashes are not, once more */
+	for (const char *p = raw; *p;) {
+		size_t n = strcspn(p, "\\");
+
+		buf_add_escaped(&out, p, n);
+		p += n;
+		if (*p)
+			buf_add(&out, p++, 1);
+	}
 	buf_adds(&out, "\n");
 	fputs(out.data ? out.data : "reqtrap: out of memory\n", stderr);
 	buf_done(&out);

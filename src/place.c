@@ -72,6 +72,9 @@ int place_open(const char *path, struct place *ret_place, struct err *err)
 			&absolute, err);
 	if (r < 0)
 		return r;
+	if (!strcmp(absolute, "/dev") || !strncmp(absolute, "/proc/", 6))
+		return err_say(err, -EINVAL, "'%s' is not a place for files: a dump cannot be put there",
+			       path ? path : absolute);
 	fd = openat(folder, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot open %s", subject);

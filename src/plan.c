@@ -25,7 +25,7 @@ bool plan_other_dump_ends(struct worker *w)
 {
 	uint64_t deadline_ns = now_ns() + OTHER_DUMP_NS;
 	struct stat ours, theirs;
-	char path[32];
+	char path[32], name[64];
 
 	if (stat("/proc/self/exe", &ours) < 0)
 		return false;
@@ -34,6 +34,9 @@ bool plan_other_dump_ends(struct worker *w)
 			return true;
 		snprintf(path, sizeof(path), "/proc/%d/exe", w->status.tracer);
 		if (stat(path, &theirs) == 0 && (ours.st_ino != theirs.st_ino || ours.st_dev != theirs.st_dev))
+			return false;
+		proc_name(w->status.tracer, name, sizeof(name));
+		if (!strcmp(name, WORKER_STAYS)) /* for good, not for a dump */
 			return false;
 		nanosleep(&(struct timespec){ .tv_nsec = 5 * NSEC_PER_MSEC }, NULL);
 	}

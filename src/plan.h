@@ -62,6 +62,9 @@ struct worker {
 /* Is it the process meant, and one that can be dumped? -ESRCH, -EPERM, -ENOTSUP in words. */
 int plan_target(struct worker *w, struct err *err);
 
+/* The name of a worker that stays attached; the others keep the one that exec gave them. */
+#define WORKER_STAYS "reqtrap"
+
 /* Waits a little for another dump (or reap) of the same process. False: it is traced by
  * something else, or for longer. */
 bool plan_other_dump_ends(struct worker *w);

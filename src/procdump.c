@@ -98,9 +98,8 @@ static int add_trigger(struct procdump *pd, enum trigger_kind kind, bool below, 
 {
 	if (pd->trigger_count == ARRAY_LEN(pd->trigger))
 		return err_say(err, -EINVAL, "more than %zu conditions", ARRAY_LEN(pd->trigger));
-	/* 'at or above' there, 'above' here */
 	pd->trigger[pd->trigger_count++] =
-		(struct trigger){ .kind = kind, .below = below, .threshold = below ? value : value - 1 };
+		(struct trigger){ .kind = kind, .below = below, .or_equal = !below, .threshold = value };
 	return 0;
 }
 
@@ -423,6 +422,17 @@ static bool named_for_windows(const char *program)
 	return !strcasecmp(base, "procdump64") || (len > 4 && !strcasecmp(base + len - 4, ".exe"));
 }
 
+static bool uses_at(const struct line *line, enum use first, enum use last, size_t at)
+{
+	for (size_t i = 0; i < line->count; i++) {
+		const struct procdump_row *row = line->use[i].row;
+
+		if (row->use >= first && row->use <= last && row->at == at)
+			return true;
+	}
+	return false;
+}
+
 static bool uses_any(const struct line *line, enum use first, enum use last)
 {
 	for (size_t i = 0; i < line->count; i++) {
@@ -436,7 +446,9 @@ static bool uses_any(const struct line *line, enum use first, enum use last)
 static int decide(struct procdump *pd, const struct line *line, const char *program, struct buf *notes, struct err *err)
 {
 	bool polled = uses_any(line, USE_ABOVE, USE_COUNTER_BELOW),
-	     matters = polled || uses_any(line, USE_EXCEPTION, USE_EXCEPTION);
+	     matters = polled || uses_any(line, USE_EXCEPTION, USE_EXCEPTION),
+	     cpu = uses_at(line, USE_ABOVE, USE_BELOW, TRIGGER_CPU),
+	     every = polled && uses_at(line, USE_SECONDS, USE_SECONDS, AT(every_ns));
 
 	if (pd->as)
 		return 0;
@@ -451,10 +463,11 @@ static int decide(struct procdump *pd, const struct line *line, const char *prog
 		pd->as = line->linux_word ? PROCDUMP_UNDECIDED : PROCDUMP_WINDOWS;
 	else if (line->linux_word)
 		pd->as = PROCDUMP_LINUX;
-	else if (polled)
-		buf_adds(notes,
-			 "read as ProcDump for Linux does: '-c' is of one core, '-s' the time between two dumps; "
-			 "--as windows: of the machine, and so long without a break\n");
+	else if (cpu || every)
+		buf_addf(notes, "read as ProcDump for Linux does: %s%s%s; --as windows: %s%s%s\n",
+			 cpu ? "'-c' is of one core" : "", cpu && every ? ", " : "",
+			 every ? "'-s' the time between two dumps" : "", cpu ? "of the machine" : "",
+			 cpu && every ? ", and " : "", every ? "so long without a break" : "");
 	return 0;
 }
 

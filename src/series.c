@@ -11,6 +11,7 @@
 #include "process.h"
 
 #include <limits.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
@@ -99,7 +100,9 @@ static void check_end(struct series *s)
 	if (s->spec->kill)
 		end_processes(s);
 	if (s->command.pid > 0 && !s->command_ended) {
-		if (!s->told_command && !s->ending)
+		struct pollfd end = { .fd = s->command.pidfd, .events = POLLIN };
+
+		if (!s->told_command && !s->ending && poll(&end, 1, 0) == 0)
 			series_say(s, SERIES_NOTE, "waiting for '%s' to end", s->spec->command[0]);
 		s->told_command = true;
 		return;
@@ -208,8 +211,8 @@ static void shot_failed(struct member *m, const struct shot_result *result)
 		return;
 	}
 	if (result->given_up)
-		series_say(s, SERIES_ERROR, "the dump of process %d was given up after %llu s", pid,
-			   (unsigned long long)(s->spec->give_up_ns / NSEC_PER_SEC));
+		series_say(s, SERIES_ERROR, "the dump of process %d was given up after %g s", pid,
+			   (double)s->spec->give_up_ns / 1e9);
 	else if (result->cancelled)
 		series_say(s, SERIES_NOTE, "the dump of process %d was cancelled: no file is left", pid);
 	else
@@ -282,6 +285,17 @@ struct shot_spec series_shot_spec(const struct series *s, const struct member *m
 				   .give_up_ns = s->spec->give_up_ns };
 }
 
+static void read_name(struct member *m)
+{
+	const char *name = m->subject.process;
+
+	proc_name(m->subject.proc.pid, m->subject.process, sizeof(m->subject.process));
+	if (m->dumped_as[0] && strcmp(name, m->dumped_as) != 0)
+		series_say(m->series, SERIES_NOTE, "process %d '%s' is '%s' now: it called exec, or has a new name",
+			   m->subject.proc.pid, m->dumped_as, name);
+	snprintf(m->dumped_as, sizeof(m->dumped_as), "%s", name);
+}
+
 static void begin_shot(void *arg, uint32_t events UNUSED)
 {
 	struct member *m = arg;
@@ -301,7 +315,7 @@ static void begin_shot(void *arg, uint32_t events UNUSED)
 	spec = series_shot_spec(s, m, kind);
 	m->shot_ns = now_ns();
 	if (m->shot_no == 0) /* it may have called exec since */
-		proc_name(m->subject.proc.pid, m->subject.process, sizeof(m->subject.process));
+		read_name(m);
 	if (m->compare) {
 		moment_done(&m->moment);
 		moment_read(&m->subject.proc, MOMENT_CPU | MOMENT_MEMORY, &m->moment, NULL);
@@ -495,7 +509,7 @@ static int set_up(struct series *s, struct err *err)
 	if (s->command.pid > 0)
 		r = loop_add_fd(s->loop, s->command.pidfd, EPOLLIN, on_command_end, s, &s->command_source);
 	s->first_ns = now_ns();
-	ticks = series_has_conditions(s) || s->spec->wait || s->spec->all;
+	ticks = series_has_conditions(s) || s->spec->wait || s->spec->all || s->wanted > 1;
 	if (r == 0 && ticks)
 		r = loop_add_timer(s->loop, s->first_ns, interval_ns, series_tick, s, NULL);
 	if (r == 0 && s->spec->timeout_ns)
@@ -583,7 +597,7 @@ int series_run(const struct series_spec *spec, const struct series_calls *calls,
 			   s.signal == SIGINT	 ? "Ctrl-C"
 			   : s.signal == SIGTERM ? "SIGTERM or --cancel"
 						 : "a signal",
-			   s.taken, s.wanted);
+			   s.taken, series_wanted(&s));
 	tear_down(&s);
 	dump_settle();
 	*ret_signal = s.signal;

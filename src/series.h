@@ -90,6 +90,8 @@ struct series_state {
 	unsigned int taken, wanted;    /* turns */
 	const struct subject *subject; /* that is nearest to its condition; NULL: none is known */
 	const struct trigger *trigger; /* ... and its nearest */
+	const struct sentry_wish *on;  /* what events; NULL: none */
+	uint64_t next_ns;	       /* the next turn by the timer; 0: conditions decide */
 	const char *awaited;	       /* the word that names no process yet; NULL */
 	bool changed;		       /* other than a value */
 };

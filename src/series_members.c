@@ -170,10 +170,17 @@ static int start_command(struct series *s, struct err *err)
 	if (child_find(argv[0], path, sizeof(path)) < 0)
 		return err_say(err, -ENOENT, "cannot start '%s': no such program", argv[0]);
 	spec.path = path;
-	if (series_has_events(s))
-		spec.hold = &s->hold;
+	spec.hold = &s->hold; /* a short one would have ended before it is a member */
 	r = child_start(&spec, &s->command, err);
-	return r < 0 ? r : add_member(s, s->command.pid, err);
+	if (r == 0)
+		r = add_member(s, s->command.pid, err);
+	if (r < 0 || series_has_events(s))
+		return r;
+	r = child_release(&s->hold, true, NULL);
+	if (r < 0)
+		return err_sys(err, r, "cannot start '%s'", argv[0]);
+	proc_name(s->command.pid, s->member[0]->subject.process, sizeof(s->member[0]->subject.process));
+	return 0;
 }
 
 /* At the begin, and again for those that come later. */

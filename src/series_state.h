@@ -24,8 +24,9 @@ struct member {
 	struct usage before; /* parts 0: none yet */
 	struct trigger trigger[SERIES_TRIGGERS_MAX];
 	struct source *end_source, *gap_source;
-	bool ended, gone; /* gone: during its shot */
-	char how[40];	  /* it ended: ' (signal KILL)'; '' not known */
+	bool ended, gone;   /* gone: during its shot */
+	char how[40];	    /* it ended: ' (signal KILL)'; '' not known */
+	char dumped_as[64]; /* its name at its last turn */
 	unsigned int taken, failures;
 	uint64_t begun_ns; /* its last turn; 0: none yet */
 	bool queued, running;
@@ -105,6 +106,12 @@ static inline bool series_has_events(const struct series *s)
 static inline bool series_has_conditions(const struct series *s)
 {
 	return s->spec->trigger_count > 0 || series_has_events(s);
+}
+
+/* By the timer the turns are of each process. */
+static inline unsigned int series_wanted(const struct series *s)
+{
+	return series_has_conditions(s) ? s->wanted : s->wanted * (unsigned int)MAX(s->count, (size_t)1);
 }
 
 /* ---- series_members.c: who belongs to it ---- */

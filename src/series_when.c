@@ -119,11 +119,16 @@ static void sample(struct member *m)
 void series_tell_state(struct series *s)
 {
 	struct member *at = NULL;
-	struct series_state state = {
-		.taken = s->taken, .wanted = s->wanted, .awaited = s->awaited, .changed = s->changed
-	};
+	struct series_state state = { .taken = s->taken,
+				      .wanted = series_wanted(s),
+				      .on = series_has_events(s) ? &s->spec->order.on : NULL,
+				      .next_ns = s->next_source ? s->first_ns + s->rounds * s->spec->every_ns : 0,
+				      .awaited = s->awaited,
+				      .changed = s->changed };
 	unsigned int nearest = 0;
 
+	if (!series_has_conditions(s) && !s->next_source && !s->awaited)
+		return; /* the first dump begins in a moment */
 	for (size_t i = 0; i < s->count; i++) {
 		struct member *m = s->member[i];
 
@@ -139,10 +144,14 @@ void series_tell_state(struct series *s)
 			at = m;
 		}
 	}
+	for (size_t i = 0; i < s->count && !at; i++)
+		at = s->member[i]->ended ? NULL : s->member[i];
 	if (at) {
 		proc_name(at->subject.proc.pid, at->subject.process, sizeof(at->subject.process)); /* exec changes it */
 		state.subject = &at->subject;
 	}
+	if (s->next_source)
+		state.changed = false; /* each dump was told */
 	s->changed = false;
 	s->calls->waiting(s->calls->arg, &state);
 }

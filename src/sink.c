@@ -166,9 +166,10 @@ static int allow(struct sink *sink, size_t len, struct err *err)
 
 	if (sink->spec.max_bytes && sink->put + len > sink->spec.max_bytes)
 		return err_say(err, -EFBIG,
-			       "gave up writing '%s' at %.1f MiB on disk: more than %.1f MiB are not allowed "
+			       "gave up writing '%s' at %.1f MiB on disk: more than %.*f MiB are not allowed "
 			       "(a larger --max-size would let it go on)",
-			       sink->name, mib(sink->put), mib(sink->spec.max_bytes));
+			       sink->name, mib(sink->put), sink->spec.max_bytes < 1u << 20 ? 4 : 1,
+			       mib(sink->spec.max_bytes));
 	if (len <= sink->room_bytes) {
 		sink->room_bytes -= len;
 		return 0;

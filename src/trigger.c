@@ -107,6 +107,8 @@ int trigger_parse(enum trigger_kind kind, const char *text, struct trigger *ret_
 		r = parse_value(rows[kind].unit, plus + 1, &t.step, err);
 	if (r == 0 && plus && !t.step)
 		r = err_say(err, -EINVAL, "'%s': a step of nothing", text);
+	if (r == 0 && plus && t.below)
+		r = err_say(err, -EINVAL, "'<%s': a step is for what grows: it goes with '>'", text);
 	if (r == 0 && t.below && !t.threshold)
 		r = err_say(err, -EINVAL, "'<%s' can never be", text);
 	*ret_trigger = t;
@@ -153,6 +155,8 @@ static bool holds(const struct trigger *t)
 {
 	if (t->kind == TRIGGER_HUNG)
 		return t->value == 0;
+	if (t->or_equal && t->value == t->threshold)
+		return true;
 	return t->below ? t->value < t->threshold : t->value > t->threshold;
 }
 
@@ -213,6 +217,8 @@ static void value_words(enum unit unit, uint64_t value, char *buf, size_t size)
 		snprintf(buf, size, "%llu%%", n / 10);
 	else if (unit == UNIT_BYTES && value >= 10ull << 30)
 		snprintf(buf, size, "%.1f GiB", mib / 1024);
+	else if (unit == UNIT_BYTES && value < 1u << 20)
+		snprintf(buf, size, "%.1f KiB", mib * 1024);
 	else if (unit == UNIT_BYTES)
 		snprintf(buf, size, "%.1f MiB", mib);
 	else
@@ -244,8 +250,8 @@ void trigger_words(const struct trigger *t, uint64_t now_ns, char *buf, size_t s
 	trigger_value(t, value, sizeof(value));
 	value_words(rows[t->kind].unit, t->threshold, threshold, sizeof(threshold));
 	/* '12% > 80%' would read as if it were so */
-	snprintf(buf, size, "%s %s%s %c %s%s", rows[t->kind].name, value, now_it_holds ? "" : ", waits for",
-		 t->below ? '<' : '>', threshold, held);
+	snprintf(buf, size, "%s %s%s %c%s %s%s", rows[t->kind].name, value, now_it_holds ? "" : ", waits for",
+		 t->below ? '<' : '>', t->or_equal ? "=" : "", threshold, held);
 }
 
 /* ---- signals ---- */
@@ -269,6 +275,10 @@ const char *trigger_event(uint32_t cause)
 
 static int signal_number(const char *word)
 {
+	static const struct {
+		const char *name;
+		int number;
+	} also[] = { { "IOT", SIGABRT }, { "POLL", SIGPOLL }, { "CLD", SIGCHLD } };
 	char *end, name[16];
 	long number = strtol(word, &end, 10);
 
@@ -281,7 +291,14 @@ static int signal_number(const char *word)
 		if (!strcasecmp(word, name))
 			return i;
 	}
-	return -EINVAL;
+	for (size_t i = 0; i < ARRAY_LEN(also); i++) {
+		if (!strcasecmp(word, also[i].name))
+			return also[i].number;
+	}
+	if (strncasecmp(word, "RTMAX", 5) != 0 || (word[5] && (word[5] != '-' || word[6] < '0' || word[6] > '9')))
+		return -EINVAL;
+	number = SIGRTMAX - (word[5] ? strtol(word + 6, &end, 10) : 0);
+	return (word[5] && *end) || number < SIGRTMIN || number > SIGRTMAX ? -EINVAL : (int)number;
 }
 
 int trigger_signals(const char *text, uint64_t *ret_bits, struct err *err)

@@ -24,6 +24,7 @@ enum trigger_kind {
 struct trigger {
 	enum trigger_kind kind;
 	bool below;
+	bool or_equal; /* 'at or above' */
 	uint64_t threshold;
 	uint64_t step;	 /* after it fired the threshold moves by so much; 0: stays */
 	uint64_t for_ns; /* it must have held for so long without a break */
@@ -55,7 +56,7 @@ void trigger_value(const struct trigger *trigger, char *buf, size_t size); /* '9
 /* 'cpu 93.1% > 80% for 3.0 of 5.0 s', as far as it is known. */
 void trigger_words(const struct trigger *trigger, uint64_t now_ns, char *buf, size_t size);
 
-/* 'SEGV,ABRT', 'SIGUSR1', '10', 'RTMIN+1' into sentry_bit's bits. -EINVAL with words. */
+/* 'SEGV,ABRT', 'SIGUSR1', '10', 'RTMIN+1', 'RTMAX-1' into sentry_bit's bits. -EINVAL with words. */
 int trigger_signals(const char *text, uint64_t *ret_bits, struct err *err);
 void trigger_signal_name(int number, char *buf, size_t size); /* 'SEGV', 'RTMIN+1' */
 const char *trigger_event(uint32_t cause);		      /* enum sentry_cause: 'signal', 'crash', 'exit' */

@@ -19,6 +19,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -581,7 +582,10 @@ static int look_and_dump(struct worker *w, struct err *err)
 		r = plan_target(w, err);
 	if (r < 0)
 		return r;
-	return wish->signals || wish->fatal || wish->exit ? worker_wait(w, err) : worker_dump(w, err);
+	if (!wish->signals && !wish->fatal && !wish->exit)
+		return worker_dump(w, err);
+	prctl(PR_SET_NAME, WORKER_STAYS); /* other workers need not wait for our end */
+	return worker_wait(w, err);
 }
 
 static int reap(struct worker *w, struct err *err)

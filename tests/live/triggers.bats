@@ -398,7 +398,7 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 	is "$(dumps p .kind | tr '\n' ' ')" "mini mini full " "kinds of the plan"
 	is "$(event p 'select(.event == "compared").stacks.samples')" 3 "samples compared"
 	env "$REQTRAP" dump --json --hang --mini "$VICTIM" "$OUT" >"$BATS_TEST_TMPDIR/h.json"
-	is "$(dumps h .kind | tr '\n' ' ')" "stacks stacks stacks mini " "kinds of --hang"
+	is "$(event h 'select(.event == "stacks" or .event == "dump") | .kind' | tr '\n' ' ')" "stacks stacks stacks mini " "kinds of --hang"
 	is "$(event h 'select(.event == "compared").stacks.samples')" 4 "samples compared"
 	kill -KILL "$VICTIM"
 }
@@ -484,4 +484,42 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 		one_line "$(cat "$BATS_TEST_TMPDIR/err")" "message"
 		has "$(cat "$BATS_TEST_TMPDIR/err")" "${bad%% *}" "message"
 	done
+}
+
+@test "what is traced already is refused at once, by the tracer's name; what a guard waits for is in JSON" {
+	local code=0 begun err
+	victim held none 100000
+	series held --crash --signal USR1,RTMAX "$VICTIM" "$OUT"
+	attached held
+	is "$(event held 'select(.attached == 1) | "\(.pid) \(.crash) \(.signals | join(","))"' | head -n 1)" \
+		"$VICTIM true USR1,RTMIN+30" "waiting event"
+	begun=$(date +%s%N)
+	err=$("$REQTRAP" dump --json --crash "$VICTIM" "$OUT" 2>&1 >"$BATS_TEST_TMPDIR/second.json") || code=$?
+	(($(date +%s%N) - begun < 1500000000)) || fail "it took $((($(date +%s%N) - begun) / 1000000)) ms"
+	is "$code" 3 "exit code"
+	has "$err" "traced already" "message"
+	has "$err" "('reqtrap')" "message"
+	is "$(event second 'select(.event == "error").text' | grep -c 'traced already')" 1 "error as an event"
+	kill "$SERIES" "$VICTIM"
+}
+
+@test "a command that ends at once: exit code 1; none, a device, --hang with an event: refused" {
+	local code bad i
+	for i in 1 2 3; do
+		code=0
+		"$REQTRAP" procdump -ma -e -x "$OUT" /bin/true 2>"$BATS_TEST_TMPDIR/err" || code=$?
+		is "$code" 1 "exit code of -x"
+		lacks "$(cat "$BATS_TEST_TMPDIR/err")" "to end" "message"
+	done
+	for bad in "-o /dev/stdout $$" "-o /proc/self/x $$" "--crash --hang $$" "--memory <2G+500M $$"; do
+		code=0
+		# shellcheck disable=SC2086
+		"$REQTRAP" dump $bad 2>"$BATS_TEST_TMPDIR/err" >"$BATS_TEST_TMPDIR/out" || code=$?
+		is "$code" 2 "exit code of '$bad'"
+		one_line "$(cat "$BATS_TEST_TMPDIR/err")" "message"
+	done
+	code=0
+	"$REQTRAP" dump -- '' 2>"$BATS_TEST_TMPDIR/err" || code=$?
+	is "$code" 2 "exit code of no program"
+	has "$(cat "$BATS_TEST_TMPDIR/err")" "no such program" "message"
 }

@@ -115,6 +115,24 @@ static void options_after_the_target(void **state)
 	buf_done(&p.notes);
 }
 
+/* Only what was typed is explained. */
+static void reading(void **state)
+{
+	struct parsed p = PARSE("-m", "1", "4711");
+
+	(void)state;
+	assert_true(p.code == 0 && !strstr(p.notes.data, "'-c'"));
+	buf_done(&p.notes);
+	p = PARSE("-c", "20", "4711");
+	assert_non_null(strstr(p.notes.data, "'-c' is of one core; --as"));
+	assert_true(p.pd.trigger[0].or_equal && p.pd.trigger[0].threshold == 200);
+	buf_done(&p.notes);
+	p = PARSE("-m", "1", "-s", "5", "4711");
+	assert_non_null(strstr(p.notes.data, "'-s' the time between two dumps; --as"));
+	assert_null(strstr(p.notes.data, "'-c'"));
+	buf_done(&p.notes);
+}
+
 static void defaults(void **state)
 {
 	struct parsed p = PARSE("-ma", "-n", "2", "4711");
@@ -376,11 +394,11 @@ static const struct example {
 	{ "-ma -k 4572", W, false, true, 1, 10, NONE, false, false, false, "4572" },
 	{ "-n 3 -s 5 notepad", U, false, true, 3, 5, NONE, false, false, false, "notepad" },
 	{ "--as windows -n 3 -s 5 notepad", W, true, false, 3, 5, NONE, false, false, false, "notepad" },
-	{ "--as windows -n 3 -s 5 -c 20 consume", W, true, false, 3, 5, TRIGGER_CPU_MACHINE, 199, 5, false, false,
+	{ "--as windows -n 3 -s 5 -c 20 consume", W, true, false, 3, 5, TRIGGER_CPU_MACHINE, 200, 5, false, false,
 	  false, "consume" },
-	{ "-ma outlook -p \\Process(Outlook)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 9999, 10, false,
+	{ "-ma outlook -p \\Process(Outlook)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 10000, 10, false,
 	  false, false, "outlook" },
-	{ "-ma 1234 -p \\Process(svchost#87)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 9999, 10, false,
+	{ "-ma 1234 -p \\Process(svchost#87)\\Handle_Count 10000", W, false, true, 1, 10, TRIGGER_FDS, 10000, 10, false,
 	  false, false, "1234" },
 	{ "-ma -e w3wp.exe", W, false, true, 1, 10, NONE, true, false, false, "w3wp.exe" },
 	{ "-ma -e 1 w3wp.exe", W, false, true, 1, 10, NONE, true, true, false, "w3wp.exe" },
@@ -393,20 +411,19 @@ static const struct example {
 	{ "1234", U, false, true, 1, 10, NONE, false, false, false, "1234" },
 	{ "-n 3 -s 5 1234", U, false, true, 3, 5, NONE, false, false, false, "1234" },
 	{ "-cl 10 -c 65 1234", U, false, true, 1, 10, TRIGGER_CPU, 100, 0, false, false, false, "1234" },
-	{ "-c 65 -m 100 1234", U, false, true, 1, 10, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
-	{ "-m 100 1234", U, false, true, 1, 10, TRIGGER_MEMORY, (100ull << 20) - 1, 0, false, false, false, "1234" },
+	{ "-c 65 -m 100 1234", U, false, true, 1, 10, TRIGGER_CPU, 650, 0, false, false, false, "1234" },
+	{ "-m 100 1234", U, false, true, 1, 10, TRIGGER_MEMORY, 100ull << 20, 0, false, false, false, "1234" },
 	{ "-pgid 1234", L, false, true, 1, 10, NONE, false, false, false, "pgid:1234" },
 	{ "-n 3 1234", U, false, true, 3, 10, NONE, false, false, false, "1234" },
-	{ "-c 65 -n 3 1234", U, false, true, 3, 10, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
-	{ "-c 65 -n 3 -s 5 1234", U, false, true, 3, 5, TRIGGER_CPU, 649, 0, false, false, false, "1234" },
-	{ "-m 100,200 1234", L, false, true, 2, 10, TRIGGER_MEMORY, (100ull << 20) - 1, 0, false, false, false,
-	  "1234" },
+	{ "-c 65 -n 3 1234", U, false, true, 3, 10, TRIGGER_CPU, 650, 0, false, false, false, "1234" },
+	{ "-c 65 -n 3 -s 5 1234", U, false, true, 3, 5, TRIGGER_CPU, 650, 0, false, false, false, "1234" },
+	{ "-m 100,200 1234", L, false, true, 2, 10, TRIGGER_MEMORY, 100ull << 20, 0, false, false, false, "1234" },
 	{ "1234 /tmp", U, false, true, 1, 10, NONE, false, false, false, "1234" },
 	{ "-sig 11 1234", L, false, true, 1, 10, NONE, false, true, false, "1234" },
 	{ "-mc 1 -sig 11 1234", L, false, true, 1, 10, NONE, false, true, false, "1234" },
 	{ "-w my_application", U, false, true, 1, 10, NONE, false, false, true, "my_application" },
-	{ "-tc 50 1234", L, false, true, 1, 10, TRIGGER_THREADS, 49, 0, false, false, false, "1234" },
-	{ "-fc 50 1234", L, false, true, 1, 10, TRIGGER_FDS, 49, 0, false, false, false, "1234" },
+	{ "-tc 50 1234", L, false, true, 1, 10, TRIGGER_THREADS, 50, 0, false, false, false, "1234" },
+	{ "-fc 50 1234", L, false, true, 1, 10, TRIGGER_FDS, 50, 0, false, false, false, "1234" },
 };
 
 /* The line with another dash, and capitals: '-ma 4572' as '/MA 4572'. A slash opens an option
@@ -515,7 +532,7 @@ static void two_conditions(void **state)
 
 	p = PARSE("-m", "100,200", "1234"); /* each once */
 	assert_int_equal(p.pd.trigger_count, 2);
-	assert_int_equal(p.pd.trigger[1].threshold, (200ull << 20) - 1);
+	assert_int_equal(p.pd.trigger[1].threshold, 200ull << 20);
 	assert_true(p.pd.trigger[0].step > 1ull << 60);
 	buf_done(&p.notes);
 }
@@ -753,6 +770,7 @@ int main(void)
 		cmocka_unit_test(slash_is_a_path_after_the_target),
 		cmocka_unit_test(options_after_the_target),
 		cmocka_unit_test(defaults),
+		cmocka_unit_test(reading),
 		cmocka_unit_test(notes),
 		cmocka_unit_test(sizes),
 		cmocka_unit_test(ours),

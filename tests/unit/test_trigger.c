@@ -56,6 +56,7 @@ static void values(void **state UNUSED)
 		{ TRIGGER_MEMORY, ">2" },
 		{ TRIGGER_MEMORY, ">2G+0M" },
 		{ TRIGGER_MEMORY, ">>2G" },
+		{ TRIGGER_MEMORY, "<2G+500M" },
 		{ TRIGGER_THREADS, ">many" },
 		{ TRIGGER_FDS, ">1.5" },
 		{ TRIGGER_HUNG, "5" },
@@ -149,7 +150,7 @@ static void for_so_long_by_ticks(void **state UNUSED)
 
 static void steps(void **state UNUSED)
 {
-	struct trigger t = parsed(TRIGGER_MEMORY, ">100M+50M"), low = parsed(TRIGGER_MEMORY, "<100M+50M");
+	struct trigger t = parsed(TRIGGER_MEMORY, ">100M+50M"), low = parsed(TRIGGER_MEMORY, "<100M");
 	static const struct {
 		uint64_t mib;
 		bool fires;
@@ -162,6 +163,7 @@ static void steps(void **state UNUSED)
 
 		assert_int_equal(fires(&t, NULL, &s, 1), up[i].fires);
 	}
+	low.step = 50ull << 20; /* of ProcDump's '-ml A,B': cannot be typed */
 	for (size_t i = 0; i < ARRAY_LEN(down); i++) {
 		struct usage s = usage_at((double)i + 1, 0, down[i].mib << 20);
 
@@ -252,11 +254,20 @@ static void words(void **state UNUSED)
 	before.at_ns = 1; /* 0 is no moment */
 	trigger_words(&t, SEC, text, sizeof(text));
 	assert_non_null(strstr(text, "cpu 93.1% > 80%"));
+	t = (struct trigger){ .kind = TRIGGER_CPU, .or_equal = true, .threshold = 200 };
+	t.known = true;
+	t.value = 200;
+	trigger_words(&t, SEC, text, sizeof(text));
+	assert_string_equal(text, "cpu 20% >= 20%");
+	t = (struct trigger){ .kind = TRIGGER_MEMORY, .known = true, .value = 1024, .threshold = 2048 };
+	trigger_words(&t, SEC, text, sizeof(text));
+	assert_string_equal(text, "memory 1.0 KiB, waits for > 2.0 KiB");
 }
 
 static void signals(void **state UNUSED)
 {
-	static const char *const bad[] = { "", "SEGV,", ",", "0", "65", "-1", "NOSUCH", "SIG", "SEGV ABRT" };
+	static const char *const bad[] = { "",	     "SEGV,", ",",	   "0",	       "65",	  "-1",
+					   "NOSUCH", "SIG",   "SEGV ABRT", "RTMAX-99", "RTMAX+1", "RTMAX-1x" };
 	uint64_t bits;
 	struct err err;
 	char name[16];
@@ -265,6 +276,8 @@ static void signals(void **state UNUSED)
 	assert_int_equal(bits, sentry_bit(SIGSEGV) | sentry_bit(SIGABRT) | sentry_bit(10));
 	assert_int_equal(trigger_signals("RTMIN+3", &bits, &err), 0);
 	assert_int_equal(bits, sentry_bit(SIGRTMIN + 3));
+	assert_int_equal(trigger_signals("RTMAX,SIGRTMAX-1,IOT", &bits, &err), 0);
+	assert_int_equal(bits, sentry_bit(SIGRTMAX) | sentry_bit(SIGRTMAX - 1) | sentry_bit(SIGABRT));
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		err.text[0] = '\0';
 		assert_int_equal(trigger_signals(bad[i], &bits, &err), -EINVAL);
