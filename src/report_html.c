@@ -73,7 +73,7 @@ static const char style[] =
 	".picture{overflow-x:auto;margin-top:14px}svg{display:block;width:100%;min-width:640px;height:auto;"
 	"font:12px ui-monospace,SFMono-Regular,Menlo,Consolas,'Liberation Mono',monospace}"
 	"svg text{fill:var(--ink)}svg text.tick,svg text.lane{fill:var(--soft)}svg .grid{stroke:var(--rule);fill:none}"
-	"svg rect.wait{fill:url(#p-wait)}svg rect.runnable{fill:url(#p-runnable)}svg rect.cpu{fill:var(--cpu)}"
+	"svg rect.wait{fill:url(#p-wait)}svg rect.breaks{fill:url(#p-breaks);stroke:var(--wait);stroke-dasharray:2 3}svg .base-breaks{fill:var(--card)}svg rect.runnable{fill:url(#p-runnable)}svg rect.cpu{fill:var(--cpu)}"
 	"svg rect.call{fill:var(--io);fill-opacity:.28;stroke:var(--io);stroke-width:1.2}"
 	"svg rect.lost{fill:var(--card);stroke:var(--other);stroke-width:1.2;stroke-dasharray:4 3}"
 	"svg rect.io{fill:var(--io)}svg rect.other{fill:var(--other)}svg .mark{fill:var(--io);stroke:var(--card);stroke-width:.7}"

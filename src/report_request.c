@@ -242,7 +242,10 @@ static void draw_callee(const struct incident *i, const struct call *call, size_
 			longest = &call[n];
 	}
 	snprintf(label, sizeof(label), "%s call%s", word_count(n).s, word_plural(n));
-	if (n == 1)
+	if (!sum_ns)
+		page_field(pen, label, "%s -> %s: not waited for, from %s ms on", who,
+			   call->to ? call->to : "another service", word_ms(call->at_ns).s);
+	else if (n == 1)
 		page_field(pen, label, "%s -> %s: %s, from %s ms on", who, call->to ? call->to : "another service",
 			   word_duration(sum_ns).s, word_ms(call->at_ns).s);
 	else

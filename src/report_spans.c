@@ -170,7 +170,7 @@ int calls_make(const struct incident *i, struct call **ret_calls, size_t *ret_co
 {
 	CLEAN(free) const struct trace_event **event = NULL;
 	struct call *calls = NULL;
-	size_t count = 0;
+	size_t count = 0, kept = 0;
 	int r = events_by_time(i, &event);
 
 	for (size_t n = 0; r == 0 && n < i->trace_count; n++) {
@@ -187,6 +187,12 @@ int calls_make(const struct incident *i, struct call **ret_calls, size_t *ret_co
 		calls_free(calls, count);
 		return r;
 	}
+	for (size_t n = 0; n < count; n++) { /* bytes that nobody waited on say as much in the trace */
+		if (!calls[n].to && calls[n].end_ns == calls[n].at_ns)
+			continue;
+		calls[kept++] = calls[n];
+	}
+	count = kept;
 	if (count)
 		qsort(calls, count, sizeof(*calls), by_callee);
 	*ret_calls = calls;

@@ -21,14 +21,28 @@
 #define TOP 34
 #define LEGEND_H 18
 
-enum paint { PAINT_WAIT, PAINT_RUNNABLE, PAINT_CPU, PAINT_IO, PAINT_CALL, PAINT_LOST, PAINT_OTHER, PAINT_KINDS };
+enum paint {
+	PAINT_WAIT,
+	PAINT_BREAKS,
+	PAINT_RUNNABLE,
+	PAINT_CPU,
+	PAINT_IO,
+	PAINT_CALL,
+	PAINT_LOST,
+	PAINT_OTHER,
+	PAINT_KINDS
+};
 
 static const struct {
 	const char *class, *words;
 } paints[] = {
-	[PAINT_WAIT] = { "wait", "waiting" },		[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
-	[PAINT_CPU] = { "cpu", "on CPU or not known" }, [PAINT_IO] = { "io", "receive, send" },
-	[PAINT_CALL] = { "call", "call to another" },	[PAINT_LOST] = { "lost", "not kept" },
+	[PAINT_WAIT] = { "wait", "waiting" },
+	[PAINT_RUNNABLE] = { "runnable", "runnable, no CPU free" },
+	[PAINT_BREAKS] = { "breaks", "waiting, with breaks" },
+	[PAINT_CPU] = { "cpu", "on CPU, ready, or not known" },
+	[PAINT_IO] = { "io", "receive, send" },
+	[PAINT_CALL] = { "call", "call to another" },
+	[PAINT_LOST] = { "lost", "not kept" },
 	[PAINT_OTHER] = { "other", "other" },
 };
 
@@ -38,12 +52,14 @@ struct lane {
 	const struct call *call;   /* the first of its calls: the lane of these; NULL: of its events */
 	double drawn[PAINT_KINDS]; /* x up to which this kind is painted */
 	double moment;		   /* ... of the last mark */
+	uint64_t next_ns;	   /* of its next event, while they are gone through from the last */
 };
 
 struct timeline {
 	const struct incident *incident;
 	struct buf *out;
 	const struct trace_event **event; /* by time */
+	uint64_t *end;			  /* of each of them */
 	struct call *call;
 	size_t calls;
 	struct lane lane[LANES_MOST];
@@ -52,8 +68,9 @@ struct timeline {
 	bool used[PAINT_KINDS], moments;
 };
 
-static enum paint paint_of(const struct trace_event *e)
+static enum paint paint_of(const struct timeline *t, size_t k)
 {
+	const struct trace_event *e = t->event[k];
 	static const struct {
 		const char *kind;
 		enum paint paint;
@@ -64,7 +81,7 @@ static enum paint paint_of(const struct trace_event *e)
 
 	for (size_t n = 0; e->kind && n < ARRAY_LEN(row); n++) {
 		if (!strcmp(e->kind, row[n].kind))
-			return row[n].paint;
+			return row[n].paint == PAINT_WAIT && t->end[k] > event_end_ns(e) ? PAINT_BREAKS : row[n].paint;
 	}
 	return PAINT_OTHER;
 }
@@ -122,14 +139,13 @@ static void call_lanes_add(struct timeline *t, pid_t tid)
 }
 
 /* A thread's lane, and below it one for each that it calls. */
-static void lane_add(struct timeline *t, pid_t tid, const char *process)
+static void lane_add(struct timeline *t, pid_t tid)
 {
 	struct lane *lane = &t->lane[t->lanes];
 
 	if (t->lanes == LANES_MOST || lane_of(t, tid))
 		return;
-	*lane = (struct lane){ .tid = tid };
-	text_setf(&lane->name, "%s %d", process && process[0] ? process : "thread", tid);
+	*lane = (struct lane){ .tid = tid, .name = thread_name(t->incident, tid) };
 	t->lanes++;
 	call_lanes_add(t, tid);
 }
@@ -139,14 +155,29 @@ static void lanes_make(struct timeline *t)
 	const struct incident *i = t->incident;
 
 	for (size_t n = 0; n + 1 < i->chain_count && n < LANES_MOST / 2; n++)
-		lane_add(t, i->chain[n].tid ? i->chain[n].tid : i->chain[n].pid, i->chain[n].process);
-	lane_add(t, i->holder_tid,
-		 i->process.comm  ? i->process.comm
-		 : i->chain_count ? i->chain[i->chain_count - 1].process
-				  : NULL);
+		lane_add(t, i->chain[n].tid ? i->chain[n].tid : i->chain[n].pid);
+	lane_add(t, i->holder_tid);
 	for (size_t n = 0; n < i->trace_count; n++) {
 		if (i->trace[n].tid)
-			lane_add(t, i->trace[n].tid, NULL);
+			lane_add(t, i->trace[n].tid);
+	}
+}
+
+/* Equal waits that are one event, the sum of them, lie anywhere before what its thread does next. */
+static void ends_make(struct timeline *t)
+{
+	for (size_t n = 0; n < t->lanes; n++)
+		t->lane[n].next_ns = t->end_ns;
+	for (size_t k = t->incident->trace_count; k-- > 0;) {
+		const struct trace_event *e = t->event[k];
+		struct lane *lane = lane_of(t, e->tid ? e->tid : t->incident->holder_tid);
+
+		t->end[k] = event_end_ns(e);
+		if (!lane)
+			continue;
+		if (e->count > 1 && e->dur_ns)
+			t->end[k] = MAX(t->end[k], lane->next_ns);
+		lane->next_ns = e->at_ns;
 	}
 }
 
@@ -180,6 +211,8 @@ static void add_tip(struct buf *out, const struct trace_event *e)
 	buf_addf(out, ", at %s ms", word_ms(e->at_ns).s);
 	if (e->dur_ns)
 		buf_addf(out, ", %s", word_duration(e->dur_ns).s);
+	if (e->count > 1)
+		buf_addf(out, " together, x%s", word_count(e->count).s);
 	buf_adds(out, "</title>");
 }
 
@@ -205,10 +238,11 @@ static bool draw_bar(struct timeline *t, double *drawn, enum paint paint, double
 	return true;
 }
 
-static void draw_event(struct timeline *t, struct lane *lane, double y, const struct trace_event *e)
+static void draw_event(struct timeline *t, struct lane *lane, double y, size_t k)
 {
-	enum paint paint = paint_of(e);
-	double from = x_of(t, e->at_ns), to = x_of(t, event_end_ns(e));
+	const struct trace_event *e = t->event[k];
+	enum paint paint = paint_of(t, k);
+	double from = x_of(t, e->at_ns), to = x_of(t, t->end[k]);
 	CLEAN(free) char *name = NULL;
 
 	if (!e->dur_ns) {
@@ -267,7 +301,7 @@ static void draw_lanes(struct timeline *t)
 
 			if ((e->tid ? e->tid : t->incident->holder_tid) == lane->tid &&
 			    !(e->kind && !strcmp(e->kind, "trigger")))
-				draw_event(t, lane, y, e);
+				draw_event(t, lane, y, k);
 		}
 	}
 }
@@ -288,12 +322,11 @@ static void draw_doing(struct timeline *t, double y)
 	t->used[PAINT_CPU] = true;
 	for (size_t k = 0; k < i->trace_count; k++) {
 		const struct trace_event *e = t->event[k];
-		enum paint paint = paint_of(e);
-		double x = x_of(t, e->at_ns), end = MIN(x_of(t, event_end_ns(e)), to);
+		enum paint paint = paint_of(t, k);
+		double x = x_of(t, e->at_ns), end = MIN(x_of(t, t->end[k]), to);
 
 		if ((e->tid && e->tid != i->holder_tid) || end <= x ||
-		    (paint != PAINT_WAIT && paint != PAINT_RUNNABLE && paint != PAINT_LOST) ||
-		    !draw_bar(t, &drawn[paint], paint, x, end, y))
+		    (paint > PAINT_RUNNABLE && paint != PAINT_LOST) || !draw_bar(t, &drawn[paint], paint, x, end, y))
 			continue;
 		any = true;
 		add_tip(t->out, e);
@@ -391,6 +424,9 @@ static void draw(struct timeline *t)
 		"<defs><pattern id=\"p-wait\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" "
 		"patternTransform=\"rotate(45)\"><rect class=\"base-wait\" width=\"7\" height=\"7\"/>"
 		"<rect class=\"line-wait\" width=\"2\" height=\"7\"/></pattern>\n"
+		"<pattern id=\"p-breaks\" width=\"7\" height=\"7\" patternUnits=\"userSpaceOnUse\" "
+		"patternTransform=\"rotate(45)\"><rect class=\"base-breaks\" width=\"7\" height=\"7\"/>"
+		"<rect class=\"line-wait\" width=\"1.2\" height=\"7\"/></pattern>\n"
 		"<pattern id=\"p-runnable\" width=\"6\" height=\"6\" patternUnits=\"userSpaceOnUse\">"
 		"<rect class=\"base-runnable\" width=\"6\" height=\"6\"/><circle class=\"line-runnable\" cx=\"3\" cy=\"3\" "
 		"r=\"1.3\"/></pattern></defs>\n",
@@ -413,15 +449,19 @@ int svg_timeline(const struct incident *incident, struct buf *out)
 	r = events_by_time(incident, &t.event);
 	if (r == 0)
 		r = calls_make(incident, &t.call, &t.calls);
-	if (r < 0) {
+	t.end = calloc(incident->trace_count, sizeof(*t.end));
+	if (r < 0 || !t.end) {
+		calls_free(t.call, t.calls);
 		free(t.event);
-		return r;
+		free(t.end);
+		return r < 0 ? r : -ENOMEM;
 	}
 	t.end_ns = MAX(incident->elapsed_ns, incident->ended ? incident->time_taken_ns : 0);
 	for (size_t n = 0; n < incident->trace_count; n++)
 		t.end_ns = MAX(t.end_ns, event_end_ns(t.event[n]));
 	t.end_ns = MAX(t.end_ns, 1u);
 	lanes_make(&t);
+	ends_make(&t);
 	for (size_t n = 0; n < incident->trace_count; n++)
 		t.crowded += incident->trace[n].tid && !lane_of(&t, incident->trace[n].tid);
 	draw(&t);
@@ -429,5 +469,6 @@ int svg_timeline(const struct incident *incident, struct buf *out)
 		free(t.lane[n].name);
 	calls_free(t.call, t.calls);
 	free(t.event);
+	free(t.end);
 	return 0;
 }

@@ -95,7 +95,8 @@ static void draw_span(const struct incident *i, const struct span *s, bool first
 	CLEAN(free) char *words = event_words(e);
 	CLEAN(free) char *text = NULL;
 
-	text_setf(&text, "%s %s", e->kind ? e->kind : "", words ? words : "");
+	text_setf(&text, "%s %s%s%s", e->kind ? e->kind : "", words ? words : "", e->count > 1 ? "  x" : "",
+		  e->count > 1 ? word_count(e->count).s : "");
 	pen->span(pen, &(struct span_row){ .event = e,
 					   .at_ns = s->at_ns,
 					   .dur_ns = s->end_ns - s->at_ns,

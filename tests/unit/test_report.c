@@ -457,6 +457,60 @@ static size_t chain_of(const struct incident *i, bool *ret_cycle, size_t *ret_ba
 	return count;
 }
 
+static struct trace_event *event_of(struct incident *i, uint64_t at_ms, uint64_t dur_ms, const char *kind,
+				    const char *name, const char *detail)
+{
+	sample_event(i, at_ms * SAMPLE_MS, dur_ms * SAMPLE_MS, kind, name, detail);
+	i->trace[i->trace_count - 1].tid = 5;
+	return &i->trace[i->trace_count - 1];
+}
+
+/* From the first byte to the end of the last wait; a wait behind a hole is another call's. */
+static void test_calls(void **state UNUSED)
+{
+	static const struct {
+		const char *to;
+		uint64_t at_ms, end_ms;
+	} want[] = { { "tcp:1.2.3.4:80", 10, 23 }, { "unix:/x", 30, 40 }, { "unix:/x", 60, 65 } };
+	struct incident *i = incident_new();
+	struct call *calls = NULL;
+	size_t count = 0;
+	char *page;
+
+	event_of(i, 10, 0, "call", "call to tcp:1.2.3.4:80", NULL);
+	event_of(i, 12, 5, "wait", "poll", "the answer of tcp:1.2.3.4:80");
+	event_of(i, 20, 3, "wait", "recvfrom", "tcp 9.9.9.9:1 -> 1.2.3.4:80");
+	event_of(i, 30, 0, "call", "call to another service", NULL);
+	event_of(i, 31, 9, "wait", "poll", "the answer of unix:/x")->count = 4;
+	event_of(i, 45, 2, "wait", "recvfrom", "tcp 9.9.9.9:2 -> 5.5.5.5:80"); /* its client, as far as one knows */
+	event_of(i, 50, 5, "lost", "12 events", NULL);
+	event_of(i, 60, 5, "wait", "poll", "the answer of unix:/x");
+	event_of(i, 70, 0, "call", "call to another service", NULL); /* that nobody waited for */
+	i->elapsed_ns = 80 * SAMPLE_MS;
+	i->holder_tid = 5;
+	assert_int_equal(calls_make(i, &calls, &count), 0);
+	assert_int_equal(count, ARRAY_LEN(want));
+	for (size_t n = 0; n < ARRAY_LEN(want); n++) {
+		assert_string_equal(calls[n].to, want[n].to);
+		assert_int_equal(calls[n].at_ns, want[n].at_ms * SAMPLE_MS);
+		assert_int_equal(calls[n].end_ns, want[n].end_ms * SAMPLE_MS);
+	}
+	calls_free(calls, count);
+	page = render("text", i);
+	assert_non_null(strstr(page, "2 calls   thread 5 -> unix:/x: 15.0 ms together; the longest 10.0 ms, from"));
+	free(page);
+	/* four waits in one event: until what its thread does next, and not as if it were one */
+	page = render("html", i);
+	assert_non_null(strstr(page, "<rect class=\"breaks\""));
+	assert_non_null(strstr(page, "<rect class=\"lost\""));
+	free(page);
+	i->trace[4].count = 1;
+	page = render("html", i);
+	assert_null(strstr(page, "<rect class=\"breaks\""));
+	free(page);
+	incident_free(i);
+}
+
 static void look_at(struct incident *i, uint32_t line, const char *inner, pid_t tid)
 {
 	struct later_look *s = list_add(&i->sample, &i->sample_count, sizeof(*s));
@@ -770,6 +824,7 @@ int main(void)
 		cmocka_unit_test(test_the_longest_event_stays),
 		cmocka_unit_test(test_a_page_can_be_made_again),
 		cmocka_unit_test(test_a_huge_request_has_a_page),
+		cmocka_unit_test(test_calls),
 		cmocka_unit_test(test_chain_inside_the_process),
 		cmocka_unit_test(test_frames_are_counted_over_the_looks),
 		cmocka_unit_test(test_groups),
