@@ -323,6 +323,18 @@ static void ends_read(struct scene_look *look)
 
 /* ---- who has the other ends ---- */
 
+/* A child of the holder that was made since the request began: our frozen copy of it, or what it
+ * started itself. Either has the socket, neither is a worker. */
+static bool is_offspring(const struct scene_look *look, const struct proc_stat *stat)
+{
+	uint64_t tick_ns = NSEC_PER_SEC / (uint64_t)sysconf(_SC_CLK_TCK), age_ns = now_ns() - look->spec.since_ns;
+	struct timespec up;
+
+	clock_gettime(CLOCK_BOOTTIME, &up);
+	return stat->ppid == look->proc.pid &&
+	       (stat->start_ticks + 1) * tick_ns + age_ns >= (uint64_t)up.tv_sec * NSEC_PER_SEC + (uint64_t)up.tv_nsec;
+}
+
 static void worker_add(struct scene_look *look, pid_t pid)
 {
 	CLEAN(fd) int dir_fd = proc_dir_open(pid);
@@ -335,11 +347,13 @@ static void worker_add(struct scene_look *look, pid_t pid)
 		look->workers_left++;
 		return;
 	}
+	if (dir_fd >= 0)
+		proc_stat_read(dir_fd, "stat", &stat);
+	if (is_offspring(look, &stat))
+		return;
 	w = list_add(&look->worker, &look->worker_count, sizeof(*w));
 	if (!w)
 		return;
-	if (dir_fd >= 0)
-		proc_stat_read(dir_fd, "stat", &stat);
 	*w = (struct worker){ .pid = pid, .ppid = stat.ppid };
 }
 
