@@ -504,8 +504,8 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 }
 
 @test "a command that ends at once: exit code 1; none, a device, --hang with an event: refused" {
-	local code bad i
-	for i in 1 2 3; do
+	local code bad _
+	for _ in 1 2 3; do
 		code=0
 		"$REQTRAP" procdump -ma -e -x "$OUT" /bin/true 2>"$BATS_TEST_TMPDIR/err" || code=$?
 		is "$code" 1 "exit code of -x"
