@@ -415,6 +415,9 @@ static int native_action(const char *program, const char *params, struct rule *r
 	CLEAN(free) char *whole = tokens_whole(params);
 	CLEAN(free) char *line = NULL;
 
+	/* a rules file takes one word with a blank for words that somebody forgot to part */
+	if (strchr(program, ' ') && !(whole && whole[strspn(whole, " \t\r\n")]))
+		return err_say(err, -EINVAL, "the program's path has a blank in it, and there is no parameter");
 	text_setf(&line, "'%s' %s", program, whole ? whole : "");
 	return line ? rule_set(rule, "action", line, err) : err_say(err, -ENOMEM, "out of memory");
 }

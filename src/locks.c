@@ -161,11 +161,13 @@ static bool on_stack(const struct stack *stack, const char *prefix)
 	return false;
 }
 
+#define PIDS_MOST (1u << 22) /* the kernel has no larger ones */
+
 /* A futex that processes share is never a private one, and its lock says so, too. */
 static void set_owner(const struct solver *s, size_t i, uint32_t ns_tid, bool shared, struct found *f)
 {
 	f->owner = thread_of(s, ns_tid);
-	if (f->owner == NOBODY && shared && !(s->threads[i].arg[1] & FUTEX_PRIVATE_FLAG))
+	if (f->owner == NOBODY && shared && ns_tid <= PIDS_MOST && !(s->threads[i].arg[1] & FUTEX_PRIVATE_FLAG))
 		f->foreign = ns_tid;
 }
 

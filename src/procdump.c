@@ -635,6 +635,8 @@ int dump_file_name(const struct dump_name *name, unsigned int number, char *ret_
 	}
 	if (out.full || out.len + 1 > size || out.len > NAME_MAX)
 		r = err_say(err, -ENAMETOOLONG, "the file name made from '%s' is too long", pattern);
+	else if (!out.len || !strcmp(out.data, ".") || !strcmp(out.data, "..")) /* of a process without a name */
+		r = err_say(err, -EINVAL, "'%s' makes no file name here", pattern);
 	else
 		memcpy(ret_name, out.data, out.len + 1);
 	buf_done(&out);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 /* Arguments of system calls and the memory behind them, all of it the input: texts stay
- * within their bounds, lock owners are threads of the process or nobody. */
+ * within their bounds, lock owners are threads of the process, or of one that shares the lock, or
+ * nobody. */
 #include "locks.h"
 #include "waits.h"
 
 #include <assert.h>
+#include <linux/futex.h>
 #include <string.h>
 #include <sys/syscall.h>
 
@@ -42,9 +44,13 @@ static void fuzz_locks(const struct memory *mem, const uint8_t *data, size_t siz
 	own.addr = thread[0].arg[0];
 	own.owner = data[0];
 	if (locks_solve(thread, words, THREADS, &own, 1, &a) == 0) {
-		for (size_t i = 0; i < THREADS; i++)
-			assert(!a.thread[i].waits_for_tid ||
-			       (a.thread[i].waits_for_tid >= 100 && a.thread[i].waits_for_tid < 100 + THREADS));
+		for (size_t i = 0; i < THREADS; i++) {
+			pid_t tid = a.thread[i].waits_for_tid;
+			bool shared =
+				!(thread[i].arg[1] & FUTEX_PRIVATE_FLAG); /* by processes, whose threads they may be */
+
+			assert(!tid || (tid >= 100 && tid < 100 + THREADS) || (shared && tid > 0 && tid <= 1 << 22));
+		}
 		assert(strings_count(a.deadlock) <= THREADS);
 	}
 	analysis_done(&a);
