@@ -39,6 +39,13 @@ struct thread {
 	struct stack script;  /* language frames; count 0 if none */
 };
 
+/* A piece of work that waits without a thread: a task of asyncio. */
+struct task {
+	char *name;	    /* 'Task-4' */
+	char *waits_for;    /* 'task Task-3', '_asyncio.Future'; NULL unknown */
+	struct stack stack; /* of coroutines, the one that waits first */
+};
+
 /* A lock somebody waits for. */
 struct lock {
 	char *name;  /* 'mutex 0x7f..', 'flock /var/lib/php/sessions/sess_x' */
@@ -73,6 +80,8 @@ struct analysis {
 	char **deadlock;	   /* 'A -> B -> A' in words, NULL-terminated; NULL none */
 	struct variable *variable; /* as the process itself has them; count 0: none */
 	size_t variable_count;
+	struct task *task; /* that wait; of asyncio's loops */
+	size_t task_count;
 	char *language; /* of the process: 'PHP 8.2.30' */
 	char *failed;	/* the analysis itself failed, and why */
 	char **note;	/* what was cut or doubtful, NULL-terminated; NULL none */

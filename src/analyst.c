@@ -536,6 +536,20 @@ static void read_waits(struct job *job, const struct memory *mem, struct lock_wo
 	}
 }
 
+static void read_tasks(struct job *job, const struct memory *mem)
+{
+	struct analysis *a = &job->analysis;
+	const char *why = NULL;
+	size_t more = 0;
+
+	if (job->language_state && job->language->tasks)
+		why = job->language->tasks(job->language_state, mem, &a->task, &a->task_count, &more);
+	if (why)
+		note(job, "asyncio tasks %s: %s", a->task_count ? "incomplete" : "unavailable", why);
+	if (more)
+		note(job, "%zu more tasks of asyncio were not looked at", more);
+}
+
 static void read_scripts(struct job *job, const struct memory *mem)
 {
 	struct stack *scripts = calloc(job->cap.count + 1, sizeof(*scripts));
@@ -549,6 +563,7 @@ static void read_scripts(struct job *job, const struct memory *mem)
 		why = job->language->request(job->language_state, mem, &a->variable, &a->variable_count);
 	if (why)
 		note(job, "the request as %s sees it: %s", a->language, why);
+	read_tasks(job, mem);
 	for (size_t i = 0; i < job->cap.count && scripts; i++)
 		job->analysis.thread[i].script = scripts[i];
 	if (job->language_why && job->cap.count)

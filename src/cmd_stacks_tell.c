@@ -113,6 +113,33 @@ static void add_locks(struct buf *out, const struct analysis *a)
 	}
 }
 
+/* What asyncio has under way: equal tasks once. */
+static void add_tasks(struct buf *out, const struct analysis *a)
+{
+	for (size_t n = 0; n < a->task_count; n++) {
+		size_t count = task_equals(a, n);
+
+		if (!count)
+			continue;
+		buf_addf(out, "\n%zu asyncio task%s", count, word_plural(count));
+		if (a->task[n].waits_for) {
+			buf_adds(out, ": ");
+			add_text(out, a->task[n].waits_for);
+		}
+		buf_adds(out, "\n   ");
+		for (size_t k = n, shown = 0; k < a->task_count && shown < MIN(count, (size_t)TIDS_SHOWN); k++) {
+			if (k != n && !task_equal(&a->task[n], &a->task[k]))
+				continue;
+			buf_adds(out, shown++ ? ", " : " ");
+			add_text(out, a->task[k].name ? a->task[k].name : "?");
+		}
+		if (count > TIDS_SHOWN)
+			buf_addf(out, " and %zu more", count - TIDS_SHOWN);
+		buf_adds(out, "\n");
+		add_stack(out, &a->task[n].stack);
+	}
+}
+
 /* Who the thread waits for in other processes, and what those do. */
 static void add_beyond(struct buf *out, const struct incident *i)
 {
@@ -189,6 +216,7 @@ int stacks_print_text(const struct subject *subject, const struct incident *i, c
 	for (size_t n = 0; n < count; n++)
 		add_group(&out, a, &group[n]);
 	add_locks(&out, a);
+	add_tasks(&out, a);
 	add_beyond(&out, i);
 	r = report_text_around(i, &out);
 	for (char **n = a->note; n && *n; n++) {

@@ -111,6 +111,13 @@ static const struct field stack_fields[] = {
 };
 static const struct shape stack_shape = SHAPE(stack_fields, struct stack, true);
 
+static const struct field task_fields[] = {
+	TEXT(struct task, name),
+	TEXT(struct task, waits_for),
+	OBJECT(struct task, stack, stack_shape),
+};
+static const struct shape task_shape = SHAPE(task_fields, struct task, true);
+
 static const struct field thread_fields[] = {
 	PID(struct thread, tid),
 	TEXT(struct thread, comm),
@@ -161,6 +168,7 @@ static const struct field analysis_fields[] = {
 	LIST(struct analysis, variable, variable_count, variable_shape, 4096),
 	LIST(struct analysis, lock, lock_count, lock_shape, 1u << 16),
 	LIST(struct analysis, own, own_count, own_shape, 64),
+	LIST(struct analysis, task, task_count, task_shape, 4096),
 	LIST(struct analysis, thread, thread_count, thread_shape, 1u << 17),
 };
 static const struct shape analysis_shape = SHAPE(analysis_fields, struct analysis, false);

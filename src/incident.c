@@ -172,6 +172,12 @@ void analysis_done(struct analysis *a)
 	for (size_t n = 0; n < a->own_count; n++)
 		free(a->own[n].name);
 	free(a->own);
+	for (size_t n = 0; n < a->task_count; n++) {
+		free(a->task[n].name);
+		free(a->task[n].waits_for);
+		stack_done(&a->task[n].stack);
+	}
+	free(a->task);
 	strings_free(a->deadlock);
 	strings_free(a->note);
 	free(a->language);

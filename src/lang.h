@@ -40,6 +40,11 @@ struct language {
 	 * said of it, in words; NULL: nothing. */
 	const char *(*request)(const void *state, const struct memory *mem, struct variable **ret_variable,
 			       size_t *ret_count);
+
+	/* The same, may be NULL: pieces of work that wait without a thread, such as asyncio's
+	 * tasks; ret_more: so many were not looked at. Returns why not, in words; NULL: it did. */
+	const char *(*tasks)(const void *state, const struct memory *mem, struct task **ret_task, size_t *ret_count,
+			     size_t *ret_more);
 	void (*free_state)(void *state);
 };
 

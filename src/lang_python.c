@@ -7,7 +7,7 @@
  * Traps: a thread is found by its pthread_t, which is its fs base, because the kernel's
  * id that is noted beside it is the parent's after a fork; the line is not kept
  * anywhere, it is the instruction's place in a table that has had three formats. */
-#include "lang.h"
+#include "lang_python.h"
 
 #include "symbol.h"
 
@@ -15,54 +15,32 @@
 #include <string.h>
 #include <sys/syscall.h>
 
-#define INTERPRETERS_MAX 32
 #define THREADS_MAX 65536
 #define TEXT_SANE_MAX (1u << 20) /* a longer name means that the offsets are wrong */
 #define TABLE_MAX (256u << 10)	 /* of lines; a longer one costs the line */
 #define TABLES_MAX (16u << 20)	 /* ... of all frames together: time is short */
-#define FRAME_SIZE 128		 /* read at once: a frame, and a code object */
 #define CODE_SIZE 208
-#define FUNCTIONS 512 /* kept of those that were read */
 #define STACK_WORDS 512
 #define GUESSES_MAX 8192
 enum { REG_RSP = 19, REG_FS_BASE = 21 }; /* of user_regs_struct */
-
-enum lines { LINES_DELTAS, LINES_RANGES, LINES_LOCATIONS }; /* lnotab; 3.10's; 3.11's */
-
-/* Offsets. 0 where it says so: there is none. */
-struct layout {
-	uint32_t interpreters; /* of _PyRuntime */
-	uint32_t interp_next, interp_threads;
-	uint32_t gil; /* of _PyRuntime, or of the interpreter, which points to it */
-	bool gil_of_interp;
-	uint16_t next, pthread, native, frame; /* of a thread; native may be 0 */
-	bool cframe;			       /* 'frame' leads to a struct that has it */
-	uint16_t cframe_frame;
-	uint16_t back, code, instr, owner; /* of a frame; owner may be 0 */
-	uint8_t owner_shim;		   /* from this owner on it is no function's frame */
-	bool lasti;			   /* 'instr' is an index in bytes, not an address */
-	uint8_t lasti_unit;
-	uint16_t name, file, first, table, bytecode; /* of a code object */
-	uint8_t ascii_size, compact_size;	     /* of a str's header */
-	enum lines lines;
-};
 
 struct python_row {
 	uint8_t minor;
 	struct layout at;
 };
 
-#define OLD(gil_at, lasti_at, unit, kind)                                                                         \
+#define OLD(gil_at, lasti_at, unit, kind, modules_at, top_at, top_is)                                             \
 	{                                                                                                         \
 		.interpreters = 32, .gil = (gil_at), .interp_threads = 8, .next = 8, .pthread = 176, .frame = 24, \
 		.back = 24, .code = 32, .instr = (lasti_at), .lasti = true, .lasti_unit = (unit), .name = 112,    \
-		.file = 104, .first = 40, .table = 120, .ascii_size = 48, .compact_size = 72, .lines = (kind)     \
+		.file = 104, .first = 40, .table = 120, .ascii_size = 48, .compact_size = 72, .lines = (kind),    \
+		.modules = (modules_at), .coro = 16, .values = 64, .top = (top_at), .top_kind = (top_is)          \
 	}
 
 static const struct python_row python_rows[] = {
-	{ 8, OLD(1152, 104, 1, LINES_DELTAS) },
-	{ 9, OLD(352, 104, 1, LINES_DELTAS) },
-	{ 10, OLD(352, 96, 2, LINES_RANGES) },
+	{ 8, OLD(1152, 104, 1, LINES_DELTAS, 56, 72, TOP_ADDRESS) },
+	{ 9, OLD(352, 104, 1, LINES_DELTAS, 856, 72, TOP_ADDRESS) },
+	{ 10, OLD(352, 96, 2, LINES_RANGES, 856, 80, TOP_COUNT) },
 	{ 11,
 	  { .interpreters = 40,
 	    .interp_threads = 16,
@@ -83,7 +61,12 @@ static const struct python_row python_rows[] = {
 	    .bytecode = 184,
 	    .ascii_size = 48,
 	    .compact_size = 72,
-	    .lines = LINES_LOCATIONS } },
+	    .lines = LINES_LOCATIONS,
+	    .modules = 888,
+	    .coro = 80,
+	    .values = 72,
+	    .top = 64,
+	    .top_kind = TOP_INSIDE } },
 	{ 12,
 	  { .interpreters = 40,
 	    .interp_threads = 72,
@@ -105,7 +88,12 @@ static const struct python_row python_rows[] = {
 	    .bytecode = 192,
 	    .ascii_size = 40,
 	    .compact_size = 56,
-	    .lines = LINES_LOCATIONS } },
+	    .lines = LINES_LOCATIONS,
+	    .modules = 944,
+	    .coro = 72,
+	    .values = 72,
+	    .top = 64,
+	    .top_kind = TOP_INSIDE } },
 };
 
 /* From 3.13 on: which word of the table at _PyRuntime says what. */
@@ -115,46 +103,13 @@ enum { WORD_VERSION = 1, WORD_FREE_THREADED = 2, WORD_INTERPRETERS = 5, WORDS = 
 
 struct python_words { /* the order matters to read_layout */
 	uint8_t minor;
-	uint8_t interp_next, interp_threads, gil, next, frame, pthread, native, back, code, instr, owner, file,
+	uint8_t interp_next, interp_threads, modules, gil, next, frame, pthread, native, back, code, instr, owner, file,
 		qualname, table, first, bytecode;
 };
 
 static const struct python_words python_words[] = {
-	{ 13, 8, 9, 14, 21, 23, 24, 25, 29, 30, 31, 33, 35, 37, 38, 39, 43 },
-	{ 14, 8, 9, 15, 24, 26, 27, 28, 32, 33, 34, 36, 40, 42, 43, 44, 48 },
-};
-
-struct python {
-	unsigned int minor;
-	const struct layout *at; /* NULL: it says so itself */
-	const struct python_words *words;
-	uint64_t runtime, version; /* addresses; version 0: not exported */
-};
-
-struct function {
-	uint64_t code; /* 0: none */
-	char *name, *file;
-	uint8_t *table; /* NULL: it could not be read */
-	size_t table_len;
-	int32_t first;
-};
-
-/* What a walk carries along. */
-struct reader {
-	const struct memory *mem;
-	const struct capture_thread *threads;
-	struct layout at;
-	struct place {
-		uint64_t pthread;
-		size_t index;
-	} * places; /* of the threads with registers, sorted */
-	size_t place_count, thread_count;
-	uint64_t table_bytes; /* read so far */
-	struct lang_lock *locks;
-	uint64_t holder[INTERPRETERS_MAX]; /* thread states; 0: nobody has it */
-	size_t lock_count;
-	unsigned int guesses; /* pointers that may still be tried */
-	struct function functions[FUNCTIONS];
+	{ 13, 8, 9, 11, 14, 21, 23, 24, 25, 29, 30, 31, 33, 35, 37, 38, 39, 43 },
+	{ 14, 8, 9, 12, 15, 24, 26, 27, 28, 32, 33, 34, 36, 40, 42, 43, 44, 48 },
 };
 
 /* --- which Python --- */
@@ -288,6 +243,12 @@ static const char *read_layout(const struct memory *mem, const struct python *py
 		.ascii_size = 40,
 		.compact_size = 56,
 		.lines = LINES_LOCATIONS,
+		.modules = (uint32_t)word[w->modules],
+		/* It does not say these. 3.14 keeps its tasks elsewhere. */
+		.coro = py->minor == 13 ? 72 : 0,
+		.values = 72,
+		.top = 64,
+		.top_kind = TOP_INSIDE,
 	};
 	return NULL;
 }
@@ -330,8 +291,7 @@ static size_t put_utf8(char *to, uint32_t c)
 	return 4;
 }
 
-/* A str as a heap string of at most max characters. NULL: it is none. */
-static char *read_text(const struct reader *r, uint64_t addr, size_t max)
+char *python_text(const struct reader *r, uint64_t addr, size_t max)
 {
 	enum { LENGTH = 16, STATE = 32, HEAD_MAX = 48 };
 	CLEAN(free) uint8_t *units = NULL;
@@ -502,10 +462,10 @@ static const char *read_function(struct reader *r, uint64_t at, struct function 
 	memcpy(&file, code + r->at.file, 8);
 	memcpy(&table, code + r->at.table, 8);
 	memcpy(&f->first, code + r->at.first, 4);
-	f->name = read_text(r, name, LANG_NAME_MAX);
+	f->name = python_text(r, name, LANG_NAME_MAX);
 	if (!f->name)
 		return "a function's name cannot be read";
-	f->file = read_text(r, file, LANG_PATH_MAX);
+	f->file = python_text(r, file, LANG_PATH_MAX);
 	if (!f->file)
 		return "a file name cannot be read";
 	f->table = read_table(r, table, &f->table_len);
@@ -514,7 +474,7 @@ static const char *read_function(struct reader *r, uint64_t at, struct function 
 }
 
 /* Threads of a pool run the same functions: each is read once, as memory stands still. */
-static const char *add_frame(struct reader *r, uint64_t code, uint64_t instr, struct stack *script)
+const char *python_frame(struct reader *r, uint64_t code, uint64_t instr, struct stack *script)
 {
 	struct function *f = &r->functions[(code >> 4 ^ code >> 13) % FUNCTIONS];
 	const char *why = NULL;
@@ -557,7 +517,7 @@ static const char *walk_frames(struct reader *r, uint64_t at, struct stack *scri
 		memcpy(&code_at, frame + r->at.code, 8);
 		memcpy(&instr, frame + r->at.instr, r->at.lasti ? 4 : 8);
 		if (!r->at.owner || frame[r->at.owner] < r->at.owner_shim)
-			why = add_frame(r, code_at & ~7ull, instr, script);
+			why = python_frame(r, code_at & ~7ull, instr, script);
 		memcpy(&at, frame + r->at.back, 8);
 		if (at && at == mark)
 			return "the frames form a loop";
@@ -758,9 +718,30 @@ static size_t python_walk(const void *state, const struct memory *mem, pid_t pid
 	return r.lock_count;
 }
 
+static const char *python_all_tasks(const void *state, const struct memory *mem, struct task **ret_task,
+				    size_t *ret_count, size_t *ret_more)
+{
+	const struct python *py = state;
+	struct reader r = { .mem = mem };
+	const char *why = find_layout(mem, py, &r.at);
+	uint64_t interp = 0;
+
+	if (!why && memory_u64(mem, py->runtime + r.at.interpreters, &interp)) {
+		for (size_t n = 0; interp && interp % 8 == 0 && n < INTERPRETERS_MAX && !why; n++) {
+			why = python_tasks(&r, interp, ret_task, ret_count, ret_more);
+			if (!memory_u64(mem, interp + r.at.interp_next, &interp))
+				break;
+		}
+	}
+	for (size_t i = 0; i < FUNCTIONS; i++)
+		function_done(&r.functions[i]);
+	return why;
+}
+
 const struct language lang_python = {
 	.name = "python",
 	.find = python_find,
 	.walk = python_walk,
+	.tasks = python_all_tasks,
 	.free_state = free,
 };

@@ -11,9 +11,9 @@
 #include <string.h>
 
 static int (*const sections[])(const struct incident *incident, struct pen *pen) = {
-	section_request,   section_time,   section_calls,   section_holder, section_locks, section_chain,
-	section_variables, section_others, section_ends,    section_pool,   section_cpu,   section_host,
-	section_capture,   section_action, section_samples, section_losses, section_trace,
+	section_request,   section_time,    section_calls,  section_holder,  section_locks,  section_chain,
+	section_variables, section_tasks,   section_others, section_ends,    section_pool,   section_cpu,
+	section_host,	   section_capture, section_action, section_samples, section_losses, section_trace,
 };
 
 const char *page_known(const char *text)

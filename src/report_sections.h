@@ -17,6 +17,7 @@ int section_time(const struct incident *incident, struct pen *pen);
 int section_holder(const struct incident *incident, struct pen *pen);
 int section_locks(const struct incident *incident, struct pen *pen);
 int section_chain(const struct incident *incident, struct pen *pen);
+int section_tasks(const struct incident *incident, struct pen *pen);
 int section_others(const struct incident *incident, struct pen *pen);
 int section_ends(const struct incident *incident, struct pen *pen); /* descriptors */
 int section_pool(const struct incident *incident, struct pen *pen);

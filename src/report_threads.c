@@ -43,7 +43,7 @@ static void draw_stack(struct pen *pen, const struct thread *t, const struct fra
 
 	for (size_t n = 0; n < t->script.count; n++) {
 		if (shown < most)
-			draw_frame(pen, shown++, &t->script.frame[n], seen, seen->script + n);
+			draw_frame(pen, shown++, &t->script.frame[n], seen, seen->of ? seen->script + n : NULL);
 		else
 			left++;
 	}
@@ -55,7 +55,7 @@ static void draw_stack(struct pen *pen, const struct thread *t, const struct fra
 		if (t->script.count && t->stack.frame[n].script)
 			continue;
 		if (shown < most)
-			draw_frame(pen, shown++, &t->stack.frame[n], seen, seen->native + n);
+			draw_frame(pen, shown++, &t->stack.frame[n], seen, seen->of ? seen->native + n : NULL);
 		else
 			left++;
 	}
@@ -353,5 +353,36 @@ int section_samples(const struct incident *i, struct pen *pen)
 	}
 	for (size_t n = 0; n < i->sample_count; n++)
 		page_action(&i->sample[n].action, pen);
+	return 0;
+}
+
+/* Work that waits without a thread. */
+int section_tasks(const struct incident *i, struct pen *pen)
+{
+	const struct analysis *a = &i->analysis;
+	size_t shown = 0, left = 0;
+	char note[96];
+
+	if (!a->task_count)
+		return 0;
+	snprintf(note, sizeof(note), "of asyncio, that wait: %s", word_count(a->task_count).s);
+	pen->section(pen, "TASKS", note);
+	for (size_t n = 0; n < a->task_count; n++) {
+		const struct task *t = &a->task[n];
+		const struct thread thread = { .script = t->stack };
+		size_t count = task_equals(a, n);
+		char *what = NULL;
+
+		left += count && shown == pen->groups_most;
+		if (!count || shown == pen->groups_most)
+			continue;
+		shown++;
+		text_setf(&what, "%s%s", t->waits_for ? "waiting for " : "waiting", t->waits_for ? t->waits_for : "");
+		pen->group(pen, count, what ? what : "", t->name ? t->name : "");
+		free(what);
+		page_stack(pen, &thread, pen->frames_most);
+	}
+	if (left)
+		page_line(pen, "... %zu more sorts of tasks: see incident.json", left);
 	return 0;
 }

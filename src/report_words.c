@@ -493,3 +493,21 @@ void add_head(struct buf *out, const char *text, size_t columns_most)
 	}
 	buf_done(&clean);
 }
+
+bool task_equal(const struct task *a, const struct task *b)
+{
+	return same_text(a->waits_for, b->waits_for) && same_stack(&a->stack, &b->stack);
+}
+
+size_t task_equals(const struct analysis *a, size_t index)
+{
+	size_t count = 1;
+
+	for (size_t n = 0; n < index; n++) {
+		if (task_equal(&a->task[n], &a->task[index]))
+			return 0;
+	}
+	for (size_t n = index + 1; n < a->task_count; n++)
+		count += task_equal(&a->task[index], &a->task[n]);
+	return count;
+}

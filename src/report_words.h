@@ -60,4 +60,9 @@ size_t text_columns(const char *text, size_t len);
 /* Bytes of the first character at p, and its columns. Broken bytes are one each. */
 size_t char_columns(const char *p, size_t left, size_t *ret_columns);
 
+/* Tasks that do the same: how many there are of that one's sort; 0: an earlier one has been
+ * asked for. */
+bool task_equal(const struct task *a, const struct task *b);
+size_t task_equals(const struct analysis *analysis, size_t index);
+
 #endif

@@ -7,6 +7,21 @@
 
 #include "input.h"
 
+/* The same bytes as what the tasks are found by. */
+static void fuzz_tasks(const struct python *py, const struct memory *mem, struct input *in)
+{
+	struct analysis analysis = { 0 };
+	size_t more = 0;
+
+	in->bytes = 0;
+	python_all_tasks(py, mem, &analysis.task, &analysis.task_count, &more);
+	assert(analysis.task_count <= TASKS_MAX * (size_t)INTERPRETERS_MAX);
+	assert(in->bytes <= 256u << 20);
+	for (size_t i = 0; i < analysis.task_count; i++)
+		assert(analysis.task[i].stack.count <= 64);
+	analysis_done(&analysis);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -34,5 +49,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	for (size_t i = 0; i < script.count; i++)
 		assert(script.frame[i].function && strlen(script.frame[i].function) <= 4 * LANG_NAME_MAX);
 	stack_done(&script);
+	fuzz_tasks(&py, &mem, &in);
 	return 0;
 }

@@ -166,3 +166,66 @@ same_as_faulthandler() { # PYTHON
 		end_process "$STARTED"
 	done
 }
+
+our_tasks() { # JSON: without the one that has started them, whose name is the first
+	jq -r '.analysis.task[] | "\(.name): " + ([.stack.frame[] | "\(.function | split(".") | last) \(.line)"] | join(" <- "))' <<<"$1" |
+		sed 's/^\([^:]*: sleep\) [0-9?]*/\1 ?/' | grep -v ': main ' | sort
+}
+
+same_tasks() { # PYTHON
+	local version json
+	version=$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+	: >"$LIVE/tasks$version"
+	start "tasks$version" "$1" "$ROOT/tests/live/servers/tasks.py" "$LIVE/tasks$version"
+	wait_for 20 grep -q '^done$' "$LIVE/tasks$version" || fail "$1 does not start: $(cat "$LIVE/log.tasks$version")"
+	json=$("$REQTRAP" stacks "$STARTED" --json)
+	is "$(our_tasks "$json")" "$(sed 's/^\([^:]*: sleep\) [0-9?]*/\1 ?/' "$LIVE/tasks$version" | grep -v '^done$' | sort)" \
+		"Python $version: what asyncio says of its tasks"
+	is "$(jq -r '.analysis.task[] | select(.stack.frame[0].function | endswith("patient")) | .waits_for' <<<"$json")" \
+		_asyncio.Future "Python $version: what one waits for"
+	has "$("$REQTRAP" stacks "$STARTED")" "3 asyncio tasks: _asyncio.Future" "Python $version: the text"
+	end_process "$STARTED"
+}
+
+@test "python: tasks of asyncio with the coroutines that they wait in" {
+	local python
+	for python in python3 ${REQTRAP_PYTHONS:-}; do
+		same_tasks "$python"
+	done
+	start plain python3 -c 'import time; time.sleep(1000)'
+	wait_for 10 grep -q '^230 ' "/proc/$STARTED/syscall" || fail "it does not sleep"
+	is "$("$REQTRAP" stacks "$STARTED" --json | jq -c '[.analysis.task, [.analysis.note[] | select(contains("asyncio"))]]')" '[[],[]]' \
+		"without asyncio"
+	end_process "$STARTED"
+}
+
+@test "python: the page of a request that an event loop works on shows its task" {
+	cat >"$LIVE/aserver.py" <<-'PY'
+		import asyncio, sys
+		async def look_up():
+		    await asyncio.sleep(2)
+		async def serve(reader, writer):
+		    await reader.readuntil(b"\r\n\r\n")
+		    await look_up()
+		    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+		    await writer.drain()
+		async def main():
+		    server = await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[1]))
+		    async with server:
+		        await server.serve_forever()
+		asyncio.run(main())
+	PY
+	local port
+	port=$(free_port)
+	start_on_port aserver "$port" python3 "$LIVE/aserver.py" "$port"
+	watch_start auto --time-taken 400ms --capture trace,stacks "$STARTED"
+	curl -s -o /dev/null "http://127.0.0.1:$port/slow"
+	wait_events 1 '.event == "ended"'
+	incident_of 0
+	watch_stop
+	has "$(cat "$INCIDENT/report.txt")" "TASKS" "the page"
+	has "$(fact '[.analysis.task[].stack.frame[] | "\(.function) \(.file):\(.line)"] | join(" ")')" \
+		"look_up $LIVE/aserver.py:3 serve $LIVE/aserver.py:6" "the task"
+	has "$(cat "$INCIDENT/report.html")" "look_up" "the page in HTML"
+	end_process "$STARTED"
+}

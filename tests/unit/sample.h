@@ -57,6 +57,7 @@ static inline void sample_analysis(struct analysis *a)
 	struct thread *t = list_add(&a->thread, &a->thread_count, sizeof(*t));
 	struct lock *l = list_add(&a->lock, &a->lock_count, sizeof(*l));
 	struct variable *v;
+	struct task *task;
 	pid_t *waiter;
 
 	*t = (struct thread){ .tid = 19957, .state = 'S', .waits_for_tid = 20214, .holder = true };
@@ -80,6 +81,10 @@ static inline void sample_analysis(struct analysis *a)
 	*waiter = 19957;
 	waiter = list_add(&l->waiter, &l->waiter_count, sizeof(*waiter));
 	*waiter = 19961;
+	task = list_add(&a->task, &a->task_count, sizeof(*task));
+	text_set(&task->name, "Task-4");
+	text_set(&task->waits_for, "task Task-3");
+	sample_frame(&task->stack, "query", "/srv/shop/db.py", 12, "python", 0, true);
 	v = list_add(&a->variable, &a->variable_count, sizeof(*v));
 	text_set(&v->name, "REQUEST_METHOD");
 	text_set(&v->value, "GET");
