@@ -40,6 +40,12 @@ harm() { # POINTS OPTIONS...: of tests/harm/harm.c
 	harm 12 -w orphan
 }
 
+@test "killed while it looks at the process that another one waits for: both go on" {
+	run timeout 280 python3 "$ROOT/tests/harm/beyond_kill.py" "$REQTRAP" 80
+	echo "# ${lines[-1]}" >&3
+	is "$status" 0 "$output"
+}
+
 @test "a call that fails is told by the command: exit code, words, no file, no harm" {
 	need strace
 	live_begin
