@@ -750,8 +750,8 @@ static void bad_names(void **state)
 		of.pattern = pattern[i];
 		assert_int_equal(dump_file_name(&of, 0, name, sizeof(name), &err), -EINVAL);
 	}
-	of.process = "."; /* as a process without a name has none */
-	of.pattern = "PROCESSNAME";
+	of.process = ""; /* it may have no name */
+	of.pattern = "PROCESSNAME.";
 	assert_int_equal(dump_file_name(&of, 0, name, sizeof(name), &err), -EINVAL);
 	of.process = "x";
 	memset(many, 'a', sizeof(many));
