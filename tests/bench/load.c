@@ -6,22 +6,17 @@
  *   load [-p PID]... [-r RATE] PORT PATH REQUESTS CONNECTIONS
  *
  * Keep-alive, one request at a time on each connection; between two batches nothing is
- * under way. Prints the nanoseconds a request (0 without -p) and the requests a second.
+ * under way but the gauge. Prints the requests a second, then CPU a request as gauge.h tells.
  * Ends with 1 if a reply is not a 200 of the first one's length. */
+#include "gauge.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
-#include <error.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
-#include <unistd.h>
 
 #define MOST 256
 #define BATCH 100
@@ -74,14 +69,6 @@ static void learn(int fd)
 	}
 	if (strncmp(reply, "HTTP/1.1 200", 12) != 0 || have != reply_len || reply_len >= sizeof(reply))
 		error(1, 0, "not a reply of the kind that is wanted: %.40s", reply);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 static void keep_to(uint64_t start_ns, long asked, long rate)
@@ -164,17 +151,12 @@ static void batch(int count, long requests)
 	}
 }
 
-static int by_size(const void *a, const void *b)
-{
-	const uint64_t *x = a, *y = b;
-
-	return *x < *y ? -1 : *x > *y;
-}
-
 int main(int argc, char **argv)
 {
-	uint64_t *each, start_ns;
+	struct batches each;
+	uint64_t start_ns;
 	long requests, batches;
+	double gauge;
 	int count, option;
 
 	while ((option = getopt(argc, argv, "p:r:")) != -1) {
@@ -188,23 +170,30 @@ int main(int argc, char **argv)
 	requests = argc - optind == 4 ? atol(argv[optind + 2]) : 0;
 	count = requests ? atoi(argv[optind + 3]) : 0;
 	batches = requests / BATCH;
-	each = calloc((size_t)batches + 1, sizeof(*each));
-	if (batches <= 0 || count <= 0 || count > MOST || !each)
+	if (batches <= 0 || count <= 0 || count > MOST)
 		error(2, 0, "load [-p PID]... [-r RATE] PORT PATH REQUESTS CONNECTIONS");
 	request_len = (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n\r\n",
 				       argv[optind + 1], argv[optind]);
 	for (int i = 0; i < count; i++)
 		at[i] = (struct pollfd){ .fd = dial(atoi(argv[optind])), .events = POLLIN };
 	learn(at[0].fd);
+	batches_init(&each, (size_t)batches);
 	start_ns = now_ns();
+	gauge = gauge_ns();
 	for (long i = 0; i < batches; i++) {
 		uint64_t before = cpu_ns();
+		double after, ns;
 
 		batch(count, BATCH);
-		each[i] = (cpu_ns() - before) / BATCH;
+		ns = (double)(cpu_ns() - before) / BATCH;
+		after = gauge_ns();
+		if (schedstats)
+			batch_add(&each, ns, gauge, after);
+		gauge = after;
 	}
-	qsort(each, (size_t)batches, sizeof(*each), by_size);
-	printf("%llu %.0f\n", (unsigned long long)each[batches / 2],
-	       (double)batches * BATCH * 1e9 / (double)(now_ns() - start_ns));
+	printf("%.0f ", (double)batches * BATCH * 1e9 / (double)(now_ns() - start_ns));
+	if (schedstats)
+		batches_print(&each);
+	putchar('\n');
 	return 0;
 }

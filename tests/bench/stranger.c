@@ -1,32 +1,18 @@
 // SPDX-License-Identifier: MIT
 /* What a process that is not watched pays: nanoseconds for a context switch, a socket
- * call, a system call, each the median of many short batches. Two threads on one CPU
- * hand a byte to and fro through pipes; TCP over loopback; getppid. */
+ * call, a system call, each many short batches beside the gauge, a line each. Two threads
+ * on one CPU hand a byte to and fro through pipes; TCP over loopback; getppid. */
+#include "gauge.h"
+
 #include <arpa/inet.h>
-#include <errno.h>
-#include <error.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #define BATCHES 401
 #define BATCH 200
 
 static int to[2], fro[2], near, far;
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 static void *echo(void *arg)
 {
@@ -62,26 +48,25 @@ static void call_twice(void)
 	syscall(SYS_getppid);
 }
 
-static int by_size(const void *a, const void *b)
+static void each(void (*two)(void))
 {
-	const uint64_t *x = a, *y = b;
+	struct batches b;
+	double before = gauge_ns();
 
-	return *x < *y ? -1 : *x > *y;
-}
-
-static double each(void (*two)(void))
-{
-	static uint64_t took[BATCHES];
-
+	batches_init(&b, BATCHES);
 	for (int i = 0; i < BATCHES; i++) {
-		uint64_t start = now_ns();
+		uint64_t start = now_ns(), end;
+		double after;
 
 		for (int k = 0; k < BATCH; k++)
 			two();
-		took[i] = now_ns() - start;
+		end = now_ns();
+		after = gauge_ns();
+		batch_add(&b, (double)(end - start) / (2 * BATCH), before, after);
+		before = after;
 	}
-	qsort(took, BATCHES, sizeof(*took), by_size);
-	return (double)took[BATCHES / 2] / (2 * BATCH);
+	batches_print(&b);
+	putchar('\n');
 }
 
 static void connect_both(void)
@@ -111,6 +96,8 @@ int main(void)
 	    pthread_create(&thread, NULL, echo, NULL) != 0)
 		error(1, errno, "cannot set up");
 	connect_both();
-	printf("%.1f %.1f %.1f\n", each(switch_twice), each(socket_twice), each(call_twice));
+	each(switch_twice);
+	each(socket_twice);
+	each(call_twice);
 	return 0;
 }
