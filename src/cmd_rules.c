@@ -8,6 +8,7 @@
 
 #include <jansson.h>
 #include <string.h>
+#include <strings.h>
 
 #define TEXT_MAX (4u << 20)
 
@@ -159,12 +160,57 @@ static int test_json(const struct rules *rules, const struct rule_input *input, 
 		json_array_append_new(list,
 				      json_pack("{s:o, s:b, s:b, s:s?, s:o}", "rule", name ? name : json_string("?"),
 						"matches", verdict != RULE_NO, "fires", rule == first, "reason",
-						verdict == RULE_NO     ? NULL
-						: verdict == RULE_TIME ? reason_name(REASON_TIME_TAKEN)
-								       : reason_name(REASON_STATUS_CODE),
-						"why", text ? text : json_string("?")));
+						verdict == RULE_NO ? NULL : reason_name(rule_reason(verdict)), "why",
+						text ? text : json_string("?")));
 	}
 	return print_json(list);
+}
+
+/* The made-up request's headers and watch set are in the command line. */
+static char *line_header(void *arg, const char *name)
+{
+	const struct command_line *line = arg;
+
+	for (size_t i = 0; i < line->use_count; i++) {
+		const char *value = line->use[i].value;
+		size_t len = strlen(name);
+
+		if (!strcmp(line->use[i].row->name, "header") && !strncasecmp(value, name, len) && value[len] == ':')
+			return strdup(value + len + 1 + strspn(value + len + 1, " "));
+	}
+	return NULL;
+}
+
+static bool line_watch(void *arg, const char *name)
+{
+	const char *watch = option_value(arg, "watch");
+
+	return watch && !strcmp(watch, name);
+}
+
+static void make_input(struct command_line *line, char *client, size_t size, struct rule_input *ret_input)
+{
+	const char *status = option_value(line, "status"), *taken = option_value(line, "time-taken"),
+		   *bytes = option_value(line, "response-size"), *from = option_value(line, "client");
+	uint64_t number;
+
+	*ret_input = (struct rule_input){ .method = line->rest[1],
+					  .url = line->rest[2],
+					  .host = option_value(line, "host"),
+					  .aborted = option_given(line, "aborted"),
+					  .header = line_header,
+					  .in_watch = line_watch,
+					  .arg = line };
+	if (status && parse_count(status, 1, 999, &number, NULL) == 0)
+		ret_input->status = (int)number;
+	if (taken)
+		parse_duration(taken, &ret_input->elapsed_ns, NULL);
+	if (bytes)
+		parse_size(bytes, &ret_input->response_bytes, NULL);
+	if (from) { /* as sockets tell of it, with some port */
+		snprintf(client, size, !strcmp(from, "unix") ? "%s" : strchr(from, ':') ? "[%s]:1" : "%s:1", from);
+		ret_input->client = client;
+	}
 }
 
 int cmd_test(int argc, char **argv)
@@ -174,8 +220,7 @@ int cmd_test(int argc, char **argv)
 	struct rules rules = { 0 };
 	enum rule_verdict verdict;
 	const struct rule *first;
-	const char *value;
-	uint64_t number;
+	char client[128];
 	bool json;
 	int code = verb_begin("test", argc, argv, &line);
 
@@ -189,15 +234,7 @@ int cmd_test(int argc, char **argv)
 	code = read_rules(line.rest[0], json, &rules);
 	if (code != EXIT_DONE)
 		return code;
-	input.method = line.rest[1];
-	input.url = line.rest[2];
-	input.host = option_value(&line, "host");
-	value = option_value(&line, "status");
-	if (value && parse_count(value, 1, 999, &number, NULL) == 0)
-		input.status = (int)number;
-	value = option_value(&line, "time-taken");
-	if (value)
-		parse_duration(value, &input.elapsed_ns, NULL);
+	make_input(&line, client, sizeof(client), &input);
 	first = rules_match_passing(&rules, &input, &verdict);
 	if (json)
 		code = test_json(&rules, &input, first);

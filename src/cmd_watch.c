@@ -27,6 +27,7 @@ struct watch {
 	struct loop *loop;
 	struct engine *engine;
 	struct rules rules;
+	char **words;	      /* of the rules' watch sets, if nobody was named */
 	struct child command; /* started by us */
 	bool json, finishing;
 	uint32_t budget_ppm;
@@ -167,6 +168,10 @@ static void trapped_text(const struct incident *in, const char *path)
 	buf_addf(&out, "%02d:%02d:%02d  ", tm.tm_hour, tm.tm_min, tm.tm_sec);
 	if (in->reason == REASON_STATUS_CODE)
 		buf_addf(&out, "status %d", in->status);
+	else if (in->reason == REASON_ABORTED)
+		buf_addf(&out, "aborted after %.0f ms", ns_to_ms(in->elapsed_ns));
+	else if (in->reason == REASON_RESPONSE_SIZE)
+		buf_addf(&out, "%llu bytes", (unsigned long long)in->request.response_bytes);
 	else
 		buf_addf(&out, "%.0f ms, running", ns_to_ms(in->elapsed_ns));
 	buf_adds(&out, "  ");
@@ -490,8 +495,14 @@ static bool is_limit(const struct option_use *use)
 	return !strcmp(use->row->name, "time-taken");
 }
 
+static bool comes_once(const struct option_use *use)
+{
+	return !strcmp(use->row->name, "status") || !strcmp(use->row->name, "aborted") ||
+	       !strcmp(use->row->name, "response-size");
+}
+
 /* One rule of all options; of several --time-taken only the one that was given as
- * 'limit'. A status fires once, so it belongs to the first. */
+ * 'limit'. What comes once, at the end, belongs to the first. */
 static int rule_of_options(const struct command_line *line, const struct option_use *limit, struct rules *rules,
 			   struct err *err)
 {
@@ -508,7 +519,7 @@ static int rule_of_options(const struct command_line *line, const struct option_
 		int r;
 
 		if (!use->row->config_key || (is_limit(use) && use != limit) ||
-		    (rules->count > 1 && !option_given(line, "all") && !strcmp(use->row->name, "status")))
+		    (rules->count > 1 && !option_given(line, "all") && comes_once(use)))
 			continue;
 		r = rule_set(rule, use->row->name, use->value, err);
 		if (r < 0)
@@ -531,7 +542,7 @@ static int rules_of_options(const struct command_line *line, struct rules *rules
 	if (r < 0)
 		return r;
 	rule = &rules->rule[0];
-	if (!rule->time_taken_ns && !rule->status_count)
+	if (!rule->time_taken_ns && !rule->status_count && !rule->aborted && !rule->response_bytes)
 		return err_say(err, -EINVAL,
 			       "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
 			       "--status (try '--status 500-599') or --config");
@@ -590,6 +601,22 @@ static int add_target(void *arg, pid_t pid, struct err *err)
 	struct watch *watch = arg;
 
 	return engine_add_process(watch->engine, pid, err);
+}
+
+/* Nobody is named: the sets of the rules file are. The words are the rules'. */
+static int targets_of_rules(struct watch *watch, struct command_line *line, struct err *err)
+{
+	for (size_t i = 0; !line->rest_count && !line->command && i < watch->rules.watch_count; i++) {
+		for (char **word = watch->rules.watch[i].word; word && *word; word++) {
+			if (strings_add(&watch->words, *word) < 0)
+				return err_sys(err, -ENOMEM, "cannot list the targets");
+		}
+	}
+	if (watch->words) {
+		line->rest = watch->words;
+		line->rest_count = (int)strings_count(watch->words);
+	}
+	return targets_named(line, err);
 }
 
 static int add_targets(struct watch *watch, const struct command_line *line, struct err *err)
@@ -673,6 +700,7 @@ static void tear_down(struct watch *watch)
 	command_end(&watch->command, watch->loop);
 	loop_free(watch->loop);
 	rules_free(&watch->rules);
+	strings_free(watch->words);
 }
 
 int cmd_watch(int argc, char **argv)
@@ -685,11 +713,14 @@ int cmd_watch(int argc, char **argv)
 
 	if (r != VERB_GO_ON)
 		return r;
+	r = 0;
 	watch.json = option_given(&line, "json");
 	log_quiet(option_given(&line, "quiet"));
-	r = targets_named(&line, &err);
+	if (!option_given(&line, "config"))
+		r = targets_named(&line, &err);
+	r = r < 0 ? r : make_rules(&line, &watch.rules, &err);
 	if (r == 0)
-		r = make_rules(&line, &watch.rules, &err);
+		r = targets_of_rules(&watch, &line, &err);
 	mask_show_values(watch.rules.show_values || option_given(&line, "show-values"));
 	if (r == 0)
 		r = set_up(&watch, &line, &err);

@@ -29,8 +29,8 @@ struct reader {
 	size_t count, left_out;
 	bool failed; /* at least one is no warning, or memory ran out */
 	bool scan_ok;
-	unsigned int *rule_line; /* of each rule's beginning, in the file's order */
-	size_t rule_count;
+	unsigned int *rule_line, *watch_line; /* of each one's beginning, in the file's order */
+	size_t rule_count, watch_count;
 	const cfg_opt_t *list;	     /* libconfuse asks at each element of a list: the last answer counts */
 	struct problem list_problem; /* text NULL: none */
 };
@@ -39,14 +39,17 @@ static struct reader *reading;
 
 static const char *const top_keys[] = { "store", "actions-enabled", "show-values", NULL };
 static const char *const keep_keys[] = { "files", "max-size", "free-space", "max-age", NULL };
-static const char *const watch_keys[] = { "process", "port", NULL };
+static const char *const limits_keys[] = { "captures", "pause", NULL };
+static const char *const watch_keys[] = { "process", "port", "unit", "cgroup", "user", NULL };
 static const char *rule_keys[KEYS_MAX]; /* the option table's, plus what only a file has */
 static const char *const rule_only_keys[] = { "limit-window", "watch" };
 
 static const struct config_section keep_section = { .name = "keep", .keys = keep_keys };
+static const struct config_section limits_section = { .name = "limits", .keys = limits_keys };
 static const struct config_section watch_section = { .name = "watch", .titled = true, .keys = watch_keys };
 static const struct config_section rule_section = { .name = "rule", .titled = true, .keys = rule_keys };
-static const struct config_section *const top_sections[] = { &keep_section, &watch_section, &rule_section, NULL };
+static const struct config_section *const top_sections[] = { &keep_section, &limits_section, &watch_section,
+							     &rule_section, NULL };
 static const struct config_section top_section = { .keys = top_keys, .sections = top_sections };
 
 static void add_problem(struct reader *reader, unsigned int line, bool warning, const char *text)
@@ -74,19 +77,17 @@ static void on_scan_problem(void *arg, unsigned int line, const char *text)
 static void on_scan_section(void *arg, unsigned int line, const struct config_section *section)
 {
 	struct reader *reader = arg;
-	unsigned int *rule_line;
+	unsigned int *at = NULL;
 
 	if (section == &keep_section)
 		add_problem(reader, line, true,
 			    "keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does");
+	if (section == &rule_section)
+		at = list_add(&reader->rule_line, &reader->rule_count, sizeof(*at));
 	if (section == &watch_section)
-		add_problem(reader, line, true,
-			    "watch: checked, but 'reqtrap watch' takes its targets from the command line");
-	if (section != &rule_section)
-		return;
-	rule_line = list_add(&reader->rule_line, &reader->rule_count, sizeof(*rule_line));
-	if (rule_line)
-		*rule_line = line;
+		at = list_add(&reader->watch_line, &reader->watch_count, sizeof(*at));
+	if (at)
+		*at = line;
 }
 
 static void on_confuse_error(cfg_t *cfg, const char *fmt, va_list ap)
@@ -150,11 +151,23 @@ static int set_action(cfg_opt_t *opt, struct rule *rule, struct err *err)
 	return 0;
 }
 
-/* Puts an option that is there into the rule. */
+static bool is_time(const cfg_opt_t *opt)
+{
+	return strcmp(opt->name, "time-taken") == 0;
+}
+
+/* Puts an option that is there into the rule; of several times the last stays. */
 static int set_key(cfg_opt_t *opt, struct rule *rule, struct err *err)
 {
 	if (strcmp(opt->name, "action") == 0)
 		return set_action(opt, rule, err);
+	if (rule_key_is_list(opt->name) || is_time(opt)) {
+		int code = 0;
+
+		for (unsigned int i = 0; i < cfg_opt_size(opt) && code == 0; i++)
+			code = rule_set(rule, opt->name, cfg_opt_getnstr(opt, i), err);
+		return code;
+	}
 	if (opt->flags & CFGF_LIST) {
 		CLEAN(free) char *joined = join(opt);
 
@@ -201,12 +214,6 @@ static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
 	return 0; /* told; libconfuse goes on */
 }
 
-static int check_rule_watch(cfg_t *cfg, cfg_opt_t *opt)
-{
-	judge(cfg, opt, "a rule cannot choose among targets yet: it holds for all that are watched");
-	return 0;
-}
-
 static int check_store(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *value = cfg_opt_getstr(opt);
@@ -225,43 +232,103 @@ static int check_bool(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+static int set_keep(const cfg_opt_t *opt, const char *value, struct keep *keep, struct err *err)
+{
+	if (strcmp(opt->name, "files") == 0)
+		return parse_count(value, 1, 1000000, &keep->files, err);
+	if (strcmp(opt->name, "max-age") == 0)
+		return parse_duration(value, &keep->max_age_ns, err);
+	if (strcmp(opt->name, "free-space") == 0)
+		return parse_space(value, &keep->free_bytes, &keep->free_percent, err);
+	return parse_size(value, &keep->max_bytes, err);
+}
+
 static int check_keep(cfg_t *cfg, cfg_opt_t *opt)
 {
-	const char *value = cfg_opt_getstr(opt);
-	size_t len = strlen(value);
+	struct keep keep;
 	struct err err;
-	uint64_t n;
-	int code;
 
-	if (strcmp(opt->name, "files") == 0) {
-		code = parse_count(value, 1, 1000000, &n, &err);
-	} else if (strcmp(opt->name, "max-age") == 0) {
-		code = parse_duration(value, &n, &err);
-	} else if (strcmp(opt->name, "free-space") == 0 && len > 1 && value[len - 1] == '%') {
-		char digits[8];
-
-		snprintf(digits, sizeof(digits), "%.*s", (int)MIN(len - 1, 7u), value);
-		code = parse_count(digits, 1, 99, &n, NULL);
-		if (code < 0)
-			err_say(&err, code, "'%s' is not a share of the disk (try 10%% or 5G)", value);
-	} else {
-		code = parse_size(value, &n, &err);
-	}
-	if (code < 0)
+	if (set_keep(opt, cfg_opt_getstr(opt), &keep, &err) < 0)
 		key_problem(cfg, opt, err.text);
 	return 0;
 }
 
-static int check_port(cfg_t *cfg, cfg_opt_t *opt)
+static int set_common(const cfg_opt_t *opt, const char *value, struct rules *rules, struct err *err)
 {
+	uint32_t captures = 0;
+	uint64_t window = 0;
+	int code;
+
+	if (strcmp(opt->name, "pause") == 0)
+		return parse_duration(value, &rules->all_pause_ns, err);
+	code = parse_limit(value, &captures, &window, err);
+	if (code < 0)
+		return code;
+	if (!window || !captures)
+		return err_say(err, -EINVAL, "'%s': so many of all rules together in which time? (try 20/1h)", value);
+	rules->all_captures = captures;
+	rules->all_window_ns = window;
+	return 0;
+}
+
+static int check_common(cfg_t *cfg, cfg_opt_t *opt)
+{
+	struct rules scratch;
 	struct err err;
-	uint64_t n;
+
+	if (set_common(opt, cfg_opt_getstr(opt), &scratch, &err) < 0)
+		key_problem(cfg, opt, err.text);
+	return 0;
+}
+
+/* The word of target.h for one value. */
+static int set_word(const cfg_opt_t *opt, const char *value, char ***words, struct err *err)
+{
+	static const char *const prefix[][2] = {
+		{ "process", "" }, { "port", ":" }, { "unit", "unit:" }, { "cgroup", "cgroup:" }, { "user", "user:" },
+	};
+	CLEAN(free) char *word = NULL;
+	uint64_t number;
+	int code = 0;
+
+	if (strcmp(opt->name, "port") == 0)
+		code = parse_count(value, 1, 65535, &number, err);
+	else if (!*value)
+		code = err_say(err, -EINVAL, "an empty text names nothing");
+	else if (strcmp(opt->name, "process") == 0 && strchr(value, ':'))
+		code = err_say(err, -EINVAL,
+			       "'%s' is no process name (port, unit, cgroup and user are keys of their own)", value);
+	for (size_t i = 0; code == 0 && i < ARRAY_LEN(prefix); i++) {
+		if (strcmp(prefix[i][0], opt->name) != 0)
+			continue;
+		text_setf(&word, "%s%s", prefix[i][1], value);
+		code = word && strings_add(words, word) == 0 ? 0 : err_say(err, -ENOMEM, "out of memory");
+	}
+	return code;
+}
+
+static int check_watch(cfg_t *cfg, cfg_opt_t *opt)
+{
+	char **words = NULL;
+	struct err err;
 	int code = 0;
 
 	for (unsigned int i = 0; i < cfg_opt_size(opt) && code == 0; i++)
-		code = parse_count(cfg_opt_getnstr(opt, i), 1, 65535, &n, &err);
+		code = set_word(opt, cfg_opt_getnstr(opt, i), &words, &err);
+	strings_free(words);
 	judge(cfg, opt, code < 0 ? err.text : NULL);
 	return 0;
+}
+
+static bool is_list(const char *name)
+{
+	static const char *const others[] = { "capture", "areas", "action", "time-taken" };
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (strcmp(others[i], name) == 0)
+			return true;
+	}
+	return rule_key_is_list(name);
 }
 
 static void fill_rule_keys(cfg_opt_t *opts)
@@ -276,12 +343,9 @@ static void fill_rule_keys(cfg_opt_t *opts)
 
 		if ((in_table && !option_rows[i].config_key) || n + 1 >= KEYS_MAX)
 			continue;
-		opts[n] = strcmp(name, "capture") == 0 || strcmp(name, "areas") == 0 || strcmp(name, "action") == 0 ||
-					  strcmp(name, "watch") == 0
-				  ? list
-				  : text;
+		opts[n] = is_list(name) ? list : text;
 		opts[n].name = name;
-		opts[n].validcb = strcmp(name, "watch") == 0 ? check_rule_watch : check_rule_key;
+		opts[n].validcb = check_rule_key;
 		rule_keys[n++] = name;
 	}
 	opts[n] = end;
@@ -294,12 +358,18 @@ static cfg_t *open_grammar(void)
 	static cfg_opt_t keep[] = { CFG_STR("files", NULL, CFGF_NODEFAULT), CFG_STR("max-size", NULL, CFGF_NODEFAULT),
 				    CFG_STR("free-space", NULL, CFGF_NODEFAULT),
 				    CFG_STR("max-age", NULL, CFGF_NODEFAULT), CFG_END() };
-	static cfg_opt_t watch[] = { CFG_STR_LIST("process", NULL, CFGF_NODEFAULT),
-				     CFG_STR_LIST("port", NULL, CFGF_NODEFAULT), CFG_END() };
+	static cfg_opt_t limits[] = { CFG_STR("captures", NULL, CFGF_NODEFAULT), CFG_STR("pause", NULL, CFGF_NODEFAULT),
+				      CFG_END() };
+	static cfg_opt_t watch[] = {
+		CFG_STR_LIST("process", NULL, CFGF_NODEFAULT), CFG_STR_LIST("port", NULL, CFGF_NODEFAULT),
+		CFG_STR_LIST("unit", NULL, CFGF_NODEFAULT),    CFG_STR_LIST("cgroup", NULL, CFGF_NODEFAULT),
+		CFG_STR_LIST("user", NULL, CFGF_NODEFAULT),    CFG_END()
+	};
 	cfg_opt_t top[] = { CFG_STR("store", NULL, CFGF_NODEFAULT),
 			    CFG_STR("actions-enabled", NULL, CFGF_NODEFAULT),
 			    CFG_STR("show-values", NULL, CFGF_NODEFAULT),
 			    CFG_SEC("keep", keep, CFGF_NODEFAULT),
+			    CFG_SEC("limits", limits, CFGF_NODEFAULT),
 			    CFG_SEC("watch", watch, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 			    CFG_SEC("rule", rule, CFGF_MULTI | CFGF_TITLE | CFGF_NO_TITLE_DUPES),
 			    CFG_END() };
@@ -307,31 +377,126 @@ static cfg_t *open_grammar(void)
 	fill_rule_keys(rule);
 	for (size_t i = 0; keep_keys[i]; i++)
 		keep[i].validcb = check_keep;
-	watch[1].validcb = check_port;
+	for (size_t i = 0; limits_keys[i]; i++)
+		limits[i].validcb = check_common;
+	for (size_t i = 0; watch_keys[i]; i++)
+		watch[i].validcb = check_watch;
 	top[0].validcb = check_store;
 	top[1].validcb = check_bool;
 	top[2].validcb = check_bool;
 	return cfg_init(top, CFGF_NONE);
 }
 
-/* The rule of one section; values were checked, so what fails now is memory. */
-static int add_rule(struct rules *rules, cfg_t *section, struct err *err)
+static bool is_given(cfg_opt_t *opt)
 {
-	struct rule *rule = rules_add(rules, cfg_title(section));
+	return cfg_opt_size(opt) > 0 && (opt->flags & CFGF_LIST || cfg_opt_getstr(opt));
+}
+
+/* What comes once, at the end, belongs to the first of several times. */
+static bool is_of_the_first(const cfg_opt_t *opt)
+{
+	static const char *const names[] = { "status", "aborted", "response-size" };
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+		if (strcmp(names[i], opt->name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* The rule of one section, of several times the one that stands at 'level'. Values were
+ * checked, so what fails now is memory. */
+static int add_rule(struct rules *rules, cfg_t *section, unsigned int level, struct err *err)
+{
+	cfg_opt_t *times = cfg_getopt(section, "time-taken"), *all = cfg_getopt(section, "all");
+	bool joined = is_given(all) && strcmp(cfg_opt_getstr(all), "true") == 0;
+	CLEAN(free) char *name = NULL;
+	struct rule *rule;
 	int code;
 
+	text_set(&name, cfg_title(section));
+	if (level)
+		text_setf(&name, "%s, %s", cfg_title(section), cfg_opt_getnstr(times, level));
+	rule = name ? rules_add(rules, name) : NULL;
 	if (!rule)
 		return err_say(err, -ENOMEM, "out of memory");
 	for (unsigned int i = 0; section->opts[i].name; i++) {
 		cfg_opt_t *opt = &section->opts[i];
 
-		if (cfg_opt_size(opt) == 0 || (!(opt->flags & CFGF_LIST) && !cfg_opt_getstr(opt)))
+		if (!is_given(opt) || (level && !joined && is_of_the_first(opt)))
 			continue;
-		code = set_key(opt, rule, err);
+		code = opt == times ? rule_set(rule, opt->name, cfg_opt_getnstr(opt, level), err)
+				    : set_key(opt, rule, err);
 		if (code < 0)
 			return code;
 	}
 	return 0;
+}
+
+static int add_watch(struct rules *rules, cfg_t *section, struct err *err)
+{
+	struct watch_set *set = list_add(&rules->watch, &rules->watch_count, sizeof(*set));
+	int code = 0;
+
+	if (!set)
+		return err_say(err, -ENOMEM, "out of memory");
+	text_set(&set->name, cfg_title(section));
+	for (unsigned int i = 0; section->opts[i].name; i++) {
+		cfg_opt_t *opt = &section->opts[i];
+
+		for (unsigned int n = 0; n < cfg_opt_size(opt) && code == 0; n++)
+			code = set_word(opt, cfg_opt_getnstr(opt, n), &set->word, err);
+	}
+	if (code == 0 && !set->word)
+		code = err_say(err, -EINVAL, "watch '%s' names no process (try process = {\"nginx\"})", set->name);
+	return code;
+}
+
+/* All rules of one section; what is wrong with them as a whole is told. */
+static void build_rule(struct reader *reader, cfg_t *section, unsigned int line, struct rules *rules)
+{
+	unsigned int levels = MAX(cfg_size(section, "time-taken"), 1u);
+	const struct rule *rule = NULL;
+	struct err err;
+
+	for (unsigned int level = 0; level < levels; level++) {
+		int code = add_rule(rules, section, level, &err);
+
+		rule = rules->count ? &rules->rule[rules->count - 1] : NULL;
+		if (code == 0)
+			code = rule_check(rule, &err);
+		for (size_t i = 0; code == 0 && i + 1 < rules->count; i++) {
+			if (strcmp(rules->rule[i].name, rule->name) == 0)
+				code = err_say(&err, -EINVAL, "there are two rules '%s'", rule->name);
+		}
+		for (char **name = rule ? rule->watch : NULL; code == 0 && name && *name; name++) {
+			if (!rules_watch(rules, *name))
+				code = err_say(&err, -EINVAL, "watch: there is no watch \"%s\" { ... } in this file",
+					       *name);
+		}
+		if (code < 0) {
+			add_problem(reader, line, false, err.text);
+			return;
+		}
+	}
+	if (rule && rule->action && !rules->actions_enabled)
+		add_problem(reader, line, true,
+			    "the action of this rule will not run: 'actions-enabled = true' is missing at the top");
+}
+
+static void build_shared(cfg_t *cfg, struct rules *rules)
+{
+	cfg_t *keep = cfg_size(cfg, "keep") ? cfg_getsec(cfg, "keep") : NULL,
+	      *limits = cfg_size(cfg, "limits") ? cfg_getsec(cfg, "limits") : NULL;
+
+	for (unsigned int i = 0; keep && keep->opts[i].name; i++) {
+		if (is_given(&keep->opts[i]))
+			set_keep(&keep->opts[i], cfg_opt_getstr(&keep->opts[i]), &rules->keep, NULL);
+	}
+	for (unsigned int i = 0; limits && limits->opts[i].name; i++) {
+		if (is_given(&limits->opts[i]))
+			set_common(&limits->opts[i], cfg_opt_getstr(&limits->opts[i]), rules, NULL);
+	}
 }
 
 static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
@@ -343,17 +508,16 @@ static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
 	text_set(&rules->store, store);
 	rules->actions_enabled = enabled && strcmp(enabled, "true") == 0;
 	rules->show_values = values && strcmp(values, "true") == 0;
-	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++) {
-		unsigned int line = i < reader->rule_count ? reader->rule_line[i] : 1;
+	build_shared(cfg, rules);
+	for (unsigned int i = 0; i < cfg_size(cfg, "watch"); i++) {
+		cfg_t *section = cfg_getnsec(cfg, "watch", i);
 
-		if (add_rule(rules, cfg_getnsec(cfg, "rule", i), &err) < 0 ||
-		    rule_check(&rules->rule[rules->count - 1], &err) < 0)
-			add_problem(reader, line, false, err.text);
-		else if (rules->rule[rules->count - 1].action && !rules->actions_enabled)
-			add_problem(
-				reader, line, true,
-				"the action of this rule will not run: 'actions-enabled = true' is missing at the top");
+		if (add_watch(rules, section, &err) < 0)
+			add_problem(reader, i < reader->watch_count ? reader->watch_line[i] : 1, false, err.text);
 	}
+	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++)
+		build_rule(reader, cfg_getnsec(cfg, "rule", i), i < reader->rule_count ? reader->rule_line[i] : 1,
+			   rules);
 	if (rules->count == 0)
 		add_problem(reader, 1, false, "there is no rule in it (try rule \"slow\" { time-taken = 2s })");
 }

@@ -75,13 +75,26 @@ static void write_words(struct buf *out, const char *key, struct buf *words)
 void config_write_rule(const struct rule *rule, struct buf *out)
 {
 	struct buf words;
+	char text[64];
 
 	buf_adds(out, "rule ");
 	config_write_text(rule->name, out);
 	buf_adds(out, " {\n");
+	if (rule->watch)
+		write_list(out, "watch", rule->watch);
 	write_text_key(out, "path", rule->path);
+	if (rule->exclude)
+		write_list(out, "exclude", rule->exclude);
 	write_text_key(out, "method", rule->method);
 	write_text_key(out, "host", rule->host);
+	buf_init(&words, 65536);
+	for (size_t i = 0; i < rule->client_count; i++) {
+		buf_adds(&words, i ? "," : "");
+		format_network(&rule->client[i], &words);
+	}
+	write_words(out, "client", &words);
+	if (rule->header)
+		write_list(out, "header", rule->header);
 	write_duration_key(out, "time-taken", rule->time_taken_ns);
 	buf_init(&words, 1024);
 	if (rule->status_count) {
@@ -89,8 +102,18 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 		write_text_key(out, "status", words.data);
 	}
 	buf_done(&words);
+	if (rule->aborted)
+		buf_adds(out, "    aborted      = true\n");
+	if (rule->response_bytes) {
+		format_size(rule->response_bytes, text, sizeof(text));
+		buf_addf(out, "    response-size = %s\n", text);
+	}
 	if (rule->all)
 		buf_adds(out, "    all          = true\n");
+	if (rule->occurrences > 1) {
+		format_duration(rule->occurrences_window_ns, text, sizeof(text));
+		buf_addf(out, "    occurrences  = \"%u/%s\"\n", rule->occurrences, text);
+	}
 	if (rule->samples > 1) {
 		buf_addf(out, "    samples      = %u\n", rule->samples);
 		write_duration_key(out, "every", rule->every_ns);
@@ -111,6 +134,78 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 	buf_adds(out, "}\n");
 }
 
+static void write_keep(const struct keep *keep, struct buf *out)
+{
+	char text[64];
+
+	if (!keep->files && !keep->max_bytes && !keep->max_age_ns && !keep->free_bytes && !keep->free_percent)
+		return;
+	buf_adds(out, "\nkeep {\n");
+	if (keep->files)
+		buf_addf(out, "    files        = %llu\n", (unsigned long long)keep->files);
+	if (keep->max_bytes) {
+		format_size(keep->max_bytes, text, sizeof(text));
+		buf_addf(out, "    max-size     = %s\n", text);
+	}
+	if (keep->free_percent) {
+		buf_addf(out, "    free-space   = %u%%\n", keep->free_percent);
+	} else if (keep->free_bytes) {
+		format_size(keep->free_bytes, text, sizeof(text));
+		buf_addf(out, "    free-space   = %s\n", text);
+	}
+	write_duration_key(out, "max-age", keep->max_age_ns);
+	buf_adds(out, "}\n");
+}
+
+static void write_common(const struct rules *rules, struct buf *out)
+{
+	char text[64];
+
+	if (!rules->all_captures && !rules->all_pause_ns)
+		return;
+	buf_adds(out, "\nlimits {\n");
+	if (rules->all_captures) {
+		format_duration(rules->all_window_ns, text, sizeof(text));
+		buf_addf(out, "    captures     = \"%u/%s\"\n", rules->all_captures, text);
+	}
+	write_duration_key(out, "pause", rules->all_pause_ns);
+	buf_adds(out, "}\n");
+}
+
+/* Words that begin with the prefix; of "" those without one. */
+static void write_members(const struct watch_set *set, const char *key, const char *prefix, struct buf *out)
+{
+	const char *comma = "";
+
+	for (size_t i = 0; set->word && set->word[i]; i++) {
+		const char *word = set->word[i];
+
+		if (*prefix ? strncmp(word, prefix, strlen(prefix)) != 0 : strchr(word, ':') != NULL)
+			continue;
+		if (!*comma) {
+			write_key(out, key);
+			buf_adds(out, "{");
+		}
+		buf_adds(out, comma);
+		config_write_text(word + strlen(prefix), out);
+		comma = ", ";
+	}
+	buf_adds(out, *comma ? "}\n" : "");
+}
+
+static void write_watch(const struct watch_set *set, struct buf *out)
+{
+	buf_adds(out, "\nwatch ");
+	config_write_text(set->name, out);
+	buf_adds(out, " {\n");
+	write_members(set, "process", "", out);
+	write_members(set, "port", ":", out);
+	write_members(set, "unit", "unit:", out);
+	write_members(set, "cgroup", "cgroup:", out);
+	write_members(set, "user", "user:", out);
+	buf_adds(out, "}\n");
+}
+
 void config_write(const struct rules *rules, struct buf *out)
 {
 	if (rules->store) {
@@ -121,6 +216,10 @@ void config_write(const struct rules *rules, struct buf *out)
 	buf_addf(out, "actions-enabled = %s\n", rules->actions_enabled ? "true" : "false");
 	if (rules->show_values)
 		buf_adds(out, "show-values     = true\n");
+	write_keep(&rules->keep, out);
+	write_common(rules, out);
+	for (size_t i = 0; i < rules->watch_count; i++)
+		write_watch(&rules->watch[i], out);
 	for (size_t i = 0; i < rules->count; i++) {
 		buf_adds(out, "\n");
 		config_write_rule(&rules->rule[i], out);

@@ -26,73 +26,29 @@ static void settle(void *arg);
 
 /* ---- limits ---- */
 
-static struct use *use_of(struct engine *engine, const struct rule *rule, pid_t pid, uint64_t start_ticks)
-{
-	struct use *use;
-
-	for (size_t i = 0; i < engine->use_count; i++) {
-		use = &engine->uses[i];
-		if (use->rule == rule && use->pid == pid && use->start_ticks == start_ticks)
-			return use;
-	}
-	for (use = engine->uses; use < engine->uses + engine->use_count && use->rule; use++)
-		;
-	if (use == engine->uses + engine->use_count)
-		use = list_add(&engine->uses, &engine->use_count, sizeof(*use));
-	if (use)
-		*use = (struct use){ .rule = rule, .pid = pid, .start_ticks = start_ticks, .window_ns = now_ns() };
-	return use;
-}
-
 /* NULL: go ahead (and it is counted). Otherwise why not. */
 static const char *limit_check(struct engine *engine, struct trap *trap, const struct rule *rule, char *buf,
 			       size_t size)
 {
-	uint64_t now = now_ns(), ticks = 0;
+	struct life life = { .pid = trap->incident->holder_pid };
 	struct proc proc;
-	struct use *use;
+	int code;
 
-	if (proc_open(&proc, trap->incident->holder_pid, NULL) == 0) {
-		ticks = proc.start_ticks;
+	if (proc_open(&proc, life.pid, NULL) == 0) {
+		life.start_ticks = proc.start_ticks;
 		proc_close(&proc);
 	}
-	use = use_of(engine, rule, trap->incident->holder_pid, ticks);
-	if (!use)
-		return "no memory to count its limit";
-	if (rule->limit_window_ns && now - use->window_ns >= rule->limit_window_ns) {
-		use->window_ns = now;
-		use->count = 0;
-	}
-	if (use->count >= rule->limit) {
-		trap->incident->limit_reached |= rule == trap->rule;
-		snprintf(buf, size, "the rule's limit of %u per life of the process is reached (pid %d)", rule->limit,
-			 trap->incident->holder_pid);
-		return buf;
-	}
-	if (rule->cool_down_ns && use->last_ns && now - use->last_ns < rule->cool_down_ns) {
-		snprintf(buf, size, "the rule cools down for another %.1f s",
-			 (double)(rule->cool_down_ns - (now - use->last_ns)) / 1e9);
-		return buf;
-	}
-	use->count++;
-	use->last_ns = now;
-	return NULL;
-}
-
-/* It was not used after all. */
-static void limit_refund(struct engine *engine, const struct trap *trap)
-{
-	for (size_t i = 0; i < engine->use_count; i++) {
-		struct use *use = &engine->uses[i];
-
-		if (use->rule == trap->rule && use->pid == trap->incident->holder_pid && use->count)
-			use->count--;
-	}
+	if (rule == trap->rule)
+		trap->holder_ticks = life.start_ticks;
+	code = quota_take(engine->quota, engine->config.rules, rule, &life, now_ns(), buf, size);
+	trap->incident->limit_reached |= code == -EDQUOT && rule == trap->rule;
+	return code < 0 ? buf : NULL;
 }
 
 static void capture_forgo(struct engine *engine, struct trap *trap, const char *why)
 {
-	limit_refund(engine, trap);
+	quota_refund(engine->quota, trap->rule,
+		     &(struct life){ .pid = trap->incident->holder_pid, .start_ticks = trap->holder_ticks });
 	trap->repeats_left = 0;
 	engine->totals.suppressed++;
 	if (trap->wants_action) {
@@ -162,6 +118,9 @@ static void trap_tell(struct engine *engine, struct trap *trap)
 	engine->totals.trapped++;
 	if (trap->incident->capture.failed)
 		engine->totals.capture_failed++;
+	if (!trap->incident->suppressed)
+		quota_went(engine->quota, trap->rule->name, trap->incident->capture.failed);
+	quota_paused(engine->quota, trap->incident->capture.pause_ns);
 	snprintf(path, sizeof(path), "%s", trap->entry ? store_entry_path(trap->entry) : "");
 	engine->config.trapped(engine->config.arg, trap->incident, path);
 }
@@ -174,6 +133,7 @@ static void samples_tell(struct engine *engine, struct trap *trap)
 		if (later->told || later->stage == LATER_DUE || later->stage == LATER_TAKING)
 			continue;
 		later->told = true;
+		quota_paused(engine->quota, trap->incident->sample[i].pause_ns);
 		if (engine->config.sampled)
 			engine->config.sampled(engine->config.arg, trap->incident, i, store_entry_path(trap->entry));
 	}
@@ -305,8 +265,8 @@ static void shed_words(struct engine *engine, struct trap *trap)
 	text_set(&trap->incident->losses.shed, bits ? text : NULL);
 }
 
-static void trap_begin(struct engine *engine, const struct rule *rule, enum rule_verdict why,
-		       const struct record *record, const struct rule_input *input)
+static struct trap *trap_begin(struct engine *engine, const struct rule *rule, enum rule_verdict why,
+			       const struct record *record, const struct rule_input *input)
 {
 	struct trap *trap = trap_new(&engine->world, rule, why, record);
 	struct trap **at;
@@ -316,7 +276,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 
 	if (!trap) {
 		tracer_release(engine->tracer, record->slot, record->gen);
-		return;
+		return NULL;
 	}
 	for (at = &engine->traps; *at; at = &(*at)->next)
 		;
@@ -345,6 +305,7 @@ static void trap_begin(struct engine *engine, const struct rule *rule, enum rule
 	losses(engine, trap->incident);
 	shed_words(engine, trap);
 	settle_soon(engine);
+	return trap;
 }
 
 static struct trap *trap_of(struct engine *engine, const struct record *record)
@@ -387,8 +348,12 @@ static const struct rule *rule_again(const struct engine *engine, const struct t
 			continue;
 		if (record->kind == RECORD_LIMIT && rule->time_taken_ns != record->value)
 			continue;
-		if (record->kind == RECORD_STATUS && !rule->all)
+		if (record->kind == RECORD_ENDED && !rule->aborted && !rule->response_bytes)
+			continue;
+		if (record->kind != RECORD_LIMIT && !rule->all)
 			at.elapsed_ns = 0;
+		if (record->kind == RECORD_ENDED && !rule->all)
+			at.status = 0;
 		*ret_why = rule_match(rule, &at, NULL, 0);
 		if (*ret_why != RULE_NO)
 			return rule;
@@ -399,25 +364,35 @@ static const struct rule *rule_again(const struct engine *engine, const struct t
 /* Trapped already: another rule may want to look at it, too. */
 static void fire_again(struct engine *engine, struct trap *trap, const struct record *record)
 {
-	const struct request_info *info = &trap->incident->request;
-	uint64_t begin_ns = trap->hop[0].copy.begin_ns;
-	struct rule_input input = { .method = info->method,
-				    .url = info->url,
-				    .host = info->host,
-				    .status = record->kind == RECORD_STATUS ? (int)record->value : 0,
-				    .elapsed_ns = record->at_ns > begin_ns ? record->at_ns - begin_ns : 0 };
+	struct engine_asking asking = { .engine = engine, .slot = &trap->hop[0].copy };
+	struct rule_input input;
 	const struct rule *rule;
 	enum rule_verdict why;
 	char text[160];
 
 	if (engine->finishing)
 		return;
+	engine_input(&asking, &trap->incident->request, record, &input);
+	if (record->kind == RECORD_LIMIT)
+		input.status = 0;
 	rule = rule_again(engine, trap, record, &input, &why);
 	if (rule)
 		sample_add(trap, rule, why, record->at_ns, limit_check(engine, trap, rule, text, sizeof(text)));
 }
 
-/* A limit passed or a status was sent: is it a failed request by some rule? */
+/* Why no more than so many are followed at a time is told. */
+static bool has_room(struct engine *engine)
+{
+	if (engine->trap_count < TRAPS_MAX)
+		return true;
+	engine->totals.suppressed++;
+	engine->totals.trapped++;
+	engine->config.failed(engine->config.arg,
+			      "too many trapped requests are still running: one more is counted, not followed");
+	return false;
+}
+
+/* A limit passed, a status was sent, it ended: is it a failed request by some rule? */
 static void on_fired(struct engine *engine, const struct record *record)
 {
 	struct request_info info = { 0 };
@@ -432,31 +407,24 @@ static void on_fired(struct engine *engine, const struct record *record)
 		return;
 	}
 	if (!engine->finishing &&
-	    (record->kind == RECORD_STATUS || tracer_alive(engine->tracer, record->slot, record->gen)) &&
+	    (record->kind != RECORD_LIMIT || tracer_alive(engine->tracer, record->slot, record->gen)) &&
 	    tracer_slot(engine->tracer, record->slot, record->gen, &slot)) {
-		struct rule_input input = { .status =
-						    record->kind == RECORD_STATUS ? (int)record->value : slot.status };
+		struct engine_asking asking = { .engine = engine, .slot = &slot };
+		struct rule_input input;
 
 		request_describe(&slot, &info);
-		input.method = info.method;
-		input.url = info.url;
-		input.host = info.host;
-		/* When it began nobody knows: then no rule of time asks for it. */
-		if (record->at_ns > slot.begin_ns && !(slot.flags & SLOT_START_UNKNOWN))
-			input.elapsed_ns = record->at_ns - slot.begin_ns;
-		rule = rules_match(engine->config.rules, &input, &why);
-		if (rule && engine->trap_count >= TRAPS_MAX) {
-			engine->totals.suppressed++;
-			engine->totals.trapped++;
-			engine->config.failed(engine->config.arg, "too many trapped requests are still running: one "
-								  "more is counted, not followed");
+		request_client(&slot, &info);
+		engine_input(&asking, &info, record, &input);
+		rule = engine_match(engine, &input, &why);
+		if (rule && !has_room(engine))
 			rule = NULL;
-		}
 		if (rule)
-			trap_begin(engine, rule, why, record, &input);
+			trap = trap_begin(engine, rule, why, record, &input);
 	}
 	if (!rule)
 		tracer_release(engine->tracer, record->slot, record->gen);
+	else if (trap && record->kind == RECORD_OVER)
+		trap_ended(trap, record); /* no other record says so */
 	inner_release(engine, record);
 	request_info_done(&info);
 }
@@ -468,11 +436,14 @@ static void on_record(void *arg, const struct record *record)
 	switch (record->kind) {
 	case RECORD_LIMIT:
 	case RECORD_STATUS:
+	case RECORD_OVER:
 		on_fired(engine, record);
 		break;
 	case RECORD_ENDED:
 		for (struct trap *t = engine->traps; t; t = t->next) {
 			if (trap_ended(t, record)) {
+				if (trap_has(t, record->slot, record->gen))
+					fire_again(engine, t, record);
 				shed_words(engine, t);
 				settle_soon(engine);
 				return;
@@ -527,10 +498,7 @@ static void on_process_end(void *arg, pid_t pid)
 {
 	struct engine *engine = arg;
 
-	for (size_t i = engine->use_count; i-- > 0;) {
-		if (engine->uses[i].pid == pid)
-			engine->uses[i].rule = NULL; /* free for another */
-	}
+	quota_gone(engine->quota, pid);
 }
 
 static void on_all_gone(void *arg)
@@ -560,6 +528,14 @@ static bool want_status(void *arg, int status)
 	return rules_want_status(engine->config.rules, status);
 }
 
+static void want_over(void *arg, bool *ret_aborted, uint64_t *ret_bytes)
+{
+	struct engine *engine = arg;
+
+	*ret_aborted = rules_want_aborted(engine->config.rules);
+	*ret_bytes = rules_want_size(engine->config.rules);
+}
+
 static void on_tell(void *arg, const char *text)
 {
 	struct engine *engine = arg;
@@ -573,6 +549,7 @@ static int engine_open(struct engine *engine, struct err *err)
 				    .slots = engine->config.slots,
 				    .map_share = engine->config.map_share,
 				    .want_status = want_status,
+				    .want_over = want_over,
 				    .record = on_record,
 				    .budget_ppm = engine->config.budget_ppm,
 				    .shed = on_shed,
@@ -648,7 +625,8 @@ int engine_new(struct loop *loop, const struct engine_config *config, struct eng
 		return err_sys(err, -ENOMEM, "cannot start");
 	engine->loop = loop;
 	engine->config = *config;
-	r = engine_open(engine, err);
+	engine->quota = quota_new();
+	r = engine->quota ? engine_open(engine, err) : err_sys(err, -ENOMEM, "cannot start");
 	if (r < 0) {
 		engine_free(engine);
 		return r;
@@ -751,6 +729,7 @@ void engine_free(struct engine *engine)
 		trap_free(t);
 	}
 	engine->traps = NULL;
+	engine_input_done(engine);
 	watched_free(engine->watched);
 	pair_drop(&engine->warm);
 	beyond_recent_done(engine->recent);
@@ -764,7 +743,7 @@ void engine_free(struct engine *engine)
 	scribe_end(engine->scribe);
 	store_free(engine->store);
 	host_log_free(engine->host_log);
-	free(engine->uses);
+	quota_free(engine->quota);
 	engine_retire(engine);
 	free(engine->retired);
 	free(engine);

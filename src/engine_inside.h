@@ -4,17 +4,9 @@
 #define REQTRAP_ENGINE_INSIDE_H
 
 #include "engine.h"
+#include "quota.h"
+#include "target.h"
 #include "trap.h"
-
-/* How often a rule was used up by one life of a process. */
-struct use {
-	const struct rule *rule;
-	pid_t pid;
-	uint64_t start_ticks;
-	uint64_t window_ns; /* when the counting began */
-	uint64_t last_ns;
-	uint32_t count;
-};
 
 /* Rules that were replaced, while a request that they trapped is under way. */
 struct retired {
@@ -37,15 +29,30 @@ struct engine {
 	uint64_t traps_made;
 	struct retired *retired;
 	size_t retired_count;
-	struct use *uses;
-	size_t use_count;
+	struct quota *quota;
 	struct watched *watched;
 	struct host_log *host_log; /* NULL: nothing is captured */
 	struct engine_totals totals;
 	void (*done)(void *arg);
 	void *done_arg;
 	bool finishing, given_up;
+	struct targets *set; /* processes of each watch set, as of set_ns */
+	size_t set_count;
+	const struct rules *set_rules;
+	uint64_t set_ns;
 };
+
+/* A request that rules are asked about: must live as long as the input. */
+struct engine_asking {
+	struct engine *engine;
+	const struct slot *slot;
+};
+
+void engine_input(struct engine_asking *asking, const struct request_info *info, const struct record *record,
+		  struct rule_input *ret_input);
+/* The first rule that matches and has had its 'occurrences' together; NULL none. */
+const struct rule *engine_match(struct engine *engine, const struct rule_input *input, enum rule_verdict *ret_why);
+void engine_input_done(struct engine *engine);
 
 bool engine_captures(const struct rules *rules); /* any rule has a process stand still */
 void engine_warm_up(struct engine *engine);	 /* a worker and an analyst, soon */

@@ -29,20 +29,6 @@ void engine_retire(struct engine *engine)
 	engine->retired_count = left;
 }
 
-static void uses_move(struct engine *engine, const struct rules *rules)
-{
-	for (size_t i = 0; i < engine->use_count; i++) {
-		struct use *use = &engine->uses[i];
-		const struct rule *old = use->rule;
-
-		use->rule = NULL;
-		for (size_t k = 0; old && k < rules->count; k++) {
-			if (!strcmp(rules->rule[k].name, old->name))
-				use->rule = &rules->rule[k];
-		}
-	}
-}
-
 int engine_reload(struct engine *engine, const struct rules *rules, struct err *err)
 {
 	const struct rules *old = engine->config.rules;
@@ -69,8 +55,8 @@ int engine_reload(struct engine *engine, const struct rules *rules, struct err *
 		engine->retired_count--;
 		return r;
 	}
+	engine_input_done(engine); /* the old sets */
 	*retired = (struct retired){ .rules = old, .until = engine->traps_made };
-	uses_move(engine, rules);
 	if (engine_captures(rules))
 		engine_warm_up(engine);
 	engine_settle_soon(engine);

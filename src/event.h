@@ -8,6 +8,7 @@
  * Life of a slot (field 'state', changed by compare-and-swap only):
  *   FREE -> OPEN          the kernel, at the request's first byte
  *   OPEN -> FREE          the kernel, at its end
+ *   OPEN -> ENDED         the kernel, at an end that some rule asks for; it sends RECORD_OVER
  *   OPEN -> HELD          the kernel when a limit or a status fires; user space for
  *                         the inner requests of one that fired
  *   HELD -> ENDED         the kernel at the end; it sends RECORD_ENDED
@@ -216,6 +217,7 @@ enum record_kind {
 	RECORD_ENDED,	  /* slot, gen: a held slot ended */
 	RECORD_FORK,	  /* pid: it now belongs to the watched ones; value = parent */
 	RECORD_ADOPTED,	  /* pid: it answers calls of watched requests */
+	RECORD_OVER,	  /* slot, gen: it ended in a way that some rule asks for; is its slot's to give back */
 };
 
 struct record {

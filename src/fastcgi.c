@@ -89,3 +89,18 @@ int fastcgi_head_parse(const uint8_t *bytes, size_t len, struct fastcgi_head *re
 	}
 	return 0;
 }
+
+struct span fastcgi_param_find(const struct fastcgi_head *head, const char *name)
+{
+	const uint8_t *p = head->params, *stop = p + head->params_len;
+	size_t name_len, value_len, wanted = strlen(name);
+
+	while (length(&p, stop, &name_len) && length(&p, stop, &value_len)) {
+		if (name_len > (size_t)(stop - p) || value_len > (size_t)(stop - p) - name_len)
+			break;
+		if (name_len == wanted && !memcmp(name, p, name_len))
+			return (struct span){ (const char *)p + name_len, value_len };
+		p += name_len + value_len;
+	}
+	return (struct span){ NULL, 0 };
+}

@@ -16,4 +16,7 @@ struct fastcgi_head {
 /* -EINVAL when it does not start with BEGIN_REQUEST. */
 int fastcgi_head_parse(const uint8_t *bytes, size_t len, struct fastcgi_head *ret_head);
 
+/* The parameter of that name; data NULL: it is not there. Points into the head. */
+struct span fastcgi_param_find(const struct fastcgi_head *head, const char *name);
+
 #endif

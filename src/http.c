@@ -68,3 +68,22 @@ int http_head_parse(const uint8_t *bytes, size_t len, struct http_head *ret_head
 	*ret_head = head;
 	return 0;
 }
+
+struct span http_header_find(const uint8_t *bytes, size_t len, const char *name)
+{
+	const char *p = (const char *)bytes, *stop = p + len, *end = len ? memchr(p, '\n', len) : NULL;
+	size_t name_len = strlen(name);
+
+	while (end && end + 1 < stop) {
+		const char *colon;
+
+		p = end + 1;
+		end = memchr(p, '\n', (size_t)(stop - p));
+		if (!end || end == p || (end == p + 1 && *p == '\r'))
+			break;
+		colon = memchr(p, ':', (size_t)(end - p));
+		if (colon && (size_t)(colon - p) == name_len && !strncasecmp(p, name, name_len))
+			return trim(colon + 1, end);
+	}
+	return (struct span){ NULL, 0 };
+}

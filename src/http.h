@@ -20,4 +20,8 @@ struct http_head {
  * whole; a target without the blank behind it is taken as far as it goes. */
 int http_head_parse(const uint8_t *bytes, size_t len, struct http_head *ret_head);
 
+/* The value of the first header of that name, in any case; data NULL: it is not among the
+ * bytes. */
+struct span http_header_find(const uint8_t *bytes, size_t len, const char *name);
+
 #endif

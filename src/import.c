@@ -634,7 +634,7 @@ static void write_logging(struct import *import)
 		add_comment(import->out, "nothing is said of customActionsEnabled: with 'true' below, actions run");
 	buf_addf(import->out, "actions-enabled = %s\n", actions ? "true" : "false");
 	if (files)
-		buf_addf(import->out, "keep { files = %llu }\n", (unsigned long long)files);
+		buf_addf(import->out, "keep {\n    files        = %llu\n}\n", (unsigned long long)files);
 }
 
 static void write_odd(struct import *import, const struct iis_item *item)

@@ -8,7 +8,7 @@
 
 const char *reason_name(enum reason reason)
 {
-	static const char *const name[] = { "TIME_TAKEN", "STATUS_CODE", "ABORTED" };
+	static const char *const name[] = { "TIME_TAKEN", "STATUS_CODE", "ABORTED", "RESPONSE_SIZE" };
 
 	return name[reason];
 }

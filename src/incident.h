@@ -17,7 +17,7 @@
 #define INCIDENT_SCHEMA 1  /* of incident.json; grows when a field changes its meaning */
 #define INCIDENT_ID_LEN 12 /* hex digits */
 
-enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED };
+enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED, REASON_RESPONSE_SIZE };
 const char *reason_name(enum reason reason); /* 'TIME_TAKEN' ... */
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI };

@@ -61,7 +61,9 @@ int section_capture(const struct incident *i, struct pen *pen)
 	else
 		page_field(pen, "in time", "%s: the request was over before the threads stood still%s",
 			   i->reason == REASON_TIME_TAKEN ? "NO" : "no",
-			   i->reason == REASON_STATUS_CODE ? " (a status is known when it is sent)" : "");
+			   i->reason == REASON_STATUS_CODE  ? " (a status is known when it is sent)"
+			   : i->reason == REASON_TIME_TAKEN ? ""
+							    : " (that is known at its end)");
 	draw_core(i, pen);
 	for (size_t n = 0; n < MIN(c->omitted_count, 8u); n++)
 		page_field(pen, n ? "" : "left out", "%s: %s", page_known(c->omitted[n].range),

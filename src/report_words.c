@@ -129,6 +129,9 @@ struct word word_title(const struct incident *incident)
 	case REASON_ABORTED:
 		snprintf(w.s, sizeof(w.s), "ABORTED REQUEST");
 		return w;
+	case REASON_RESPONSE_SIZE:
+		snprintf(w.s, sizeof(w.s), "LARGE RESPONSE");
+		return w;
 	case REASON_TIME_TAKEN:
 		break;
 	}

@@ -10,6 +10,7 @@
 #include "incident_mask.h"
 
 #include <arpa/inet.h>
+#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -67,6 +68,31 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 		set_span(&ret_info->host, head.host);
 		set_span(&ret_info->user_agent, head.user_agent);
 	}
+}
+
+/* 'X-Real-Ip' is the parameter HTTP_X_REAL_IP. */
+static struct span fastcgi_header(const uint8_t *bytes, size_t len, struct fastcgi_head *head, const char *name)
+{
+	char param[256] = "HTTP_";
+	size_t n = 5;
+
+	if (fastcgi_head_parse(bytes, len, head) < 0)
+		return (struct span){ NULL, 0 };
+	for (; *name && n + 1 < sizeof(param); name++)
+		param[n++] = *name == '-' ? '_' : (char)toupper((unsigned char)*name);
+	param[n] = '\0';
+	return fastcgi_param_find(head, strncmp(param, "HTTP_CONTENT_", 13) ? param : param + 5);
+}
+
+char *request_header(const struct slot *slot, const char *name)
+{
+	size_t len = MIN(slot->head_len, (uint32_t)SLOT_HEAD);
+	struct fastcgi_head head;
+	char *copy = NULL;
+
+	set_span(&copy, slot->flags & SLOT_FASTCGI ? fastcgi_header(slot->head, len, &head, name)
+						   : http_header_find(slot->head, len, name));
+	return copy;
 }
 
 void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf, size_t size)

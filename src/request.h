@@ -35,6 +35,10 @@ struct wording {
  * there. */
 void request_describe(const struct slot *slot, struct request_info *ret_info);
 
+/* The value of a header as its sender wrote it, on the heap, the caller's. NULL: there is
+ * none, it is not within what is kept of the head, or no memory. */
+char *request_header(const struct slot *slot, const char *name);
+
 /* 'tcp:10.0.0.5:3306', 'unix:/run/x.sock', 'unix:@abstract'; '' when not known. path: of
  * UNIX_PATH bytes, NULL for a client. */
 void request_endpoint(const struct endpoint *at, const uint8_t *path, char *buf, size_t size);

@@ -1,22 +1,17 @@
 // SPDX-License-Identifier: MIT
-/* A rule: path, method and host say whose requests it is about; time-taken and
- * status say which of them failed. Pure functions, so that 'reqtrap test' asks the
+/* A rule: path, method, host and their like say whose requests it is about; time-taken,
+ * status and their like say which of them failed. Pure functions, so that 'reqtrap test' asks the
  * very code that traps. Rejected: an expression language (nobody needs it at 3 am).
  * Trap: 'all' and a time limit make a rule that waits for its other condition. */
 #include "rule.h"
 
-#include "action.h"
 #include "ktime.h"
 
-#include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
 #include <strings.h>
 
 #define PASSING_MAX 64 /* different limits that are looked at one by one */
-
-#define TIME_TAKEN_MIN_NS NSEC_PER_MSEC
-#define EVERY_MIN_NS (50 * NSEC_PER_MSEC) /* each is a stop of the process */
 
 /* The path inside a request target: no query, no 'http://host' as proxies are sent. */
 static const char *url_path(const char *url, size_t *ret_len)
@@ -33,7 +28,7 @@ static const char *url_path(const char *url, size_t *ret_len)
 }
 
 /* The host without its port; '[::1]:80' keeps its brackets. */
-static size_t host_len(const char *host)
+size_t rule_host_len(const char *host)
 {
 	const char *bracket = host[0] == '[' ? strchr(host, ']') : NULL;
 
@@ -58,41 +53,114 @@ static void say(char *why, size_t size, const char *fmt, ...)
 	buf_done(&out);
 }
 
-/* Is the rule about this request at all? */
-static bool scope_matches(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+/* ---- is the rule about this request at all? ---- */
+
+static bool watch_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	for (size_t i = 0; rule->watch && rule->watch[i]; i++) {
+		if (input->in_watch && input->in_watch(input->arg, rule->watch[i]))
+			return true;
+	}
+	if (rule->watch)
+		say(why, size, "its process is not of the watch set '%s'%s", rule->watch[0],
+		    rule->watch[1] ? " or another of the rule's" : "");
+	return !rule->watch;
+}
+
+static bool path_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	const char *path;
+	size_t len;
+
+	if (!rule->path && !rule->exclude)
+		return true;
+	if (!input->url) {
+		say(why, size, "its URL is not known, the rule asks for path '%s'", rule->path ? rule->path : "*");
+		return false;
+	}
+	path = url_path(input->url, &len);
+	if (rule->path && !glob_run(rule->path, path, len, false)) {
+		say(why, size, "path '%.*s' does not match '%s'", (int)MIN(len, 300u), path, rule->path);
+		return false;
+	}
+	for (size_t i = 0; rule->exclude && rule->exclude[i]; i++) {
+		if (!glob_run(rule->exclude[i], path, len, false))
+			continue;
+		say(why, size, "path '%.*s' is left out by '%s'", (int)MIN(len, 300u), path, rule->exclude[i]);
+		return false;
+	}
+	return true;
+}
+
+static bool method_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	if (!rule->method || (input->method && strcmp(rule->method, input->method) == 0))
+		return true;
+	say(why, size, "method '%s' is not '%s'", input->method ? input->method : "unknown", rule->method);
+	return false;
+}
+
+static bool host_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
 {
 	size_t len;
 
-	if (rule->path) {
-		const char *path;
-
-		if (!input->url) {
-			say(why, size, "its URL is not known, the rule asks for path '%s'", rule->path);
-			return false;
-		}
-		path = url_path(input->url, &len);
-		if (!glob_run(rule->path, path, len, false)) {
-			say(why, size, "path '%.*s' does not match '%s'", (int)MIN(len, 300u), path, rule->path);
-			return false;
-		}
-	}
-	if (rule->method && (!input->method || strcmp(rule->method, input->method) != 0)) {
-		say(why, size, "method '%s' is not '%s'", input->method ? input->method : "unknown", rule->method);
+	if (!rule->host)
+		return true;
+	if (!input->host) {
+		say(why, size, "its host is not known, the rule asks for '%s'", rule->host);
 		return false;
 	}
-	if (rule->host) {
-		if (!input->host) {
-			say(why, size, "its host is not known, the rule asks for '%s'", rule->host);
+	len = rule_host_len(input->host);
+	if (glob_run(rule->host, input->host, len, true))
+		return true;
+	say(why, size, "host '%.*s' does not match '%s'", (int)MIN(len, 300u), input->host, rule->host);
+	return false;
+}
+
+static bool headers_fit(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	for (size_t i = 0; rule->header && rule->header[i]; i++) {
+		const char *wanted = rule->header[i], *glob = strchr(wanted, ':');
+		CLEAN(free) char *name = strndup(wanted, strcspn(wanted, ":"));
+		CLEAN(free) char *value = name && input->header ? input->header(input->arg, name) : NULL;
+
+		if (!value) {
+			say(why, size, "it has no header '%s', or not within what is kept of its head", name);
 			return false;
 		}
-		len = host_len(input->host);
-		if (!glob_run(rule->host, input->host, len, true)) {
-			say(why, size, "host '%.*s' does not match '%s'", (int)MIN(len, 300u), input->host, rule->host);
+		if (glob && !glob_match(glob + 1 + strspn(glob + 1, " "), value, false)) {
+			say(why, size, "header '%s' is not '%s'", name, glob + 1 + strspn(glob + 1, " "));
 			return false;
 		}
 	}
 	return true;
 }
+
+static bool client_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	for (size_t i = 0; i < rule->client_count; i++) {
+		if (input->client && network_has(&rule->client[i], input->client))
+			return true;
+	}
+	if (rule->client_count)
+		say(why, size, "client %s is none that the rule asks for", input->client ? input->client : "unknown");
+	return !rule->client_count;
+}
+
+static bool scope_fits(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	static bool (*const scopes[])(const struct rule *, const struct rule_input *, char *, size_t) = {
+		watch_fits, path_fits, method_fits, host_fits, client_fits, headers_fit,
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(scopes); i++) {
+		if (!scopes[i](rule, input, why, size))
+			return false;
+	}
+	return true;
+}
+
+/* ---- conditions: what makes it a failed one ---- */
 
 static bool status_in(const struct rule *rule, int status)
 {
@@ -103,49 +171,148 @@ static bool status_in(const struct rule *rule, int status)
 	return false;
 }
 
-/* The two conditions in words, as far as the rule has them. */
-static void say_conditions(const struct rule *rule, const struct rule_input *input, bool time, bool status, char *why,
-			   size_t size)
+static void time_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
 {
-	char time_text[160] = "", status_text[640] = "", elapsed[32], limit[32];
+	char elapsed[32], limit[32];
+
+	format_duration(input->elapsed_ns, elapsed, sizeof(elapsed));
+	format_duration(rule->time_taken_ns, limit, sizeof(limit));
+	buf_addf(out, holds ? "%s reached the limit of %s" : "%s is below the limit of %s", elapsed, limit);
+}
+
+static void status_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
+{
+	if (!input->status) {
+		buf_adds(out, "no status was sent yet");
+		return;
+	}
+	buf_addf(out, "status %d is %sin ", input->status, holds ? "" : "not ");
+	format_status(rule->status, rule->status_count, out);
+}
+
+static void aborted_words(const struct rule *rule UNUSED, const struct rule_input *input UNUSED, bool holds,
+			  struct buf *out)
+{
+	buf_adds(out, holds ? "it was aborted" : "it was not aborted");
+}
+
+static void size_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
+{
+	if (!input->response_bytes)
+		buf_adds(out, "the size of its response is not known yet");
+	else
+		buf_addf(out, "its response of %llu bytes is %s %llu", (unsigned long long)input->response_bytes,
+			 holds ? "not below" : "below", (unsigned long long)rule->response_bytes);
+}
+
+/* In the order in which they can come true: the first that holds is the reason, of 'all'
+ * the last, which they waited for. */
+static const struct condition {
+	enum rule_verdict verdict;
+	enum reason reason;
+	void (*words)(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out);
+} conditions[] = {
+	{ RULE_TIME, REASON_TIME_TAKEN, time_words },
+	{ RULE_STATUS, REASON_STATUS_CODE, status_words },
+	{ RULE_ABORTED, REASON_ABORTED, aborted_words },
+	{ RULE_SIZE, REASON_RESPONSE_SIZE, size_words },
+};
+
+static bool has_condition(const struct rule *rule, enum rule_verdict verdict)
+{
+	switch (verdict) {
+	case RULE_TIME:
+		return rule->time_taken_ns;
+	case RULE_STATUS:
+		return rule->status_count;
+	case RULE_ABORTED:
+		return rule->aborted;
+	case RULE_SIZE:
+		return rule->response_bytes;
+	case RULE_NO:
+		break;
+	}
+	return false;
+}
+
+static bool condition_holds(const struct rule *rule, enum rule_verdict verdict, const struct rule_input *input)
+{
+	switch (verdict) {
+	case RULE_TIME:
+		return rule->time_taken_ns && input->elapsed_ns >= rule->time_taken_ns;
+	case RULE_STATUS:
+		return input->status && status_in(rule, input->status);
+	case RULE_ABORTED:
+		return rule->aborted && input->aborted;
+	case RULE_SIZE:
+		return rule->response_bytes && input->response_bytes >= rule->response_bytes;
+	case RULE_NO:
+		break;
+	}
+	return false;
+}
+
+static size_t condition_count(const struct rule *rule)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < ARRAY_LEN(conditions); i++)
+		count += has_condition(rule, conditions[i].verdict);
+	return count;
+}
+
+enum reason rule_reason(enum rule_verdict verdict)
+{
+	size_t i = 0;
+
+	while (i + 1 < ARRAY_LEN(conditions) && conditions[i].verdict != verdict)
+		i++;
+	return conditions[i].reason;
+}
+
+/* All of them in words, as far as the rule has them. */
+static void say_conditions(const struct rule *rule, const struct rule_input *input, char *why, size_t size)
+{
+	struct buf text;
 
 	if (!why)
 		return;
-	if (rule->time_taken_ns) {
-		format_duration(input->elapsed_ns, elapsed, sizeof(elapsed));
-		format_duration(rule->time_taken_ns, limit, sizeof(limit));
-		snprintf(time_text, sizeof(time_text),
-			 time ? "%s reached the limit of %s" : "%s is below the limit of %s", elapsed, limit);
-	}
-	if (rule->status_count) {
-		struct buf list;
+	buf_init(&text, 2048);
+	for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+		const struct condition *c = &conditions[i];
 
-		buf_init(&list, 512);
-		format_status(rule->status, rule->status_count, &list);
-		if (input->status)
-			snprintf(status_text, sizeof(status_text), "status %d is %sin %s", input->status,
-				 status ? "" : "not ", list.data ? list.data : "");
-		else
-			snprintf(status_text, sizeof(status_text), "no status was sent yet");
-		buf_done(&list);
+		if (!has_condition(rule, c->verdict))
+			continue;
+		buf_adds(&text, text.len ? "; " : "");
+		c->words(rule, input, condition_holds(rule, c->verdict, input), &text);
 	}
-	say(why, size, "%s%s%s", time_text, *time_text && *status_text ? "; " : "", status_text);
+	say(why, size, "%s", text.len ? text.data : "the rule has no condition");
+	buf_done(&text);
 }
 
 enum rule_verdict rule_match(const struct rule *rule, const struct rule_input *input, char *why, size_t why_size)
 {
-	bool time = rule->time_taken_ns && input->elapsed_ns >= rule->time_taken_ns;
-	bool status = input->status && status_in(rule, input->status);
+	enum rule_verdict first = RULE_NO, last = RULE_NO;
+	bool all = true;
 
-	if (!scope_matches(rule, input, why, why_size))
+	if (!scope_fits(rule, input, why, why_size))
 		return RULE_NO;
-	say_conditions(rule, input, time, status, why, why_size);
-	if (!rule->time_taken_ns && !rule->status_count)
-		say(why, why_size, "the rule has neither time-taken nor status");
-	if (rule->all && rule->time_taken_ns && rule->status_count)
-		return time && status ? RULE_STATUS : RULE_NO;
-	/* the time limit comes first: it was reached before any status that is sent now */
-	return time ? RULE_TIME : status ? RULE_STATUS : RULE_NO;
+	say_conditions(rule, input, why, why_size);
+	for (size_t i = 0; i < ARRAY_LEN(conditions); i++) {
+		enum rule_verdict verdict = conditions[i].verdict;
+
+		if (!has_condition(rule, verdict))
+			continue;
+		if (!condition_holds(rule, verdict, input)) {
+			all = false;
+			continue;
+		}
+		first = first == RULE_NO ? verdict : first;
+		last = verdict;
+	}
+	if (rule->all && condition_count(rule) > 1)
+		return all ? last : RULE_NO;
+	return first;
 }
 
 const struct rule *rules_match(const struct rules *rules, const struct rule_input *input,
@@ -173,7 +340,9 @@ const struct rule *rules_match_passing(const struct rules *rules, const struct r
 		const struct rule *rule;
 
 		then.elapsed_ns = limits[i];
-		then.status = 0; /* not sent yet */
+		then.status = 0; /* not sent yet, and so on */
+		then.aborted = false;
+		then.response_bytes = 0;
 		rule = rules_match(rules, &then, ret_verdict);
 		if (rule)
 			return rule;
@@ -213,203 +382,39 @@ bool rules_want_status(const struct rules *rules, int status)
 	return false;
 }
 
-static int set_text(char **at, const char *value, struct err *err)
+bool rules_want_aborted(const struct rules *rules)
 {
-	char *copy = strdup(value);
-
-	if (!copy)
-		return err_say(err, -ENOMEM, "out of memory");
-	free(*at);
-	*at = copy;
-	return 0;
-}
-
-static int set_path(struct rule *rule, const char *value, struct err *err)
-{
-	if (value[0] != '/' && value[0] != '*' && value[0] != '?')
-		return err_say(err, -EINVAL, "'%s' can match no path: a path begins with '/' (try '/%s' or '*%s')",
-			       value, value, value);
-	if (strpbrk(value, "?#") && strchr(value, '='))
-		return err_say(err, -EINVAL, "'%s' can match no path: the query is not part of it (try '%.*s')", value,
-			       (int)strcspn(value, "?#"), value);
-	return set_text(&rule->path, value, err);
-}
-
-static int set_method(struct rule *rule, const char *value, struct err *err)
-{
-	for (const char *p = value; *p; p++) {
-		if (!isalnum((unsigned char)*p) && !strchr("!#$%&'*+-.^_`|~", *p))
-			return err_say(err, -EINVAL, "'%s' is not a method (try GET or POST)", value);
+	for (size_t i = 0; i < rules->count; i++) {
+		if (rules->rule[i].aborted)
+			return true;
 	}
-	if (!*value)
-		return err_say(err, -EINVAL, "a method cannot be empty (try GET or POST)");
-	if (islower((unsigned char)*value))
-		return err_say(err, -EINVAL, "'%s' is not a method: methods are in capitals (try GET or POST)", value);
-	return set_text(&rule->method, value, err);
+	return false;
 }
 
-static int set_host(struct rule *rule, const char *value, struct err *err)
+uint64_t rules_want_size(const struct rules *rules)
 {
-	if (!*value || strpbrk(value, "/ "))
-		return err_say(err, -EINVAL, "'%s' is not a host (try shop.example or *.example, without a port)",
-			       value);
-	if (host_len(value) != strlen(value))
-		return err_say(err, -EINVAL, "'%s': the host is compared without its port (try '%.*s')", value,
-			       (int)host_len(value), value);
-	return set_text(&rule->host, value, err);
-}
+	uint64_t least = 0;
 
-static int set_time_taken(struct rule *rule, const char *value, struct err *err)
-{
-	uint64_t ns = 0;
-	int code = parse_duration(value, &ns, err);
+	for (size_t i = 0; i < rules->count; i++) {
+		uint64_t bytes = rules->rule[i].response_bytes;
 
-	if (code < 0)
-		return code;
-	if (ns < TIME_TAKEN_MIN_NS)
-		return err_say(err, -EINVAL, "'%s' is too short for a time limit (at least 1ms; try 500ms or 2s)",
-			       value);
-	rule->time_taken_ns = ns;
-	return 0;
-}
-
-static int set_status(struct rule *rule, const char *value, struct err *err)
-{
-	return parse_status(value, rule->status, RULE_STATUS_MAX, &rule->status_count, err);
-}
-
-static int set_flag(bool *flag, const char *value, struct err *err)
-{
-	if (value && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
-		return err_say(err, -EINVAL, "'%s' is neither true nor false", value);
-	*flag = !value || strcmp(value, "true") == 0;
-	return 0;
-}
-
-static int set_all(struct rule *rule, const char *value, struct err *err)
-{
-	return set_flag(&rule->all, value, err);
-}
-
-static int set_arguments(struct rule *rule, const char *value, struct err *err)
-{
-	return set_flag(&rule->arguments, value, err);
-}
-
-static int set_statements(struct rule *rule, const char *value, struct err *err)
-{
-	return set_flag(&rule->statements, value, err);
-}
-
-static int set_capture(struct rule *rule, const char *value, struct err *err)
-{
-	return parse_capture(value, &rule->capture, err);
-}
-
-static int set_areas(struct rule *rule, const char *value, struct err *err)
-{
-	return areas_parse(value, &rule->areas, err);
-}
-
-static int set_samples(struct rule *rule, const char *value, struct err *err)
-{
-	uint64_t n = 0;
-	int code = parse_count(value, 1, RULE_SAMPLES_MAX, &n, err);
-
-	if (code < 0)
-		return code;
-	rule->samples = (unsigned int)n;
-	return 0;
-}
-
-static int set_every(struct rule *rule, const char *value, struct err *err)
-{
-	uint64_t ns = 0;
-	int code = parse_duration(value, &ns, err);
-
-	if (code < 0)
-		return code;
-	if (ns < EVERY_MIN_NS)
-		return err_say(err, -EINVAL, "'%s' is too short between two samples (at least 50ms; try 1s)", value);
-	rule->every_ns = ns;
-	return 0;
-}
-
-static int set_limit(struct rule *rule, const char *value, struct err *err)
-{
-	uint64_t window = 0;
-	uint32_t limit = 0;
-	int code = parse_limit(value, &limit, &window, err);
-
-	if (code < 0)
-		return code;
-	rule->limit = limit;
-	if (window)
-		rule->limit_window_ns = window;
-	return 0;
-}
-
-static int set_limit_window(struct rule *rule, const char *value, struct err *err)
-{
-	return parse_duration(value, &rule->limit_window_ns, err);
-}
-
-static int set_cool_down(struct rule *rule, const char *value, struct err *err)
-{
-	return parse_duration(value, &rule->cool_down_ns, err);
-}
-
-static int set_action(struct rule *rule, const char *value, struct err *err)
-{
-	char **argv;
-	int code = action_split(value, &argv, err);
-
-	if (code < 0)
-		return code;
-	code = action_check(argv, err);
-	if (code < 0) {
-		strings_free(argv);
-		return code;
+		if (bytes && (!least || bytes < least))
+			least = bytes;
 	}
-	strings_free(rule->action);
-	rule->action = argv;
-	return 0;
-}
-
-static const struct rule_key {
-	const char *name;
-	int (*set)(struct rule *rule, const char *value, struct err *err);
-} keys[] = {
-	{ "path", set_path },		{ "method", set_method },
-	{ "host", set_host },		{ "time-taken", set_time_taken },
-	{ "status", set_status },	{ "all", set_all },
-	{ "capture", set_capture },	{ "areas", set_areas },
-	{ "samples", set_samples },	{ "every", set_every },
-	{ "limit", set_limit },		{ "limit-window", set_limit_window },
-	{ "cool-down", set_cool_down }, { "action", set_action },
-	{ "arguments", set_arguments }, { "statements", set_statements },
-};
-
-int rule_set(struct rule *rule, const char *key, const char *value, struct err *err)
-{
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		if (strcmp(keys[i].name, key) != 0)
-			continue;
-		if (!value && keys[i].set != set_all && keys[i].set != set_arguments && keys[i].set != set_statements)
-			return err_say(err, -EINVAL, "'%s' needs a value", key);
-		return keys[i].set(rule, value, err);
-	}
-	return err_say(err, -EINVAL, "no such option '%s'", key);
+	return least;
 }
 
 int rule_check(const struct rule *rule, struct err *err)
 {
-	if (!rule->time_taken_ns && !rule->status_count)
+	if (condition_count(rule) == 0)
 		return err_say(err, -EINVAL, "rule '%s' can never fire: give it time-taken (2s) or status (500-599)",
 			       rule->name);
-	if (rule->all && (!rule->time_taken_ns || !rule->status_count))
-		return err_say(err, -EINVAL, "rule '%s': 'all' joins time-taken and status, but only %s is given",
-			       rule->name, rule->time_taken_ns ? "time-taken" : "status");
+	if (rule->all && condition_count(rule) < 2)
+		return err_say(err, -EINVAL, "rule '%s': 'all' joins conditions, but only %s is given", rule->name,
+			       rule->time_taken_ns  ? "time-taken"
+			       : rule->status_count ? "status"
+			       : rule->aborted	    ? "aborted"
+						    : "response-size");
 	if (rule->samples > 1 && !(rule->capture & CAPTURE_STOPS))
 		return err_say(err, -EINVAL, "rule '%s': samples are of stacks, but capture leaves them out",
 			       rule->name);
@@ -446,12 +451,25 @@ struct rule *rules_add(struct rules *rules, const char *name)
 	return rule;
 }
 
+const struct watch_set *rules_watch(const struct rules *rules, const char *name)
+{
+	for (size_t i = 0; i < rules->watch_count; i++) {
+		if (strcmp(rules->watch[i].name, name) == 0)
+			return &rules->watch[i];
+	}
+	return NULL;
+}
+
 void rule_done(struct rule *rule)
 {
 	free(rule->name);
 	free(rule->path);
 	free(rule->method);
 	free(rule->host);
+	free(rule->client);
+	strings_free(rule->watch);
+	strings_free(rule->exclude);
+	strings_free(rule->header);
 	strings_free(rule->action);
 	*rule = (struct rule){ 0 };
 }
@@ -460,6 +478,11 @@ void rules_free(struct rules *rules)
 {
 	for (size_t i = 0; i < rules->count; i++)
 		rule_done(&rules->rule[i]);
+	for (size_t i = 0; i < rules->watch_count; i++) {
+		free(rules->watch[i].name);
+		strings_free(rules->watch[i].word);
+	}
+	free(rules->watch);
 	free(rules->rule);
 	free(rules->store);
 	*rules = (struct rules){ 0 };

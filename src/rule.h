@@ -16,14 +16,22 @@
 
 struct rule {
 	char *name;
-	char *path;		/* glob: '*' any run of bytes, '?' one; NULL: any. On the URL's path
-			 * without its query */
+	char **watch;		/* names of watch sets: one of them has the process; NULL: any */
+	char *path;		/* glob (value.h) on the URL's path without its query; NULL: any */
+	char **exclude;		/* the same: requests that the rule is not about; NULL none */
 	char *method;		/* compared as it stands; NULL: any */
 	char *host;		/* glob, case folded, without the port; NULL: any */
+	char **header;		/* 'Name: GLOB', or 'Name': it is there; all must fit; NULL: any */
+	struct network *client; /* one of them; NULL: any */
+	size_t client_count;
 	uint64_t time_taken_ns; /* 0: no such condition */
 	struct status_range status[RULE_STATUS_MAX];
 	size_t status_count;
-	bool all;		  /* conditions AND; default OR, as in FREB */
+	bool aborted;		 /* the connection ended before the reply did */
+	uint64_t response_bytes; /* the reply is so long, or longer; 0: no such condition */
+	bool all;		 /* conditions AND; default OR, as in FREB */
+	uint32_t occurrences;	 /* so many in the window make one failed request; 0, 1: each */
+	uint64_t occurrences_window_ns;
 	uint32_t capture;	  /* enum capture_bits */
 	uint32_t limit;		  /* captures and actions per life of the process */
 	uint64_t limit_window_ns; /* 0: none */
@@ -36,26 +44,60 @@ struct rule {
 	char **action;	    /* argv with tokens, NULL none */
 };
 
+/* Processes that belong together, by words of target.h: one of them is enough, and what
+ * such a process has forked is of the set, too. */
+struct watch_set {
+	char *name;
+	char **word;
+};
+
+/* What stays in the store: 0 is as much as there is. */
+struct keep {
+	uint64_t files, max_bytes, max_age_ns;
+	uint64_t free_bytes; /* of the disk; or: */
+	uint32_t free_percent;
+};
+
 struct rules {
 	struct rule *rule;
 	size_t count;
+	struct watch_set *watch;
+	size_t watch_count;
+	struct keep keep;
+	uint32_t all_captures; /* of all rules together in all_window_ns; 0 any */
+	uint64_t all_window_ns;
+	uint64_t all_pause_ns; /* that processes may stand still within an hour; 0 any */
 	bool actions_enabled;
 	bool show_values; /* incident_mask.h */
 	char *store;	  /* NULL: default */
 };
 
-/* What is known of a request at the moment of asking. */
+/* What is known of a request at the moment of asking. NULL: unknown, which fits only
+ * rules that do not ask. */
 struct rule_input {
-	const char *method, *url, *host; /* NULL: unknown, matches only rules that do not ask */
-	int status;			 /* 0: none yet */
+	const char *method, *url, *host;
+	const char *client; /* 'ADDRESS:PORT' or 'unix' */
+	int status;	    /* 0: none yet */
 	uint64_t elapsed_ns;
+	bool aborted;
+	uint64_t response_bytes; /* of a reply that is over, else 0 */
+	/* The value of a header: on the heap, the caller's; NULL: there is none. */
+	char *(*header)(void *arg, const char *name);
+	bool (*in_watch)(void *arg, const char *name); /* is its process of that watch set? */
+	void *arg;
 };
 
-enum rule_verdict { RULE_NO, RULE_TIME, RULE_STATUS };
+/* Which condition made it a failed request. */
+enum rule_verdict { RULE_NO, RULE_TIME, RULE_STATUS, RULE_ABORTED, RULE_SIZE };
+enum reason rule_reason(enum rule_verdict verdict); /* not of RULE_NO */
 
 /* Sets one field by its name in the option table ('time-taken', 'status' ...) from
  * text; the same words on the command line and in a file. A flag takes NULL, 'true'
- * or 'false'. The old value stays on failure. -EINVAL with a text; -ENOMEM. */
+ * or 'false'; a list ('exclude', 'header' ...) gets one more. The old value stays on
+ * failure. -EINVAL with a text; -ENOMEM. */
+size_t rule_host_len(const char *host); /* without its port */
+
+bool rule_key_is_list(const char *key);
 int rule_set(struct rule *rule, const char *key, const char *value, struct err *err);
 
 /* What is wrong with a rule as a whole: it can never fire, 'all' with one condition
@@ -81,6 +123,10 @@ int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);
 /* What must be recorded so that each rule has its detail: of all, the most detailed. */
 void rules_areas(const struct rules *rules, struct areas *ret_areas);
 bool rules_want_status(const struct rules *rules, int status); /* any rule could fire at this status */
+bool rules_want_aborted(const struct rules *rules);
+uint64_t rules_want_size(const struct rules *rules); /* the shortest reply that any rule asks for; 0 none */
+
+const struct watch_set *rules_watch(const struct rules *rules, const char *name); /* NULL: none */
 
 void rules_free(struct rules *rules);
 void rule_done(struct rule *rule);			       /* frees what it holds */

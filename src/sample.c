@@ -110,7 +110,7 @@ void sample_add(struct trap *trap, const struct rule *rule, enum rule_verdict wh
 	if (!later)
 		return;
 	sample = sample_of(trap, later);
-	sample->reason = why == RULE_STATUS ? REASON_STATUS_CODE : REASON_TIME_TAKEN;
+	sample->reason = rule_reason(why);
 	sample->limit_ns = rule->time_taken_ns;
 	later->wants_action = !not_now && rule->action && trap->world->config->rules->actions_enabled;
 	if (not_now || !(rule->capture & CAPTURE_STOPS)) {
@@ -343,8 +343,8 @@ void sample_take(struct trap *trap)
 	struct err err = { "" };
 	int r;
 
-	/* A status is sent at the end: what the thread does just behind it is worth having. */
-	if (trap_request_over(trap) && sample->reason != REASON_STATUS_CODE) {
+	/* All but a time limit comes at the end: what the thread does just behind it is worth having. */
+	if (trap_request_over(trap) && sample->reason == REASON_TIME_TAKEN) {
 		later_done(trap, later, "the request ended before its turn to be looked at came");
 		return;
 	}

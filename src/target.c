@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <limits.h>
+#include <pwd.h>
 #include <string.h>
 #include <strings.h>
 
@@ -41,6 +42,7 @@ struct search {
 	size_t found, unreadable;
 	bool any_case;
 	pid_t group;
+	uid_t uid;
 };
 
 /* b is what was typed: a name, or a pattern if it has a '*' or '?'. */
@@ -271,6 +273,41 @@ static int find_group(struct targets *targets, const char *word, const char *num
 	return search.found ? 0 : err_say(err, -ESRCH, "no process is in group %ld", group);
 }
 
+static int match_user(pid_t pid, void *arg)
+{
+	struct search *search = arg;
+	CLEAN(free) char *text = NULL;
+	unsigned int uid;
+	char path[64];
+	const char *line;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	if (pid == getpid() || proc_file(AT_FDCWD, path, 65536, &text, NULL) < 0)
+		return 0;
+	line = strstr(text, "\nUid:"); /* of /proc/PID the owner may be root's, this is not */
+	if (!line || sscanf(line, "\nUid: %*u %u", &uid) != 1 || uid != search->uid)
+		return 0;
+	search->found++;
+	return add(search->targets, pid);
+}
+
+static int find_user(struct targets *targets, const char *word, const char *name, struct err *err)
+{
+	struct search search = { .targets = targets };
+	char *end;
+	unsigned long uid = strtoul(name, &end, 10);
+	const struct passwd *user = end == name || *end ? getpwnam(name) : NULL;
+	int r;
+
+	if (!user && (end == name || *end || uid >= UINT_MAX))
+		return err_say(err, -EINVAL, "'%s': there is no such user", word);
+	search.uid = user ? user->pw_uid : (uid_t)uid;
+	r = proc_each(match_user, &search);
+	if (r < 0)
+		return err_sys(err, r, "cannot look for '%s'", word);
+	return search.found ? 0 : err_say(err, -ESRCH, "no process runs as '%s'", name);
+}
+
 int target_find(struct targets *targets, const char *word, struct err *err)
 {
 	char *end;
@@ -297,6 +334,8 @@ int target_find(struct targets *targets, const char *word, struct err *err)
 		return find_port(targets, word, err);
 	if (!strncmp(word, "cgroup:", 7))
 		return find_cgroup(targets, word, word + 7, err);
+	if (!strncmp(word, "user:", 5))
+		return find_user(targets, word, word + 5, err);
 	if (!strncmp(word, "pgid:", 5))
 		return find_group(targets, word, word + 5, err);
 	if (!strncmp(word, "unit:", 5)) {

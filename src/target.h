@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* TARGET words of the command line into process ids: PID, NAME (comm, or the file
  * name of the executable; '*' and '?' make a pattern), ':PORT' (who listens there), 'cgroup:PATH', 'unit:NAME',
- * 'pgid:NUMBER' (a process group).
+ * 'pgid:NUMBER' (a process group), 'user:NAME'.
  * Reads /proc only. Other users' fds need CAP_SYS_PTRACE to find a port's owner. */
 #ifndef REQTRAP_TARGET_H
 #define REQTRAP_TARGET_H

@@ -183,11 +183,17 @@ static void set_triggers(struct tracer *t)
 {
 	struct requests_bpf__bss *bss = t->skel->bss;
 	uint32_t set = ~__atomic_load_n(&bss->limit_set, __ATOMIC_RELAXED) & 1;
+	uint64_t bytes = 0;
+	bool aborted = false;
 
 	for (size_t i = 0; i < LIMITS_MAX; i++)
 		bss->limits[set][i] = i < t->config.limit_count ? t->config.limits[i] : 0;
 	__atomic_store_n(&bss->limit_set, set, __ATOMIC_SEQ_CST);
 	__atomic_store_n(&bss->shortest, t->config.limit_count ? t->config.limits[0] : 0, __ATOMIC_SEQ_CST);
+	if (t->config.want_over)
+		t->config.want_over(t->config.arg, &aborted, &bytes);
+	__atomic_store_n(&bss->over_aborted, aborted, __ATOMIC_RELAXED);
+	__atomic_store_n(&bss->over_bytes, bytes, __ATOMIC_RELAXED);
 	for (unsigned int word = 0; word < ARRAY_LEN(bss->status_wanted); word++) {
 		uint64_t wanted = 0;
 

@@ -21,7 +21,9 @@ struct tracer_config {
 	unsigned int map_share; /* per cent of the usual size for all tables; 0: 100 */
 	const uint64_t *limits; /* ascending, ns */
 	size_t limit_count;
-	bool (*want_status)(void *arg, int status);		/* asked once per code when loading */
+	bool (*want_status)(void *arg, int status); /* asked once per code when loading */
+	/* RECORD_OVER for requests that were cut off, for replies so long (0: none); NULL: neither. */
+	void (*want_over)(void *arg, bool *ret_aborted, uint64_t *ret_bytes);
 	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
 	struct areas areas;
 	uint32_t budget_ppm; /* of the host's CPU time; over it detail is shed; 0: never */

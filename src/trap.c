@@ -46,7 +46,7 @@ static void trigger_words(struct trap *trap, enum rule_verdict why, const struct
 	uint64_t now = now_ns(), wall = wall_ns();
 
 	text_set(&in->rule, trap->rule->name);
-	in->reason = why == RULE_STATUS ? REASON_STATUS_CODE : REASON_TIME_TAKEN;
+	in->reason = rule_reason(why);
 	in->limit_ns = trap->rule->time_taken_ns;
 	in->status = record->kind == RECORD_STATUS ? (int)record->value : outer->status;
 	in->elapsed_ns = record->at_ns > outer->begin_ns ? record->at_ns - outer->begin_ns : 0;

@@ -6,8 +6,10 @@
 
 #include "ktime.h"
 
+#include <arpa/inet.h>
 #include <ctype.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #define DURATION_MAX_NS (366ull * 86400 * NSEC_PER_SEC)
 #define STATUS_MIN 100
@@ -271,6 +273,19 @@ void format_duration(uint64_t ns, char *buf, size_t size)
 		snprintf(buf, size, "%llu%s", (unsigned long long)(ns / units[i].ns), units[i].name);
 }
 
+void format_size(uint64_t bytes, char *buf, size_t size)
+{
+	static const char letters[] = "KMGT";
+	unsigned int i = 0;
+
+	bytes >>= 10;
+	while (i < 3 && bytes && !(bytes & 1023)) {
+		bytes >>= 10;
+		i++;
+	}
+	snprintf(buf, size, "%llu%c", (unsigned long long)bytes, letters[i]);
+}
+
 void format_status(const struct status_range *status, size_t count, struct buf *out)
 {
 	for (size_t i = 0; i < count; i++) {
@@ -373,4 +388,88 @@ bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case)
 bool glob_match(const char *pattern, const char *text, bool fold_case)
 {
 	return glob_run(pattern, text, strlen(text), fold_case);
+}
+
+/* ---- networks ---- */
+
+/* IPv4 inside of IPv6 is IPv4: that is how a socket for both tells of it. */
+static bool read_address(const char *text, struct network *ret)
+{
+	static const uint8_t mapped[12] = { [10] = 0xff, [11] = 0xff };
+	struct network n = { .family = AF_INET, .bits = 32 };
+
+	if (inet_pton(AF_INET, text, n.addr) != 1) {
+		if (inet_pton(AF_INET6, text, n.addr) != 1)
+			return false;
+		n.family = AF_INET6;
+		n.bits = 128;
+	}
+	if (n.family == AF_INET6 && memcmp(n.addr, mapped, sizeof(mapped)) == 0) {
+		n.family = AF_INET;
+		n.bits = 32;
+		memmove(n.addr, n.addr + 12, 4);
+		memset(n.addr + 4, 0, 12);
+	}
+	*ret = n;
+	return true;
+}
+
+static bool same_bits(const uint8_t *a, const uint8_t *b, unsigned int bits)
+{
+	unsigned int rest = bits % 8;
+
+	if (memcmp(a, b, bits / 8) != 0)
+		return false;
+	return !rest || !((a[bits / 8] ^ b[bits / 8]) >> (8 - rest));
+}
+
+int parse_network(const char *text, struct network *ret, struct err *err)
+{
+	size_t len = strcspn(text, "/");
+	struct network n = { .family = AF_UNIX };
+	char address[64], *end;
+	unsigned long bits;
+
+	snprintf(address, sizeof(address), "%.*s", (int)MIN(len, 63u), text);
+	if (strcmp(text, "unix") != 0 && (len > 63 || !read_address(address, &n)))
+		return err_say(err, -EINVAL, "'%s' is no address (try 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or unix)",
+			       text);
+	if (text[len] == '/') {
+		bits = isdigit((unsigned char)text[len + 1]) ? strtoul(text + len + 1, &end, 10) : 999;
+		if (bits > n.bits || *end)
+			return err_say(err, -EINVAL, "'%s': behind the slash goes a number from 0 to %u", text, n.bits);
+		n.bits = (uint8_t)bits;
+	}
+	/* what does not count is nothing: then equal networks are equal bytes */
+	for (unsigned int i = n.bits; i < 128; i++)
+		n.addr[i / 8] &= (uint8_t) ~(0x80u >> i % 8);
+	*ret = n;
+	return 0;
+}
+
+bool network_has(const struct network *network, const char *client)
+{
+	const char *end = client[0] == '[' ? strchr(client, ']') : strrchr(client, ':');
+	struct network at;
+	char address[64];
+
+	if (strcmp(client, "unix") == 0 || network->family == AF_UNIX)
+		return strcmp(client, "unix") == 0 && network->family == AF_UNIX;
+	client += client[0] == '[';
+	if (!end || end < client || end - client > 63)
+		return false;
+	snprintf(address, sizeof(address), "%.*s", (int)(end - client), client);
+	return read_address(address, &at) && at.family == network->family &&
+	       same_bits(at.addr, network->addr, network->bits);
+}
+
+void format_network(const struct network *network, struct buf *out)
+{
+	char text[INET6_ADDRSTRLEN] = "unix";
+
+	if (network->family != AF_UNIX)
+		inet_ntop(network->family, network->addr, text, sizeof(text));
+	buf_adds(out, text);
+	if (network->family != AF_UNIX && network->bits < (network->family == AF_INET ? 32 : 128))
+		buf_addf(out, "/%u", network->bits);
 }

@@ -32,7 +32,20 @@ int parse_count(const char *text, uint64_t min, uint64_t max, uint64_t *ret, str
 bool glob_match(const char *pattern, const char *text, bool fold_case);
 bool glob_run(const char *pattern, const char *text, size_t len, bool fold_case);
 
+/* Who asks: an address, all of a network, or anybody on a unix socket. */
+struct network {
+	uint8_t family; /* AF_INET, AF_INET6, AF_UNIX */
+	uint8_t bits;	/* of the address that count */
+	uint8_t addr[16];
+};
+
+int parse_network(const char *text, struct network *ret, struct err *err); /* '10.0.0.0/8' '::1' 'unix' */
+/* client: 'ADDRESS:PORT', '[ADDRESS]:PORT' or 'unix', as request_info has it. */
+bool network_has(const struct network *network, const char *client);
+void format_network(const struct network *network, struct buf *out);
+
 void format_duration(uint64_t ns, char *buf, size_t size); /* the shortest that parses back */
+void format_size(uint64_t bytes, char *buf, size_t size);  /* the shortest that parses back, if it is whole KiB */
 void format_status(const struct status_range *status, size_t count, struct buf *out); /* '404,500-599' */
 void format_capture(uint32_t bits, struct buf *out);				      /* 'trace,stacks' */
 

@@ -16,7 +16,8 @@
 
 const struct verb verbs[] = {
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
-	  PROCESS_DETAILS "A rule needs --time-taken or --status (or --config FILE). Each trapped request\n"
+	  PROCESS_DETAILS "A rule needs --time-taken, --status, --aborted or --response-size (or --config\n"
+			  "FILE, whose watch sets are the targets if none is named). Each trapped request\n"
 			  "is one line; its page, trace and core lie in a folder of their own.\n"
 			  "With several --time-taken it is looked at again at each further limit; the\n"
 			  "incident stays one. Time counts from the first byte that the server reads: what\n"
@@ -170,8 +171,9 @@ const struct verb verbs[] = {
 	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
 	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST,
 	  cmd_test,
-	  "Rules are asked as the request goes by: at each limit that passes, then at its\n"
-	  "status. The first that matches then fires.\n"
+	  "Rules are asked as the request goes by: at each limit that passes, at its\n"
+	  "status, then at its end. The first that matches then fires; 'occurrences' and\n"
+	  "limits are not looked at.\n"
 	  "Exit code: 0 a rule would fire, 1 none.\n",
 	  "  reqtrap test shop.conf GET /checkout --time-taken 3s\n"
 	  "  reqtrap test shop.conf POST /pay --status 503\n" },

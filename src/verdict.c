@@ -139,7 +139,7 @@ static void add_evidence(struct incident *i, const struct view *v)
 	struct buf line;
 
 	if (i->reason == REASON_ABORTED)
-		strings_add(&i->evidence, "The client went away before the answer");
+		strings_add(&i->evidence, "The connection ended before the answer did");
 	add_spending(i);
 	add_snapshot(i, v);
 	add_locks(i, v);

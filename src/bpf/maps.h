@@ -17,6 +17,8 @@ const volatile bool follow = true;     /* look at who answers the calls of watch
 u64 limits[2][LIMITS_MAX];	       /* ascending, zeros behind; user space writes the one that does not count ... */
 u32 limit_set;			       /* ... and then has it count */
 u64 shortest;			       /* of them, 0 none */
+u64 over_bytes;			       /* a reply so long is told of at its end; 0 none */
+u32 over_aborted;		       /* and one that was cut off */
 u64 status_wanted[16];		       /* bit per status code below 1024 */
 bool unseen;			       /* nobody listens to the scheduler: what a thread does is not known */
 bool lean;			       /* no line in the trace for each read and write */

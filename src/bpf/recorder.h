@@ -582,6 +582,17 @@ static __always_inline void count_verdict(u32 flags)
 		COUNT(complete);
 }
 
+/* Is this an end that some rule asks for? Of an inner request nobody asks. */
+static __always_inline bool over_wanted(const struct slot *s)
+{
+	const u32 unsure = SLOT_GAP | SLOT_END_INFERRED;
+
+	if (!s->method && !(s->flags & SLOT_FASTCGI))
+		return false;
+	return (over_aborted && (s->flags & (SLOT_ABORTED | unsure)) == SLOT_ABORTED) ||
+	       (over_bytes && s->reply_bytes >= over_bytes);
+}
+
 __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 {
 	struct ref ref = { .slot = index, .gen = gen }, parent;
@@ -610,6 +621,11 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 		loop_turn_over(lp, now);
 	if (counted && (s->method || s->flags & SLOT_FASTCGI))
 		count_verdict(s->flags);
+	if (counted && !p && over_wanted(s) &&
+	    __sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_ENDED) == SLOT_OPEN) {
+		send_record(RECORD_OVER, &ref, 0, NULL, s->pid);
+		return 0;
+	}
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_FREE) == SLOT_OPEN) {
 		slot_give_back(index);
 		return 0;

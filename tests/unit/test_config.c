@@ -126,18 +126,30 @@ static void mistakes(void **state UNUSED)
 		{ "rule a { time-taken = 2s path = \"/\\x00b\" }", "f:1: a text cannot hold a NUL byte\n" },
 		{ "rule a { time-taken = 2s path = \"/\\0b\" }", "f:1: a text cannot hold a NUL byte\n" },
 		{ "rule a { time-taken = 2s } }", "f:1: unexpected closing brace\n" },
-		{ "rule a { time-taken = {2s} }", "f:1: unexpected token '{'\n" },
+		{ "rule a { status = {500} }", "f:1: unexpected token '{'\n" },
 		{ "rule a { time-taken 2s }", "f:1: missing equal sign after option 'time-taken'\n" },
 		{ "rule a {\n\n path = \"/x\"\n}",
 		  "f:1: rule 'a' can never fire: give it time-taken (2s) or status (500-599)\n" },
 		{ "rule a {\n time-taken = 2s all = true\n}",
-		  "f:1: rule 'a': 'all' joins time-taken and status, but only time-taken is given\n" },
+		  "f:1: rule 'a': 'all' joins conditions, but only time-taken is given\n" },
 		{ "rule a { time-taken = 2s action = {\"/bin/true %1%\"} }",
 		  "f:1: action: each word stands apart: {\"/bin/program\", \"%1%\"}\n" },
 		{ "rule a { time-taken = 2s action = {} }", "f:1: action: the list is empty\n" },
 		{ "rule a { time-taken = 2s capture = { } }", "f:1: capture: the list is empty\n" },
 		{ "rule a { time-taken = 2s watch = {\"shop\"} }",
-		  "f:1: watch: a rule cannot choose among targets yet: it holds for all that are watched\n" },
+		  "f:1: watch: there is no watch \"shop\" { ... } in this file\n" },
+		{ "rule b { time-taken = 2s }\nwatch shop { }", "f:2: watch 'shop' names no process (try process = "
+								"{\"nginx\"})\n" },
+		{ "watch shop { process = {\"a:b\"} }\nrule b { time-taken = 2s }",
+		  "f:1: process: 'a:b' is no process name (port, unit, cgroup and user are keys of their own)\n" },
+		{ "rule b { time-taken = 2s occurrences = 5 }",
+		  "f:1: occurrences: '5' is not 'so many in such a time' (try 5/1m; 2 to 10000)\n" },
+		{ "rule b { time-taken = 2s exclude = {\"/a\", \"b\"} }",
+		  "f:1: exclude: 'b' can match no path: a path begins with '/' (try '/b' or '*b')\n" },
+		{ "rule b { time-taken = 2s header = {\"a b\"} }",
+		  "f:1: header: 'a b' is no header (try 'User-Agent: curl*', or a name alone)\n" },
+		{ "rule b { time-taken = {2s, 3s} }\nrule \"b, 3s\" { status = 500 }",
+		  "f:2: there are two rules 'b, 3s'\n" },
 		{ "rule a { time-taken = 2s\n samples = 101 }", "f:2: samples: '101' is not a number from 1 to 100\n" },
 		{ "actions-enabled = yes\nrule a { time-taken = 2s }",
 		  "f:1: actions-enabled: it is either true or false\n" },
@@ -179,18 +191,53 @@ static void all_mistakes_in_one_run(void **state UNUSED)
 	assert_string_equal(err.text, "f:1: no such option 'stor' (did you mean 'store'?)");
 }
 
-static void what_does_nothing_yet_says_so(void **state UNUSED)
+static void keep_and_watch(void **state UNUSED)
 {
 	assert_int_equal(parse("keep { files = 50  max-size = 5G  free-space = 10%  max-age = 14d }\n"
-			       "watch \"shop\" { process = {\"nginx\", \"php-fpm\"}  port = {80} }\n"
-			       "rule a { time-taken = 1s }\n"),
+			       "watch \"shop\" { process = {\"nginx\", \"php-fpm\"}  port = {80} user = www-data\n"
+			       " unit = nginx cgroup = \"/shop\" }\n"
+			       "rule a { time-taken = 1s watch = {shop} }\n"),
 			 0);
-	assert_non_null(strstr(problems.data, "f:1: warning: keep: "));
-	assert_non_null(strstr(problems.data, "f:2: warning: watch: "));
+	assert_int_equal(rules.keep.files, 50);
+	assert_int_equal(rules.keep.max_bytes, 5ull << 30);
+	assert_int_equal(rules.keep.free_percent, 10);
+	assert_int_equal(rules.keep.free_bytes, 0);
+	assert_int_equal(rules.keep.max_age_ns, 14 * 86400 * NSEC_PER_SEC);
+	assert_int_equal(rules.watch_count, 1);
+	assert_string_equal(rules.rule[0].watch[0], "shop");
+	assert_string_equal(rules.watch[0].word[0], "nginx");
+	assert_string_equal(rules.watch[0].word[1], "php-fpm");
+	assert_string_equal(rules.watch[0].word[2], ":80");
+	assert_string_equal(rules.watch[0].word[3], "unit:nginx");
+	assert_string_equal(rules.watch[0].word[4], "cgroup:/shop");
+	assert_string_equal(rules.watch[0].word[5], "user:www-data");
+	assert_null(rules.watch[0].word[6]);
+	assert_ptr_equal(rules_watch(&rules, "shop"), &rules.watch[0]);
+	assert_null(rules_watch(&rules, "blog"));
 	assert_int_equal(parse("keep { free-space = 0% }\nwatch x { port = {0} }\nrule a { time-taken = 1s }\n"),
 			 -EINVAL);
-	assert_non_null(strstr(problems.data, "f:1: free-space: '0%' is not a share of the disk"));
+	assert_non_null(strstr(problems.data, "f:1: free-space: '0%' is not a part of a disk"));
 	assert_non_null(strstr(problems.data, "f:2: port: '0' is not a number from 1 to 65535"));
+}
+
+/* Each time is a rule; what comes once, at the end, belongs to the first. */
+static void several_times(void **state UNUSED)
+{
+	assert_int_equal(parse("rule a { time-taken = {1s, 5s} status = 500 aborted = true method = GET }\n"
+			       "rule b { time-taken = {1s, 5s} status = 500 all = true }\n"),
+			 0);
+	assert_int_equal(rules.count, 4);
+	assert_string_equal(rules.rule[1].name, "a, 5s");
+	assert_int_equal(rules.rule[0].time_taken_ns, NSEC_PER_SEC);
+	assert_int_equal(rules.rule[1].time_taken_ns, 5 * NSEC_PER_SEC);
+	assert_string_equal(rules.rule[1].method, "GET");
+	assert_true(rules.rule[0].aborted);
+	assert_false(rules.rule[1].aborted);
+	assert_int_equal(rules.rule[0].status_count, 1);
+	assert_int_equal(rules.rule[1].status_count, 0);
+	assert_int_equal(rules.rule[3].status_count, 1);
+	assert_int_equal(parse("rule a { time-taken = {1s, 5} }\n"), -EINVAL);
+	assert_non_null(strstr(problems.data, "f:1: time-taken: '5' is not a duration"));
 }
 
 /* write(read(x)) is a fixed point: what is written reads as the same, and is then
@@ -214,6 +261,10 @@ static void comes_back(const char *text)
 
 static void what_is_written_reads_back(void **state UNUSED)
 {
+	comes_back(
+		"keep { files = 7 free-space = 3M }\nwatch x { port = {80, 443} process = \"a\\\"b\" user = {0} }\n"
+		"rule a { watch = x time-taken = {1s, 00:01:00} exclude = {\"/x\", \"/y/**\"} response-size = 10M\n"
+		"client = {unix, \"::1\", \"10.9.8.7/9\"} header = {\"X: a\\tb\", Y} occurrences = \"3/90s\" aborted = true }\n");
 	comes_back("rule a { time-taken = 1500ms }");
 	comes_back(
 		"store=\"/s p/\\\"q\\\\\" actions-enabled = true\n"
@@ -279,7 +330,8 @@ int main(void)
 		cmocka_unit_test_teardown(defaults_are_safe, done),
 		cmocka_unit_test_teardown(mistakes, done),
 		cmocka_unit_test_teardown(all_mistakes_in_one_run, done),
-		cmocka_unit_test_teardown(what_does_nothing_yet_says_so, done),
+		cmocka_unit_test_teardown(keep_and_watch, done),
+		cmocka_unit_test_teardown(several_times, done),
 		cmocka_unit_test_teardown(what_is_written_reads_back, done),
 		cmocka_unit_test_teardown(bytes_that_are_no_text, done),
 		cmocka_unit_test_teardown(more_mistakes_than_anyone_reads, done),

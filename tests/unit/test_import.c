@@ -163,7 +163,7 @@ static void a_whole_rule(void **state UNUSED)
 	assert_string_equal(r->action[2], "%2%");
 	assert_string_equal(r->action[3], "a b");
 	assert_int_equal(r->areas.level[AREA_MARK], LEVEL_ERROR);
-	assert_non_null(strstr(out.data, "files = 70"));
+	assert_non_null(strstr(out.data, "files        = 70"));
 	assert_non_null(strstr(out.data, "404.2"));
 }
 

@@ -6,6 +6,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <string.h>
+#include <strings.h>
 
 #include <cmocka.h>
 
@@ -316,7 +317,9 @@ static void scope(void **state UNUSED)
 	struct rules rules = { 0 };
 	struct rule *rule =
 		make(&rules, PAIRS("path", "/checkout*", "method", "POST", "host", "*.example", "time-taken", "1s"));
-	struct rule_input in = { "POST", "/checkout/1?x=/y", "shop.EXAMPLE:8080", 0, NSEC_PER_SEC };
+	struct rule_input in = {
+		.method = "POST", .url = "/checkout/1?x=/y", .host = "shop.EXAMPLE:8080", .elapsed_ns = NSEC_PER_SEC
+	};
 	char why[300];
 
 	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_TIME);
@@ -339,11 +342,169 @@ static void scope(void **state UNUSED)
 	rules_free(&rules);
 }
 
+static char *headers(void *arg, const char *name)
+{
+	const char *const *pairs = arg;
+
+	for (; *pairs; pairs += 2) {
+		if (!strcasecmp(pairs[0], name))
+			return strdup(pairs[1]);
+	}
+	return NULL;
+}
+
+static bool in_shop(void *arg UNUSED, const char *name)
+{
+	return !strcmp(name, "shop");
+}
+
+/* Each pair alone: does a rule with it fit the one request? */
+static void filters(void **state UNUSED)
+{
+	static const struct {
+		const char *key, *value;
+		bool fits;
+		const char *why; /* why not */
+	} row[] = {
+		{ "exclude", "/shop/static/**", true, NULL },
+		{ "exclude", "/shop/*", false, "left out by '/shop/*'" },
+		{ "client", "192.0.2.0/24", true, NULL },
+		{ "client", "192.0.2.8", false, "client 192.0.2.7:4711" },
+		{ "client", "0.0.0.0/0", true, NULL },
+		{ "client", "::/0", false, "client" },
+		{ "client", "::ffff:192.0.2.7", true, NULL },
+		{ "client", "unix", false, "client" },
+		{ "header", "user-agent: curl*", true, NULL },
+		{ "header", "User-Agent:curl/7", true, NULL },
+		{ "header", "User-Agent: wget*", false, "header 'User-Agent' is not 'wget*'" },
+		{ "header", "X-Debug", true, NULL },
+		{ "header", "X-Debug: ", true, NULL },
+		{ "header", "X-Other", false, "no header 'X-Other'" },
+		{ "watch", "shop", true, NULL },
+		{ "watch", "blog", false, "watch set 'blog'" },
+	};
+	static const char *const sent[] = { "User-Agent", "curl/7", "X-Debug", "", NULL };
+	struct rule_input in = { .method = "GET",
+				 .url = "/shop/a.php?x=1",
+				 .client = "192.0.2.7:4711",
+				 .elapsed_ns = 5 * NSEC_PER_SEC,
+				 .header = headers,
+				 .in_watch = in_shop,
+				 .arg = (void *)(uintptr_t)sent };
+	char why[300];
+
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct rules rules = { 0 };
+		struct rule *rule = make(&rules, PAIRS("time-taken", "2s", row[i].key, row[i].value));
+		enum rule_verdict verdict = rule_match(rule, &in, why, sizeof(why));
+
+		if (verdict != (row[i].fits ? RULE_TIME : RULE_NO) || (row[i].why && !strstr(why, row[i].why)))
+			fail_msg("%s = %s: %d, %s", row[i].key, row[i].value, (int)verdict, why);
+		rules_free(&rules);
+	}
+}
+
+static void lists_of_filters(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *rule = make(&rules, PAIRS("time-taken", "1s", "client", "10.0.0.0/8", "client", "unix", "header",
+					       "X-Debug", "header", "User-Agent: curl*"));
+	static const char *sent[] = { "User-Agent", "curl/7", NULL, "", NULL };
+	struct rule_input in = {
+		.url = "/", .client = "unix", .elapsed_ns = NSEC_PER_SEC, .header = headers, .arg = (void *)sent
+	};
+
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO); /* all headers */
+	sent[2] = "x-debug";
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_TIME); /* one of the clients */
+	in.client = "10.1.2.3:80";
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_TIME);
+	in.client = "11.1.2.3:80";
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO);
+	in.client = NULL;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO);
+	rules_free(&rules);
+}
+
+static void networks(void **state UNUSED)
+{
+	static const char *const bad[] = { "",	      "10.0.0.0/33", "10.0.0.0/",   "10.0.0.0/x",   "10.0.0",
+					   "::1/129", "unix/1",	     "10.0.0.0/8x", "host.example", "1.2.3.4:80" };
+	static const struct {
+		const char *text, *back, *client;
+		bool has;
+	} row[] = {
+		{ "10.1.2.3/8", "10.0.0.0/8", "10.255.0.1:1", true },
+		{ "10.1.2.3/8", "10.0.0.0/8", "11.0.0.0:1", false },
+		{ "192.0.2.128/25", "192.0.2.128/25", "192.0.2.127:5", false },
+		{ "192.0.2.7", "192.0.2.7", "192.0.2.7:65535", true },
+		{ "2001:db8::/33", "2001:db8::/33", "[2001:db8:7fff::1]:80", true },
+		{ "2001:db8::/33", "2001:db8::/33", "[2001:db8:8000::1]:80", false },
+		{ "::1", "::1", "[::1]:80", true },
+		{ "10.0.0.0/8", "10.0.0.0/8", "[::ffff:10.1.1.1]:80", true },
+		{ "unix", "unix", "unix", true },
+		{ "unix", "unix", "10.0.0.1:1", false },
+		{ "0.0.0.0/0", "0.0.0.0/0", "unix", false },
+		{ "0.0.0.0/0", "0.0.0.0/0", "nonsense", false },
+		{ "0.0.0.0/0", "0.0.0.0/0", "", false },
+		{ "::/0", "::/0", "[", false },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		struct network network;
+
+		if (parse_network(bad[i], &network, NULL) != -EINVAL)
+			fail_msg("'%s' passed", bad[i]);
+	}
+	for (size_t i = 0; i < ARRAY_LEN(row); i++) {
+		struct network network;
+		struct buf back;
+
+		assert_int_equal(parse_network(row[i].text, &network, NULL), 0);
+		buf_init(&back, 100);
+		format_network(&network, &back);
+		assert_string_equal(back.data, row[i].back);
+		buf_done(&back);
+		if (network_has(&network, row[i].client) != row[i].has)
+			fail_msg("%s and %s", row[i].text, row[i].client);
+	}
+}
+
+static void ends(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *rule = make(&rules, PAIRS("aborted", "true", "response-size", "1M"));
+	struct rule_input in = { .url = "/", .elapsed_ns = NSEC_PER_SEC, .status = 200 };
+	enum rule_verdict verdict;
+
+	assert_true(rules_want_aborted(&rules));
+	assert_int_equal(rules_want_size(&rules), 1 << 20);
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO);
+	in.response_bytes = (1 << 20) - 1;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO);
+	in.response_bytes++;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_SIZE);
+	in.aborted = true;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_ABORTED);
+	assert_int_equal(rule_reason(RULE_ABORTED), REASON_ABORTED);
+	assert_int_equal(rule_reason(RULE_SIZE), REASON_RESPONSE_SIZE);
+	assert_int_equal(rule_set(rule, "all", NULL, NULL), 0);
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_SIZE);
+	assert_int_equal(rule_set(rule, "time-taken", "2s", NULL), 0);
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO); /* all three, now */
+	in.elapsed_ns = 2 * NSEC_PER_SEC;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_SIZE);
+	assert_ptr_equal(rules_match_passing(&rules, &in, &verdict), rule);
+	rules_free(&rules);
+	assert_false(rules_want_aborted(&rules));
+	assert_int_equal(rules_want_size(&rules), 0);
+}
+
 static void hostile_words_are_escaped(void **state UNUSED)
 {
 	struct rules rules = { 0 };
 	struct rule *rule = make(&rules, PAIRS("path", "/a", "time-taken", "1s"));
-	struct rule_input in = { "GET", "/\x1b[31m\n", NULL, 0, NSEC_PER_SEC };
+	struct rule_input in = { .method = "GET", .url = "/\x1b[31m\n", .elapsed_ns = NSEC_PER_SEC };
 	char why[300];
 
 	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
@@ -355,7 +516,7 @@ static void conditions(void **state UNUSED)
 {
 	struct rules rules = { 0 };
 	struct rule *any = make(&rules, PAIRS("time-taken", "2s", "status", "500-599"));
-	struct rule_input in = { "GET", "/", NULL, 0, 2 * NSEC_PER_SEC - 1 };
+	struct rule_input in = { .method = "GET", .url = "/", .elapsed_ns = 2 * NSEC_PER_SEC - 1 };
 	char why[300];
 
 	assert_int_equal(rule_match(any, &in, why, sizeof(why)), RULE_NO);
@@ -381,7 +542,7 @@ static void conditions(void **state UNUSED)
 static void the_first_rule_wins(void **state UNUSED)
 {
 	struct rules rules = { 0 };
-	struct rule_input in = { "GET", "/a", NULL, 500, 5 * NSEC_PER_SEC };
+	struct rule_input in = { .method = "GET", .url = "/a", .status = 500, .elapsed_ns = 5 * NSEC_PER_SEC };
 	enum rule_verdict verdict = RULE_NO;
 	uint64_t limits[4];
 
@@ -460,6 +621,10 @@ int main(void)
 		cmocka_unit_test(globs),
 		cmocka_unit_test(globs_against_the_slow_way),
 		cmocka_unit_test(scope),
+		cmocka_unit_test(filters),
+		cmocka_unit_test(lists_of_filters),
+		cmocka_unit_test(networks),
+		cmocka_unit_test(ends),
 		cmocka_unit_test(hostile_words_are_escaped),
 		cmocka_unit_test(conditions),
 		cmocka_unit_test(the_first_rule_wins),

@@ -8,6 +8,7 @@ usage: server.py PORT
   /status/N        answers with that status; 204 and 304 have no body
   /chunked?ms=N    three chunks, N ms before the last
   /lock?ms=N       takes one lock and holds it for N ms
+  /big?bytes=N     answers with so long a body, after ms
   /pid             the process id
 """
 import http.server
@@ -80,6 +81,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.answer(200, self.body())
         elif url.path == "/chunked":
             self.chunked(ms)
+        elif url.path == "/big":
+            sleep_as_asked(ms)
+            self.answer(200, b"x" * int(query["bytes"]))
         elif url.path == "/pid":
             self.answer(200, b"%d\n" % os.getpid())
         elif url.path.startswith("/status/"):
