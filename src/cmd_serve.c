@@ -316,6 +316,11 @@ static void on_signal(void *arg, uint32_t signal)
 	}
 }
 
+static void on_heat(void *arg, uint32_t events UNUSED)
+{
+	heat_tick(arg);
+}
+
 static void on_watchdog(void *arg UNUSED, uint32_t events UNUSED)
 {
 	notify("WATCHDOG=1");
@@ -442,6 +447,8 @@ static int set_up(struct daemon *d, struct err *err)
 	load_rows(serve);
 	look(d);
 	r = loop_add_timer(serve->loop, now_ns() + LOOK_NS, LOOK_NS, on_look, d, NULL);
+	if (r == 0)
+		r = loop_add_timer(serve->loop, now_ns() + HEAT_NS, HEAT_NS, on_heat, serve, NULL);
 	if (r == 0 && every)
 		r = loop_add_timer(serve->loop, now_ns() + every, every, on_watchdog, d, NULL);
 	return r < 0 ? err_sys(err, r, "cannot set a timer") : 0;

@@ -704,6 +704,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;
 	memcpy(ret_totals->area, t.area, sizeof(t.area));
+	memcpy(ret_totals->latency, t.counters.latency, sizeof(ret_totals->latency));
 	memcpy(ret_totals->shed_ns, t.shed_ns, sizeof(t.shed_ns));
 	ret_totals->spent_ppm = t.spent_ppm;
 }

@@ -21,8 +21,9 @@ struct engine_totals {
 	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */
 	uint64_t discarded;				   /* read when no reply could be sent any more */
 	uint64_t refused_slot, refused_conn, refused_queue;
-	uint64_t shed_ns[DETAIL_COUNT]; /* for how long each detail was off, to stay in the budget */
-	uint32_t spent_ppm;		/* of the host's CPU time, at the latest look */
+	uint64_t shed_ns[DETAIL_COUNT];	   /* for how long each detail was off, to stay in the budget */
+	uint64_t latency[LATENCY_BUCKETS]; /* see event_counts.h */
+	uint32_t spent_ppm;		   /* of the host's CPU time, at the latest look */
 };
 
 struct engine_config {

@@ -7,6 +7,11 @@
 #define REQTRAP_EVENT_COUNTS_H
 
 /* Counters, one set per CPU, summed by user space. */
+/* How long requests took: bucket 0 is below 65.536 us (2^16 ns), each other one ends at the
+ * double; the last has all that took longer. */
+#define LATENCY_SHIFT 16
+#define LATENCY_BUCKETS 24
+
 struct counters {
 	u64 requests; /* outer ones whose method was recognised */
 	u64 inner;    /* those made for another one */
@@ -24,9 +29,10 @@ struct counters {
 	u64 lost_ring;	   /* records that found the ring full */
 	u64 blind;	   /* socket calls whose bytes cannot be read */
 	u64 head_cut;
-	u64 bad_read;  /* user memory that could not be read */
-	u64 lost_link; /* calls between processes that could not be noted */
-	u64 slot_lost; /* a free slot that would not go back */
+	u64 bad_read;		      /* user memory that could not be read */
+	u64 lost_link;		      /* calls between processes that could not be noted */
+	u64 slot_lost;		      /* a free slot that would not go back */
+	u64 latency[LATENCY_BUCKETS]; /* of outer requests whose begin and end are known */
 };
 
 struct per_cpu {

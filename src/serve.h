@@ -21,6 +21,17 @@ struct serve_row {
 	uint64_t wall_ns, elapsed_ns, pause_ns;
 };
 
+#define HEAT_COLUMNS 360
+#define HEAT_NS (10ull * 1000 * 1000 * 1000) /* of one column: the picture is of an hour */
+
+/* How long all requests took, trapped or not, by time. */
+struct heat {
+	uint32_t cell[HEAT_COLUMNS][LATENCY_BUCKETS]; /* a ring */
+	uint64_t seen[LATENCY_BUCKETS];		      /* the kernel's counts at the last column */
+	uint64_t columns;			      /* so far; the next is columns % HEAT_COLUMNS */
+	uint64_t end_wall_ns;			      /* of the last */
+};
+
 /* What a rule did since the daemon began; kept by name over reloads. */
 struct serve_rule {
 	char *name;
@@ -42,6 +53,7 @@ struct serve {
 	size_t rule_count;
 	uint64_t reloads, reload_wall_ns, started_wall_ns;
 	char *reload_error; /* of the last try; NULL: it went well */
+	struct heat heat;
 	uint64_t pauses[SERVE_PAUSES + 1], pause_sum_ns, pause_count;
 	bool ending, may_edit; /* rules, over the port */
 };
@@ -54,6 +66,10 @@ int serve_read_rules(const char *path, struct rules **ret_rules, struct buf *pro
 
 struct serve_rule *serve_rule_of(struct serve *serve, const char *name); /* made if new; NULL no memory */
 const struct serve_row *serve_row_find(const struct serve *serve, const char *id);
+
+void heat_tick(struct serve *serve); /* each HEAT_NS */
+/* The picture, trapped ones marked, and the same in words. */
+void heat_draw(const struct serve *serve, struct buf *out);
 
 /* web.h's callback: all paths. */
 void serve_answer(void *arg, const struct web_request *request, struct web_reply *reply);

@@ -49,6 +49,35 @@ static void many(struct buf *out, const char *name, const char *help, const char
 		buf_addf(out, "%s{%s=\"%s\"} %" PRIu64 "\n", name, key, cell[i].label, cell[i].value);
 }
 
+/* In seconds; the last bucket has no end. */
+static double bucket_end(int bucket)
+{
+	return (double)(1ull << (LATENCY_SHIFT + bucket)) / 1e9;
+}
+
+/* The sum is not known: each is counted as long as the middle of its bucket. */
+static void durations(const struct engine_totals *t, struct buf *out)
+{
+	uint64_t count = 0;
+	double sum = 0;
+
+	head(out, "http_server_request_duration_seconds", "histogram",
+	     "How long requests took; the sum is an estimate by buckets.");
+	for (int i = 0; i < LATENCY_BUCKETS - 1; i++) {
+		count += t->latency[i];
+		sum += (double)t->latency[i] * bucket_end(i) * 0.75;
+		buf_addf(out, "http_server_request_duration_seconds_bucket{le=\"%.9g\"} %" PRIu64 "\n", bucket_end(i),
+			 count);
+	}
+	count += t->latency[LATENCY_BUCKETS - 1];
+	sum += (double)t->latency[LATENCY_BUCKETS - 1] * bucket_end(LATENCY_BUCKETS - 2);
+	buf_addf(out,
+		 "http_server_request_duration_seconds_bucket{le=\"+Inf\"} %" PRIu64
+		 "\nhttp_server_request_duration_seconds_sum %.6f\nhttp_server_request_duration_seconds_count %" PRIu64
+		 "\n",
+		 count, sum, count);
+}
+
 static void requests(const struct engine_totals *t, struct buf *out)
 {
 	const struct cell verdicts[] = { { "complete", t->complete },
@@ -162,6 +191,7 @@ void serve_metrics(struct serve *serve, const struct web_request *request UNUSED
 	reply->type = "text/plain; version=0.0.4";
 	engine_totals(serve->engine, &t);
 	requests(&t, &reply->body);
+	durations(&t, &reply->body);
 	captures(serve, &reply->body);
 	pauses(serve, &reply->body);
 	ourselves(serve, &reply->body);

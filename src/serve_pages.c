@@ -339,6 +339,7 @@ void serve_list_page(struct serve *serve, const struct web_request *request, con
 	reply->type = "text/html";
 	page_begin(out, "Incidents", "/incidents");
 	add_filter(serve, out, rule, text, group);
+	heat_draw(serve, out);
 	if (group)
 		add_kinds(serve, out, rule, text);
 	else

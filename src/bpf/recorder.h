@@ -593,6 +593,24 @@ static __always_inline bool over_wanted(const struct slot *s)
 	       (over_bytes && s->reply_bytes >= over_bytes);
 }
 
+static __always_inline void count_latency(u64 ns)
+{
+	u32 v = ns >> LATENCY_SHIFT >> 32 ? 0xffffffff : (u32)(ns >> LATENCY_SHIFT), bucket = 0;
+	struct per_cpu *here = this_cpu();
+
+	for (u32 step = 16; step; step /= 2) {
+		if (v >> step) {
+			v >>= step;
+			bucket += step;
+		}
+	}
+	bucket += v; /* 1, or 0 if there was nothing */
+	if (bucket >= LATENCY_BUCKETS)
+		bucket = LATENCY_BUCKETS - 1;
+	if (here)
+		here->counters.latency[bucket]++;
+}
+
 __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 {
 	struct ref ref = { .slot = index, .gen = gen }, parent;
@@ -621,6 +639,8 @@ __noinline int slot_end(u32 index, u64 gen, u32 flags, u32 counted, u64 now)
 		loop_turn_over(lp, now);
 	if (counted && (s->method || s->flags & SLOT_FASTCGI))
 		count_verdict(s->flags);
+	if (counted && !(s->flags & (SLOT_INNER | SLOT_GAP | SLOT_START_UNKNOWN)))
+		count_latency(s->end_ns - s->begin_ns);
 	if (counted && !p && over_wanted(s) &&
 	    __sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_ENDED) == SLOT_OPEN) {
 		send_record(RECORD_OVER, &ref, 0, NULL, s->pid);

@@ -92,8 +92,10 @@ reloads() { # are at least COUNT
 	is "$(status_of "http://localhost/incident/$id/%2e%2e%2f%2e%2e%2frules.conf" --unix-socket "$SOCKET")" 404 "another"
 	"$REQTRAP" rules | grep -q '^slow  *1  *1  *0  *0$' || fail "rules: $("$REQTRAP" rules)"
 	is "$("$REQTRAP" rules --json | jq -r '.rules[0].captured')" 1 "rules --json"
-	has "$(get /metrics)" 'reqtrap_captures_total{rule="slow",result="captured"} 1' metrics
 	wait "$ASKED" || :
+	has "$(get /metrics)" 'http_server_request_duration_seconds_count 1' "how long requests took"
+	has "$(get /incidents)" '<circle class="trap"' "the picture"
+	has "$(get /metrics)" 'reqtrap_captures_total{rule="slow",result="captured"} 1' metrics
 }
 
 flying() { # PATH
