@@ -36,7 +36,7 @@ const double serve_pause_bounds[SERVE_PAUSES] = { .001, .0025, .005, .01, .025, 
 struct daemon {
 	struct serve serve;
 	struct command_line line;
-	char socket[108], token[WEB_TOKEN_LEN + 1];
+	char socket[108], url_path[120], token[WEB_TOKEN_LEN + 1];
 	uint16_t port;
 	struct stat seen; /* the rules file as it was read */
 	size_t watching;
@@ -338,13 +338,13 @@ static int make_token(struct daemon *d, struct err *err)
 }
 
 /* Beside the socket, for root alone. */
-static int write_url(const struct daemon *d, struct err *err)
+static int write_url(struct daemon *d, struct err *err)
 {
-	char path[sizeof(d->socket) + 8], text[96];
+	char *path = d->url_path, text[96];
 	CLEAN(fd) int fd = -1;
 	int n;
 
-	snprintf(path, sizeof(path), "%.*s/web-url", (int)(strrchr(d->socket, '/') - d->socket), d->socket);
+	snprintf(path, sizeof(d->url_path), "%.*s/web-url", (int)(strrchr(d->socket, '/') - d->socket), d->socket);
 	unlink(path);
 	fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	n = snprintf(text, sizeof(text), "http://127.0.0.1:%u/?token=%s\n", d->port, d->token);
@@ -459,6 +459,8 @@ static void tear_down(struct daemon *d)
 	struct serve *serve = &d->serve;
 
 	web_close(serve->web);
+	if (d->url_path[0])
+		unlink(d->url_path);
 	engine_free(serve->engine);
 	dump_settle();
 	loop_free(serve->loop);

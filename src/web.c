@@ -184,7 +184,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, const struc
 				reply->fd >= 0 && reply->download[0] ? "application/octet-stream" : text);
 	MHD_add_response_header(response, "Content-Security-Policy", reply->policy ? reply->policy : POLICY);
 	MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+	MHD_add_response_header(response, "Referrer-Policy", "same-origin"); /* none: forms have no Origin */
 	MHD_add_response_header(response, "Cross-Origin-Resource-Policy", "same-origin");
 	MHD_add_response_header(response, "Cross-Origin-Opener-Policy", "same-origin");
 	MHD_add_response_header(response, MHD_HTTP_HEADER_CACHE_CONTROL, "no-store");
