@@ -81,7 +81,7 @@ reloads() { # are at least COUNT
 	is "$(get /api/incidents | jq -r '.incidents[0].rule')" slow rule
 	has "$(get /)" "$id" "the page of requests in flight"
 	has "$(get "/incidents?q=slow")" "$id" "the list"
-	lacks "$(get "/incidents?q=nothing-like-it")" "$id" "the list of something else"
+	has "$(get "/incidents?q=nothing-like-it")" 'class="soft">none<' "the list of something else"
 	has "$(get "/incidents?group=1")" "Grouped because" "the groups"
 	lacks "$(get /incidents)" hush "a secret"
 	has "$(get "/incident/$id/report.html")" "<!doctype html>" "the page"
