@@ -263,10 +263,13 @@ static size_t look_for(struct daemon *d, const char *word)
 
 static void look(struct daemon *d)
 {
+	struct err err;
 	size_t now = 0;
 
 	for (int i = 0; i < d->line.rest_count; i++)
 		now += look_for(d, d->line.rest[i]);
+	if (now != d->watching && now && engine_older(d->serve.engine, &err) < 0)
+		log_warn("%s", err.text);
 	if (now != d->watching)
 		log_note("watching %zu process%s by name%s", now, now == 1 ? "" : "es",
 			 now ? "" : ": none is there yet");

@@ -145,6 +145,7 @@ static void trapped_json(const struct incident *in, const char *path)
 	json_object_set_new(json, "holder", holder_json(&in->holder));
 	json_object_set_new(json, "limit_ms", json_integer((json_int_t)(in->limit_ns / NSEC_PER_MSEC)));
 	json_object_set_new(json, "start_unknown", json_boolean(in->request.start_unknown));
+	json_object_set_new(json, "unread_ms", in->request.unread_known ? ms_json(in->request.unread_ns) : json_null());
 	json_object_set_new(json, "elapsed_ms", ms_json(in->elapsed_ns));
 	json_object_set_new(json, "fired_after_ms", ms_json(in->fired_after_ns));
 	json_object_set_new(json, "running_at_snapshot", json_boolean(in->capture.running_at_snapshot));

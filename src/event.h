@@ -27,6 +27,7 @@
 #define SLOT_EVENTS 86
 #define SLOT_EVENTS_KEPT 22 /* the first ones stay, the rest is a ring */
 #define SLOT_NONE 0xffffffffu
+#define UNREAD_UNKNOWN (~0ull)
 
 #define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
@@ -95,11 +96,12 @@ struct slot {
 	u64 gen; /* grows with each request that uses the slot */
 	u32 state;
 	u32 flags;
-	u64 conn;     /* the connection it came on, as an opaque number */
-	u64 begin_ns; /* first byte read by the server */
-	u64 head_ns;  /* request head complete */
-	u64 reply_ns; /* first byte of the reply handed to the kernel */
-	u64 last_ns;  /* last byte moved on its connection */
+	u64 conn;      /* the connection it came on, as an opaque number */
+	u64 begin_ns;  /* first byte read by the server */
+	u64 unread_ns; /* so long it lay at the socket before, to a tick; UNREAD_UNKNOWN: nobody knows */
+	u64 head_ns;   /* request head complete */
+	u64 reply_ns;  /* first byte of the reply handed to the kernel */
+	u64 last_ns;   /* last byte moved on its connection */
 	u64 end_ns;
 	u64 request_bytes, reply_bytes;
 	u64 parent_gen;

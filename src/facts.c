@@ -45,6 +45,8 @@ static const struct field request_fields[] = {
 	TEXT(struct request_info, client),
 	FLAG(struct request_info, head_cut),
 	FLAG(struct request_info, start_unknown),
+	FLAG(struct request_info, unread_known),
+	NUMBER(struct request_info, unread_ns),
 	NUMBER(struct request_info, request_bytes),
 	NUMBER(struct request_info, response_bytes),
 };

@@ -31,6 +31,8 @@ struct request_info {
 	char *client;		   /* 'ADDRESS:PORT' or 'unix' */
 	bool head_cut;		   /* the head was longer than what is kept */
 	bool start_unknown;	   /* it had begun before the watch: times are the least that they can be */
+	bool unread_known;	   /* false: 'unread_ns' is not known */
+	uint64_t unread_ns;	   /* it lay at the socket before its first byte was read, to a tick */
 	uint64_t request_bytes, response_bytes;
 };
 

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #define CALLEES_MOST 12
+#define UNREAD_LEAST_NS 10000000u
 
 static void draw_outcome(const struct incident *i, struct pen *pen)
 {
@@ -39,6 +40,14 @@ static void draw_trap(const struct incident *i, struct pen *pen)
 			   told);
 	else
 		page_field(pen, "trapped", "after %s (%s)%s", at.s, reason_name(i->reason), told);
+}
+
+/* Ticks of the kernel's clock are no waiting. */
+static void draw_unread(const struct incident *i, struct pen *pen)
+{
+	if (i->request.unread_ns >= UNREAD_LEAST_NS)
+		page_field(pen, "before", "waited unread %s: it lay at the socket that long, which is none of its time",
+			   word_duration(i->request.unread_ns).s);
 }
 
 static void add_list(struct buf *out, char *const *list, const char *between)
@@ -132,6 +141,7 @@ int section_request(const struct incident *i, struct pen *pen)
 	page_field(pen, "started", "%s%s%s", word_wall(i->started_wall_ns).s, i->host_name ? " on " : "",
 		   i->host_name ? i->host_name : "");
 	draw_trap(i, pen);
+	draw_unread(i, pen);
 	draw_outcome(i, pen);
 	page_field(pen, "bytes", "%s in, %s out", word_bytes(r->request_bytes).s, word_bytes(r->response_bytes).s);
 	buf_init(&others, PAGE_PARTS_MAX);

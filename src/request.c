@@ -39,6 +39,8 @@ void request_describe(const struct slot *slot, struct request_info *ret_info)
 	size_t len = MIN(slot->head_len, (uint32_t)SLOT_HEAD);
 
 	ret_info->head_cut = slot->flags & SLOT_HEAD_CUT;
+	ret_info->unread_known = slot->unread_ns != UNREAD_UNKNOWN;
+	ret_info->unread_ns = ret_info->unread_known ? slot->unread_ns : 0;
 	ret_info->start_unknown = slot->flags & SLOT_START_UNKNOWN;
 	ret_info->request_bytes = slot->request_bytes;
 	ret_info->response_bytes = slot->reply_bytes;

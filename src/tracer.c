@@ -266,6 +266,14 @@ static void shrink(struct tracer *t)
 		bpf_map__set_max_entries(t->skel->maps.ring, 16384); /* a power of two */
 }
 
+/* The kernel counts the time of packets in ticks, which are what its coarse clock goes by. */
+static uint64_t tick_ns(void)
+{
+	struct timespec tick;
+
+	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 ? (uint64_t)tick.tv_nsec : 0;
+}
+
 static int load(struct tracer *t, struct err *err)
 {
 	struct requests_bpf *skel = t->skel;
@@ -284,6 +292,7 @@ static int load(struct tracer *t, struct err *err)
 	skel->rodata->slot_count = t->slot_count;
 	skel->rodata->keep_spare = t->slot_count >= (unsigned int)libbpf_num_possible_cpus() * SPARE_SHARE;
 	set_triggers(t);
+	skel->bss->tick_ns = tick_ns();
 	bpf_program__set_autoattach(skel->progs.older_look, false);
 	r = requests_bpf__load(skel);
 	if (r < 0)
@@ -719,21 +728,12 @@ const char *tracer_hooks_name(const struct tracer *t)
 	return t->sock_hooks ? "sock" : "syscalls";
 }
 
-/* The kernel counts the time of packets in ticks, which are what its coarse clock goes by. */
-static uint64_t tick_ns(void)
-{
-	struct timespec tick;
-
-	return clock_getres(CLOCK_MONOTONIC_COARSE, &tick) == 0 ? (uint64_t)tick.tv_nsec : 0;
-}
-
 int tracer_older(struct tracer *t, struct err *err)
 {
 	struct bpf_link *link = bpf_program__attach_iter(t->skel->progs.older_look, NULL);
 	int r = link ? 0 : -errno;
 	char none[64];
 
-	t->skel->bss->tick_ns = tick_ns();
 	for (uint32_t step = 0; r == 0 && step < 3; step++) { /* enum older_step */
 		CLEAN(fd) int fd = bpf_iter_create(bpf_link__fd(link));
 

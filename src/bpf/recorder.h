@@ -307,6 +307,24 @@ static __always_inline void bind_thread(struct slot *s, u32 index, const struct 
 		bind_anew(s, index, src->now, how);
 }
 
+/* How long the request's first bytes lay at the socket before they were read. TCP notes when
+ * the last bytes came, in ticks: when those came after the begin nothing is known. Asked when
+ * something fires, not for each request. */
+__noinline int unread_note(struct slot *s, u64 now)
+{
+	struct inet_connection_sock *sk;
+	u64 came;
+
+	if (!s || s->client.family == AF_UNIX || s->flags & SLOT_START_UNKNOWN || !tick_ns ||
+	    s->unread_ns != UNREAD_UNKNOWN)
+		return 0;
+	sk = (struct inet_connection_sock *)s->conn;
+	came = now - (u64)((u32)bpf_jiffies64() - BPF_CORE_READ(sk, icsk_ack.lrcvtime)) * tick_ns;
+	if (came <= now && came <= s->begin_ns + tick_ns)
+		s->unread_ns = came < s->begin_ns ? s->begin_ns - came : 0;
+	return 0;
+}
+
 /* ---- begin and end ---- */
 
 __noinline int find_late_parent(u32 index); /* calls.h */
@@ -356,6 +374,7 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 		return now;
 	ref.gen = s->gen;
 	s->passed_ns = limit;
+	unread_note(s, now);
 	event(s, EVENT_LIMIT, -1, limit, now, 0);
 	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
 		send_record(RECORD_LIMIT, &ref, limit, NULL, s->pid);
@@ -526,6 +545,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->conn = src->sk;
 	s->begin_ns = s->last_ns = s->seg_since_ns = now;
 	s->head_ns = s->reply_ns = s->end_ns = 0;
+	s->unread_ns = UNREAD_UNKNOWN;
 	s->request_bytes = s->reply_bytes = 0;
 	s->child_pid = s->child_tid = 0;
 	s->child_status = s->fired_status = 0;

@@ -39,6 +39,7 @@ __noinline int status_check(struct slot *s, const struct ref *self, u64 now)
 	if (o->fired_status == status)
 		return 0;
 	o->fired_status = status;
+	unread_note(o, now);
 	if (o != s)
 		__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD);
 	__sync_val_compare_and_swap(&o->state, SLOT_OPEN, SLOT_HELD);

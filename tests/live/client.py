@@ -21,6 +21,8 @@ usage: client.py PORT COMMAND [ARGS]
   idle CONNECTIONS PATH          a request on each, 'ready', then keeps them open until stdin ends
   halves UPLOAD CHUNKED          half of an upload sent, half of an answer had, 'half'; the rest
                                  when stdin ends, and one request behind the upload
+  unread SPIN PATH               while the server is busy with SPIN: PATH?old on an older connection,
+                                 PATH?new on a new one; prints how many ms each took
   abort PATH                     sends the request, 'sent', closes when stdin ends
 """
 import random
@@ -266,6 +268,21 @@ def halves(port, upload, chunked):
     check(b"three" in rest, f"{chunked}: {rest}")
 
 
+def unread(port, spin, path):
+    busy, old = Connection(port), Connection(port)
+    old.ask("/fast")
+    busy.send("GET", spin)
+    time.sleep(0.15)  # the stimulus itself: by now the server is busy
+    new = Connection(port)
+    began = time.monotonic()
+    for c in old, new:
+        c.send("GET", f"{path}?{'old' if c is old else 'new'}")
+    for c in old, new:
+        c.answer()
+        print(round((time.monotonic() - began) * 1000))
+    busy.answer()
+
+
 def abort(port, path):
     c = Connection(port)
     c.send("GET", path)
@@ -276,7 +293,7 @@ def abort(port, path):
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
             (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
-             pipeline, split, mixed, concurrent, bodies, idle, halves, abort)}
+             pipeline, split, mixed, concurrent, bodies, idle, halves, unread, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)

@@ -98,3 +98,38 @@ slow_ones() { # HOOKS
 	has "$(gdb -batch -nx -ex 'info threads' "$(command -v node)" "$(events '.event == "trapped"' | jq -r .capture.core)" 2>&1)" \
 		"LWP $NODE" "gdb's threads"
 }
+
+# The client's stopwatch and the socket's tell the same: both requests took what they waited.
+unread() { # HOOKS
+	local ms old new page
+	watch_start "$1" --status 418 --limit 10 --capture trace "$NODE"
+	ms=$(client "$NODE_PORT" unread '/spin?ms=700' /status/418 | xargs)
+	wait_events 2 '.event == "ended"'
+	watch_stop
+	watch_clean
+	old=$(events '.event == "trapped" and .url == "/status/418?old"' | jq .unread_ms)
+	new=$(events '.event == "trapped" and .url == "/status/418?new"' | jq .unread_ms)
+	between "$old" $((${ms% *} - 60)) $((${ms% *} + 8)) "unread_ms of the older connection ($ms)"
+	between "$new" $((${ms#* } - 60)) $((${ms#* } + 8)) "unread_ms of the one that nobody had accepted ($ms)"
+	incident_where '.url == "/status/418?old"'
+	page=$(cat "$INCIDENT/report.txt")
+	has "$page" "waited unread" "the page"
+	between "$(fact .request.unread_ns)" "$(jq -n "$old * 1e6 - 1e6")" "$(jq -n "$old * 1e6 + 1e6")" "in the facts"
+}
+
+@test "requests that wait unread behind a busy loop: for how long (sock)" {
+	unread sock
+}
+
+@test "requests that wait unread behind a busy loop: for how long (syscalls)" {
+	unread syscalls
+}
+
+@test "a request that is read at once has waited for nothing" {
+	watch_start sock --status 418 --capture trace "$NODE"
+	client "$NODE_PORT" get /status/418 >/dev/null
+	wait_events 1 '.event == "ended"'
+	watch_stop
+	watch_clean
+	between "$(events '.event == "trapped"' | jq .unread_ms)" 0 30 "unread_ms"
+}

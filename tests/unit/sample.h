@@ -154,9 +154,13 @@ static inline struct incident *sample_incident(void)
 	i->fired_after_ns = 502 * SAMPLE_MS;
 	i->limit_reached = true;
 	text_set(&i->suppressed, "cool-down of 30s");
-	i->request = (struct request_info){
-		.protocol = PROTOCOL_FASTCGI, .head_cut = true, .request_bytes = 700, .response_bytes = 1234
-	};
+	i->request = (struct request_info){ .protocol = PROTOCOL_FASTCGI,
+					    .head_cut = true,
+					    .start_unknown = true,
+					    .unread_known = true,
+					    .unread_ns = 47000000,
+					    .request_bytes = 700,
+					    .response_bytes = 1234 };
 	text_set(&i->request.method, "GET");
 	text_set(&i->request.url, "/cart/checkout?order=77");
 	text_set(&i->request.host, "shop.example");
