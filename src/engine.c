@@ -8,6 +8,7 @@
 #include "child.h"
 #include "ktime.h"
 #include "proc.h"
+#include "process.h"
 #include "request.h"
 #include "sample.h"
 #include "trap.h"
@@ -509,9 +510,27 @@ static void on_all_gone(void *arg)
 		engine->config.targets_gone(engine->config.arg);
 }
 
+/* A blind spot is told when it is there, not only counted when something is in it. */
+static void ring_words(struct engine *engine, pid_t pid)
+{
+	bool counted = !strcmp(tracer_hooks_name(engine->tracer), "sock");
+	char text[192];
+
+	if (engine->ring_told || !process_has_ring(pid))
+		return;
+	engine->ring_told = true;
+	snprintf(text, sizeof(text), "process %d has an io_uring: requests that it receives by that are not seen%s",
+		 pid, counted ? ", but counted as 'blind'" : "");
+	engine->config.failed(engine->config.arg, text);
+}
+
 int engine_add_process(struct engine *engine, pid_t pid, struct err *err)
 {
-	return watched_add(engine->watched, pid, err);
+	int r = watched_add(engine->watched, pid, err);
+
+	if (r == 0)
+		ring_words(engine, pid);
+	return r;
 }
 
 int engine_older(struct engine *engine, struct err *err)

@@ -5,6 +5,7 @@
 #include "incident_mask.h"
 #include "proc.h"
 
+#include <dirent.h>
 #include <limits.h>
 #include <string.h>
 
@@ -62,4 +63,23 @@ void process_done(struct process_facts *facts)
 	free(facts->cgroup);
 	free(facts->language);
 	*facts = (struct process_facts){ 0 };
+}
+
+bool process_has_ring(pid_t pid)
+{
+	char path[32], link[64];
+	struct dirent *e;
+	ssize_t n;
+
+	snprintf(path, sizeof(path), "/proc/%d/fd", pid);
+	CLEAN(dir) DIR *dir = opendir(path);
+	while (dir && (e = readdir(dir))) {
+		n = readlinkat(dirfd(dir), e->d_name, link, sizeof(link) - 1);
+		if (n < 0)
+			continue;
+		link[n] = '\0';
+		if (!strcmp(link, "anon_inode:[io_uring]"))
+			return true;
+	}
+	return false;
 }

@@ -9,4 +9,7 @@
 void process_read(int dir_fd, struct process_facts *facts);
 void process_done(struct process_facts *facts);
 
+/* Has it an io_uring open? What is moved by that shows in no system call. Reads each of its fds. */
+bool process_has_ring(pid_t pid);
+
 #endif

@@ -9,10 +9,49 @@
 
 #define FEEDS 1000 /* messages, or parts of them, of one call: a read of 16 KiB holds no more */
 
-/* The head is complete at scanned.end: what body follows? */
-static __always_inline void request_framed(struct conn *conn, struct slot *s, const struct scanned *sc, u64 now)
+/* How far the program has read, whatever it read with. */
+static __always_inline u32 read_so_far(const struct conn *conn, const struct source *src)
 {
-	s->head_ns = now;
+	struct tcp_sock *tp = (struct tcp_sock *)src->sk;
+
+	return conn->family == AF_UNIX ? 0 : BPF_CORE_READ(tp, copied_seq);
+}
+
+__noinline int body_begins(struct conn *conn, const struct source *src)
+{
+	if (conn && src)
+		conn->in_seq = read_so_far(conn, src);
+	return 0;
+}
+
+/* Of a body some may have been read in a way that nobody sees (splice, io_uring): TCP counts it. */
+__noinline int body_unseen(struct conn *conn, const struct source *src)
+{
+	struct slot *s;
+	u64 unseen;
+	u32 at;
+
+	if (!conn || !src || conn->family == AF_UNIX)
+		return 0;
+	at = read_so_far(conn, src);
+	unseen = (u32)(at - conn->in_seq - (u32)src->len);
+	conn->in_seq = at;
+	if (unseen > conn->in_left)
+		return 0; /* also what is less than nothing: it is none of ours */
+	s = slot_of(&conn->in);
+	if (s)
+		s->request_bytes += unseen;
+	conn->in_left -= unseen;
+	if (!conn->in_left)
+		conn->in_phase = IN_IDLE;
+	return 1;
+}
+
+/* The head is complete at scanned.end: what body follows? */
+static __always_inline void request_framed(struct conn *conn, struct slot *s, const struct scanned *sc,
+					   const struct source *src)
+{
+	s->head_ns = src->now;
 	conn->in_phase = IN_IDLE;
 	if (sc->chunked) {
 		conn->in_phase = IN_WALK;
@@ -20,6 +59,7 @@ static __always_inline void request_framed(struct conn *conn, struct slot *s, co
 	} else if (sc->number) {
 		conn->in_left = sc->number;
 		conn->in_phase = IN_LENGTH;
+		body_begins(conn, src);
 	}
 }
 
@@ -180,7 +220,7 @@ static __always_inline u64 feed_head(struct conn *conn, struct slot *s, const st
 	scan_head(s, 0, &sc);
 	if (likely(sc.end && !sc.odd)) {
 		used = sc.end > before ? sc.end - before : 0;
-		request_framed(conn, s, &sc, src->now);
+		request_framed(conn, s, &sc, src);
 	} else if (sc.end || s->head_len >= SLOT_HEAD || sc.given_up) {
 		used = head_walk(conn, s, before, src->now);
 	}
@@ -295,6 +335,8 @@ static __always_inline void feed_requests(struct conn *conn, const struct source
 	/* What comes behind a body of unknown length ends where the next request begins. */
 	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
 		conn->in_phase = IN_IDLE;
+	if (unlikely(conn->in_phase == IN_LENGTH))
+		body_unseen(conn, src);
 	for (int i = 0; i < FEEDS; i++) {
 		u64 used = feed_request(conn, src, skip, parent);
 

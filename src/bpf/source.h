@@ -16,6 +16,7 @@ enum {
 	NR_SENDMSG = 46,
 	NR_RECVMSG = 47,
 	NR_RESTART = 219,
+	NR_SPLICE = 275,
 	NR_SENDMMSG = 307
 };
 

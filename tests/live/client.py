@@ -23,6 +23,7 @@ usage: client.py PORT COMMAND [ARGS]
                                  when stdin ends, and one request behind the upload
   unread SPIN PATH               while the server is busy with SPIN: PATH?old on an older connection,
                                  PATH?new on a new one; prints how many ms each took
+  uploads PATH BYTES COUNT       so many on one connection; each answer is the number of bytes
   abort PATH                     sends the request, 'sent', closes when stdin ends
 """
 import random
@@ -283,6 +284,13 @@ def unread(port, spin, path):
     busy.answer()
 
 
+def uploads(port, path, size, count):
+    c = Connection(port)
+    for _ in range(int(count)):
+        code, body = c.ask(path, "POST", body=b"u" * int(size))
+        check(code == 200 and body == b"%d\n" % int(size), f"POST {path}: {code}, {body[:40]}")
+
+
 def abort(port, path):
     c = Connection(port)
     c.send("GET", path)
@@ -293,7 +301,7 @@ def abort(port, path):
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
             (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
-             pipeline, split, mixed, concurrent, bodies, idle, halves, unread, abort)}
+             pipeline, split, mixed, concurrent, bodies, idle, halves, unread, uploads, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)
