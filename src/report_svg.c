@@ -407,7 +407,7 @@ static void draw_legend(const struct timeline *t, double y)
 		legend_step(&x, &y, 360);
 		buf_addf(
 			t->out,
-			"<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events of other threads: see the trace</text>\n",
+			"<text class=\"tick\" x=\"%.1f\" y=\"%.1f\">%s events and calls have no row: see the trace</text>\n",
 			x, y + 10, word_count(t->crowded).s);
 	}
 }
@@ -439,6 +439,15 @@ static void draw(struct timeline *t)
 	buf_adds(t->out, "</svg>\n");
 }
 
+static bool has_lane(const struct timeline *t, const struct call *call)
+{
+	for (size_t n = 0; n < t->lanes; n++) {
+		if (t->lane[n].call && call_same(t->lane[n].call, call))
+			return true;
+	}
+	return false;
+}
+
 int svg_timeline(const struct incident *incident, struct buf *out)
 {
 	struct timeline t = { .incident = incident, .out = out };
@@ -464,6 +473,8 @@ int svg_timeline(const struct incident *incident, struct buf *out)
 	ends_make(&t);
 	for (size_t n = 0; n < incident->trace_count; n++)
 		t.crowded += incident->trace[n].tid && !lane_of(&t, incident->trace[n].tid);
+	for (size_t n = 0; n < t.calls; n++)
+		t.crowded += !has_lane(&t, &t.call[n]);
 	draw(&t);
 	for (size_t n = 0; n < t.lanes; n++)
 		free(t.lane[n].name);

@@ -69,6 +69,16 @@ static void test_calls(void **state UNUSED)
 	page = render("html", i);
 	assert_non_null(strstr(page, "<rect class=\"breaks\""));
 	assert_non_null(strstr(page, "<rect class=\"lost\""));
+	assert_null(strstr(page, "have no row"));
+	for (unsigned int n = 0; n < 9; n++) {
+		char to[40];
+
+		snprintf(to, sizeof(to), "the answer of tcp:10.0.0.%u:1", n);
+		event_of(i, 71 + n / 2, 1, "wait", "poll", to);
+	}
+	free(page);
+	page = render("html", i);
+	assert_non_null(strstr(page, "7 events and calls have no row: see the trace")); /* 6 of 11 callees */
 	free(page);
 	i->trace[4].count = 1;
 	page = render("html", i);
