@@ -192,6 +192,18 @@ static struct thread *pick_thread(const struct beyond_walk *w, pid_t pid, const 
 	return several ? NULL : best;
 }
 
+/* A circle through a thread that may not be the one that is meant would be none. */
+static bool guessed(const struct beyond_walk *w)
+{
+	const struct incident *in = w->spec.incident;
+
+	for (size_t i = 0; i < in->beyond_count; i++) {
+		if (in->beyond[i].how && strstr(in->beyond[i].how, BEYOND_GUESS))
+			return true;
+	}
+	return false;
+}
+
 /* ---- a look ---- */
 
 /* A program that is us, or that somebody else has stopped already, is left alone. */
@@ -236,13 +248,18 @@ static void settle_thread(struct beyond_walk *w)
 		return;
 	}
 	if (been_there(w, row->pid, t->tid) && t->tid != row->tid) {
-		row->cycle = w->over = true;
+		w->over = true;
+		row->cycle = !guessed(w);
+		if (!row->cycle)
+			text_set(&row->failed,
+				 "whether the chain comes round here is not known: it led here by a guess");
 		row->tid = t->tid;
 		return;
 	}
 	row->tid = t->tid;
 	if (guess)
-		text_setf(&row->how, "%s (that it is this one of its %zu threads is a guess: the only one at work)",
+		text_setf(&row->how,
+			  "%s (that it is this one of its %zu threads " BEYOND_GUESS ": the only one at work)",
 			  row->how, a->thread_count);
 	if (a == &w->spec.incident->analysis)
 		return;
@@ -401,6 +418,11 @@ static void arrive(struct beyond_walk *w, pid_t pid, pid_t tid, const char *how)
 	if (w->spec.work && pid != w->spec.incident->holder_pid)
 		w->spec.work(w->spec.arg, &works, w->quarry.kind == QUARRY_SOCKET ? w->quarry.ino : 0);
 	cycle = been_there(w, pid, works.tid);
+	if (cycle && guessed(w)) {
+		w->over = true;
+		beyond_done(&works);
+		return;
+	}
 	row = add_row(w, pid, works.tid, how);
 	if (!row) {
 		beyond_done(&works);

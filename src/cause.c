@@ -322,7 +322,7 @@ static bool test_many(const struct view *v)
 {
 	return v->top && v->top->kind == SPEND_WAIT && v->top->count >= MANY_CALLS && v->percent >= LEAST_PERCENT &&
 	       v->top->ns / v->top->count < v->i->elapsed_ns / MANY_CALLS &&
-	       (starts(v->object, CALLED) || is_socket(v->object)) && !test_client(v);
+	       (starts(v->object, CALLED) || is_socket(v->object)) && !test_client(v) && !test_passed_on(v);
 }
 
 static void tell_many(const struct view *v, struct buf *out)
@@ -655,6 +655,8 @@ const struct cause causes[] = {
 	  "Give the cgroup or the machine more memory, or run fewer workers." },
 	{ "cpu-throttled", test_throttled, tell_throttled, "high", PROOF_TRACE,
 	  "Raise cpu.max of its cgroup (CPUQuota=, limits.cpu), or run fewer workers in it." },
+	{ "cpu-throttled", test_throttled_about_then, tell_throttled, "medium", PROOF_TRACE,
+	  "Raise cpu.max of its cgroup (CPUQuota=, limits.cpu), or run fewer workers in it." },
 	{ "queue", test_queue, tell_queue, "high", PROOF_TRACE,
 	  "Every worker was busy: more workers, or look at what the others were doing." },
 	{ "dns", test_dns, tell_dns, "high", PROOF_BOTH,
@@ -669,6 +671,8 @@ const struct cause causes[] = {
 	  "Look at the disk's load, or keep what is read in memory." },
 	{ "slow-client", test_client, tell_client, "high", PROOF_BOTH,
 	  "The client or its network is slow; a proxy in front that buffers frees the worker." },
+	{ "slow-client", test_passed_on, tell_passed_on, "medium", PROOF_BOTH,
+	  "The client or its network is slow, or the proxy is; one that buffers whole answers frees the worker." },
 	{ "other-end", test_other_end, tell_other_end, "high", PROOF_BOTH,
 	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error." },
 	{ "other-wait", test_other_wait, tell_other_wait, "medium", PROOF_BOTH,

@@ -99,6 +99,8 @@ bool test_cpu(const struct view *v);
 void put_computing(struct buf *out, const struct view *v); /* how long, and where */
 
 /* Rows of cause_known.c. */
+bool test_passed_on(const struct view *v);
+void tell_passed_on(const struct view *v, struct buf *out);
 bool test_pipe_full(const struct view *v);
 void tell_pipe_full(const struct view *v, struct buf *out);
 bool test_join(const struct view *v);
@@ -118,6 +120,7 @@ void tell_asked(const struct view *v, struct buf *out);
 bool test_lookup(const struct view *v);
 void tell_lookup(const struct view *v, struct buf *out);
 bool test_throttled(const struct view *v);
+bool test_throttled_about_then(const struct view *v);
 void tell_throttled(const struct view *v, struct buf *out);
 bool test_memory(const struct view *v);
 void tell_memory(const struct view *v, struct buf *out);

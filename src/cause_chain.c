@@ -14,10 +14,19 @@ bool has_chain(const struct view *v)
 	return v->agrees && v->i->beyond_count;
 }
 
+static bool is_guess(const struct beyond *b)
+{
+	return b->how && strstr(b->how, BEYOND_GUESS);
+}
+
 const struct beyond *chain_cycle(const struct view *v)
 {
 	const struct beyond *last = has_chain(v) ? &v->i->beyond[v->i->beyond_count - 1] : NULL;
 
+	for (size_t n = 0; last && n < v->i->beyond_count; n++) {
+		if (is_guess(&v->i->beyond[n])) /* a circle through who may not be on it is none */
+			return NULL;
+	}
 	return last && last->cycle ? last : NULL;
 }
 
@@ -97,7 +106,7 @@ static void put_who(struct buf *out, const struct beyond *b)
 {
 	buf_addf(out, "%s %d", b->process ? b->process : "process", b->pid);
 	if (b->tid && b->tid != b->pid)
-		buf_addf(out, " thread %d", b->tid);
+		buf_addf(out, is_guess(b) ? ", perhaps its thread %d" : " thread %d", b->tid);
 	if (b->request) {
 		buf_addf(out, " (%s, ", b->request);
 		put_ns(out, b->request_age_ns);

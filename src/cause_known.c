@@ -49,6 +49,37 @@ void tell_pipe_full(const struct view *v, struct buf *out)
 	put_chain(out, v, false);
 }
 
+/* ---- a client behind a proxy ---- */
+
+/* The connection that the request came by leads to the process before: whom that one waits for
+ * is not looked at, but it reads no faster than its own client does. */
+bool test_passed_on(const struct view *v)
+{
+	if (v->i->chain_count < 2 || !v->object || (v->kind != WAIT_FD && v->kind != WAIT_POLL))
+		return false;
+	for (size_t n = 0; n < v->i->scene.end_count; n++) {
+		const struct open_end *e = &v->i->scene.end[n];
+
+		if (e->mine && e->what && strstr(v->object, e->what))
+			return true;
+	}
+	return false;
+}
+
+void tell_passed_on(const struct view *v, struct buf *out)
+{
+	const struct hop *before = &v->i->chain[v->i->chain_count - 2];
+	bool sends = writes(v->call) || starts(v->call, "send");
+
+	put_subject(out, v);
+	buf_addf(out, " waited for %s %d to %s (%s)", before->process ? before->process : "process", before->pid,
+		 sends ? "take its answer" : "send the rest of the request", v->call);
+	buf_addf(out, sends ? ", which that has to pass on to the client %s," : ", which that gets from the client %s,",
+		 v->i->request.client ? v->i->request.client : "");
+	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
 /* ---- locks ---- */
 
 bool test_join(const struct view *v)

@@ -120,7 +120,8 @@ void tell_asked(const struct view *v, struct buf *out)
 
 /* ---- CPU and memory of the cgroup ---- */
 
-bool test_throttled(const struct view *v)
+/* Was it throttled for so much of that time? */
+static bool throttled(const struct view *v, uint64_t of_ns)
 {
 	const struct spending *queued = spent(v->i, SPEND_RUNNABLE);
 	const struct host_facts *h = &v->i->scene.host;
@@ -128,7 +129,18 @@ bool test_throttled(const struct view *v)
 	return queued && (v->top->kind == SPEND_RUNNABLE || v->top->kind == SPEND_CPU) &&
 	       queued->ns * 100 >= v->i->elapsed_ns * THROTTLED_PERCENT && h->throttled_over_ns &&
 	       h->cpu_limit_permille && h->throttled_ns >= queued->ns / 2 &&
-	       h->throttled_ns * 100 / h->throttled_over_ns >= THROTTLED_PERCENT;
+	       h->throttled_ns * 100 >= of_ns * THROTTLED_PERCENT;
+}
+
+bool test_throttled(const struct view *v)
+{
+	return throttled(v, v->i->scene.host.throttled_over_ns);
+}
+
+/* The counters were noted up to a second before a short request: it may have been then. */
+bool test_throttled_about_then(const struct view *v)
+{
+	return throttled(v, v->i->elapsed_ns);
 }
 
 void tell_throttled(const struct view *v, struct buf *out)

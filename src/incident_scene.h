@@ -10,6 +10,8 @@
 /* One step further along the chain of waits, in another process: who holds the file lock,
  * answers the socket, is the child ... that the step before waits for. The last one is the
  * end of the chain. */
+#define BEYOND_GUESS "is a guess" /* in 'how': another thread of that process may be meant */
+
 struct beyond {
 	pid_t pid, tid;
 	char *process;

@@ -124,7 +124,8 @@ static void add_last_event(struct incident *i, const struct view *v)
 	for (size_t k = i->trace_count; k-- > 0;) {
 		const struct trace_event *e = &i->trace[k];
 
-		if (!e->kind || (strcmp(e->kind, "send") && strcmp(e->kind, "recv") && strcmp(e->kind, "call")))
+		if (!e->kind || e->at_ns > i->elapsed_ns ||
+		    (strcmp(e->kind, "send") && strcmp(e->kind, "recv") && strcmp(e->kind, "call")))
 			continue;
 		buf_init(&line, PIECE_MAX);
 		buf_addf(&line, "The last thing done for it, after %.1f ms: %s %s%s%s", ns_to_ms(e->at_ns), e->kind,

@@ -84,6 +84,26 @@ static void test_pipe(void **state UNUSED)
 	check(i, "child-process", "for the output of child 900 \"sh\"", "high");
 }
 
+static void test_passed_on_client(void **state UNUSED)
+{
+	struct incident *i = incident_of(SPEND_WAIT, "write", "tcp 127.0.0.1:81 -> 127.0.0.1:54868", 490 * MS);
+	struct hop *hop = list_add(&i->chain, &i->chain_count, sizeof(*hop));
+	struct open_end *end = list_add(&i->scene.end, &i->scene.end_count, sizeof(*end));
+
+	thread_add(i, 812, 'S', "write", "fd 3 (tcp 127.0.0.1:81 -> 127.0.0.1:54868)");
+	text_set(&i->request.client, "10.1.2.3:40226");
+	hop->pid = 700;
+	text_set(&hop->process, "nginx");
+	list_add(&i->chain, &i->chain_count, sizeof(*hop));
+	text_set(&end->what, "tcp 127.0.0.1:81 -> 127.0.0.1:54868");
+	verdict_make(i);
+	assert_string_equal(i->cause, "other-end"); /* a connection of its own */
+	end->mine = true;
+	check(i, "slow-client",
+	      "waited for nginx 700 to take its answer (write), which that has to pass on to the client 10.1.2.3:40226,",
+	      "medium");
+}
+
 /* Six threads and their lock; the holder's stack has that function. */
 static struct incident *waiting_line(size_t waiters, const char *function)
 {
@@ -174,12 +194,18 @@ static void test_shared_cpu(void **state UNUSED)
 	i->scene.host.throttled_ns = 190 * MS;
 	i->scene.host.throttled_over_ns = 600 * MS;
 	check(i, "cpu-throttled", "the 0.60 CPUs that it may use for 0.20 of 0.50 s", "high");
+	i = shared(300 * MS, 200 * MS); /* counted from long before it began */
+	i->scene.host.cpu_limit_permille = 600;
+	i->scene.host.throttled_ns = 190 * MS;
+	i->scene.host.throttled_over_ns = 1500 * MS;
+	check(i, "cpu-throttled", "throttled for 0.19 s of the last 1.50 s", "medium");
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_line),	     cmocka_unit_test(test_thread_end),
+		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_passed_on_client),
+		cmocka_unit_test(test_line),	  cmocka_unit_test(test_thread_end),
 		cmocka_unit_test(test_computing), cmocka_unit_test(test_shared_cpu),
 	};
 

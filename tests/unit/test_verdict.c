@@ -416,6 +416,23 @@ static void test_cycle(void **state UNUSED)
 	      "high");
 }
 
+/* ... but not through a thread that may not be the one that answers. */
+static void test_guessed_cycle(void **state UNUSED)
+{
+	struct incident *i = php_incident("poll", "query");
+
+	beyond_add(i, "mariadbd", 99, "has the other end (" BEYOND_GUESS ")", "poll",
+		   "tcp 127.0.0.1:3306 -> 127.0.0.1:5")
+		->tid = 101;
+	beyond_add(i, "php-fpm8.2", 4711, "has the other end of tcp", NULL, NULL)->cycle = true;
+	spend(i, SPEND_WAIT, "poll", "tcp 127.0.0.1:6 -> 127.0.0.1:3306", 450 * MS);
+	check(i,
+	      "PHP worker 4711 waited for tcp 127.0.0.1:6 -> 127.0.0.1:3306 (poll) in query() called by slow_part() at "
+	      "/srv/slow.php:3 for 0.45 of 0.50 s; its other end is mariadbd 99, perhaps its thread 101, which is itself "
+	      "waiting for tcp 127.0.0.1:5.",
+	      "high");
+}
+
 static void test_status(void **state UNUSED)
 {
 	struct incident *i = php_incident("write", "echo");
@@ -611,6 +628,7 @@ int main(void)
 		cmocka_unit_test(test_disk_child_and_file_lock),
 		cmocka_unit_test(test_beyond),
 		cmocka_unit_test(test_cycle),
+		cmocka_unit_test(test_guessed_cycle),
 		cmocka_unit_test(test_status),
 		cmocka_unit_test(test_ended_before),
 		cmocka_unit_test(test_event_loop),

@@ -19,6 +19,7 @@
 
 static pthread_mutex_t stock_lock = PTHREAD_MUTEX_INITIALIZER, price_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_mutex_t left_lock = PTHREAD_MUTEX_INITIALIZER, right_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_rwlock_t catalogue_lock = PTHREAD_RWLOCK_INITIALIZER;
 static pthread_cond_t filled = PTHREAD_COND_INITIALIZER;
 static pthread_barrier_t both;
@@ -226,21 +227,138 @@ __attribute__((noinline)) static void c_client(int fd)
 	static char page[1 << 16];
 	ssize_t n = 0;
 
-	dprintf(fd, "HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", 256 << 16);
+	dprintf(fd, "HTTP/1.1 200 OK\r\nX-Accel-Buffering: no\r\nContent-Length: %d\r\n\r\n", 256 << 16);
 	for (int i = 0; i < 256 && n >= 0; i++)
 		n = write(fd, page, sizeof(page));
+}
+
+/* A line of threads: each holds the lock for a moment. */
+static sem_t in_line;
+
+__attribute__((noinline)) static void log_a_line(void)
+{
+	sem_post(&in_line);
+	pthread_mutex_lock(&log_lock);
+	nap(50);
+	pthread_mutex_unlock(&log_lock);
+}
+
+__attribute__((noinline)) static void *log_in_line(void *unused)
+{
+	log_a_line();
+	return unused;
+}
+
+__attribute__((noinline)) static void c_convoy(void)
+{
+	pthread_t other[16];
+
+	for (int i = 0; i < 16; i++) {
+		if (pthread_create(&other[i], NULL, log_in_line, NULL))
+			errx(1, "no thread");
+		sem_wait(&in_line);
+	}
+	nap(10); /* the last one is asleep, too */
+	log_a_line();
+	sem_wait(&in_line);
+	for (int i = 0; i < 16; i++)
+		pthread_join(other[i], NULL);
+}
+
+/* --- what looks like a cause, and is none --- */
+
+__attribute__((noinline)) static void *wait_for_the_stock(void *unused)
+{
+	pthread_mutex_lock(&stock_lock);
+	pthread_mutex_unlock(&stock_lock);
+	return unused;
+}
+
+/* Others have a lock, and wait for it; this one sleeps. */
+__attribute__((noinline)) static void decoy_mutex(void)
+{
+	pthread_t holder = start_holder(count_the_stock), waiter[6];
+
+	for (int i = 0; i < 6; i++) {
+		if (pthread_create(&waiter[i], NULL, wait_for_the_stock, NULL))
+			errx(1, "no thread");
+	}
+	nap(HOLD_MS);
+	pthread_join(holder, NULL);
+	for (int i = 0; i < 6; i++)
+		pthread_join(waiter[i], NULL);
+}
+
+__attribute__((noinline)) static void *burn(void *unused)
+{
+	c_cpu();
+	return unused;
+}
+
+/* Another thread computes. */
+__attribute__((noinline)) static void decoy_hot(void)
+{
+	pthread_t other;
+
+	if (pthread_create(&other, NULL, burn, NULL))
+		errx(1, "no thread");
+	nap(HOLD_MS);
+	pthread_join(other, NULL);
+}
+
+static void burn_for(unsigned int ms)
+{
+	struct timespec from, now;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do {
+		for (int i = 1; i < 10000; i++)
+			sink += 1.0 / i;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while ((now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < (long)ms);
+}
+
+/* Most of its time is gone when it comes to a lock. */
+__attribute__((noinline)) static void decoy_late_lock(void)
+{
+	pthread_t holder;
+
+	burn_for(230);
+	holder = start_holder(count_the_stock);
+	pthread_mutex_lock(&stock_lock);
+	pthread_mutex_unlock(&stock_lock);
+	pthread_join(holder, NULL);
+}
+
+/* It slept, and computes at the snapshot. */
+__attribute__((noinline)) static void decoy_late_cpu(void)
+{
+	nap(250);
+	burn_for(300);
 }
 
 static const struct {
 	const char *path;
 	void (*run)(void);
 } causes[] = {
-	{ "/c_mutex", c_mutex },	 { "/c_rwlock", c_rwlock },
-	{ "/c_chain", c_chain },	 { "/c_deadlock", c_deadlock },
-	{ "/c_condition", c_condition }, { "/c_semaphore", c_semaphore },
-	{ "/c_join", c_join },		 { "/c_cpu", c_cpu },
-	{ "/c_sleep", c_sleep },	 { "/c_child", c_child },
+	{ "/c_mutex", c_mutex },
+	{ "/c_rwlock", c_rwlock },
+	{ "/c_chain", c_chain },
+	{ "/c_deadlock", c_deadlock },
+	{ "/c_condition", c_condition },
+	{ "/c_semaphore", c_semaphore },
+	{ "/c_join", c_join },
+	{ "/c_cpu", c_cpu },
+	{ "/c_sleep", c_sleep },
+	{ "/c_child", c_child },
 	{ "/c_fcntl", c_fcntl },
+	{ "/c_convoy", c_convoy },
+	{ "/decoy_mutex", decoy_mutex },
+	{ "/decoy_hot", decoy_hot },
+	{ "/decoy_late_lock", decoy_late_lock },
+	{ "/decoy_late_cpu", decoy_late_cpu },
+	{ "/decoy_deadlock", c_sleep },
+	{ "/decoy_load", c_mutex },
 };
 
 /* --- the server --- */
@@ -268,7 +386,7 @@ static void *serve(void *arg)
 			break;
 		path++;
 		*end = '\0';
-		if (!strcmp(path, "/c_client"))
+		if (!strcmp(path, "/c_client") || !strcmp(path, "/proxy_client"))
 			c_client(fd);
 		for (size_t i = 0; i < sizeof(causes) / sizeof(causes[0]); i++) {
 			if (!strcmp(path, causes[i].path))
@@ -298,6 +416,7 @@ int main(int argc, char **argv)
 		err(1, "cannot listen");
 	pthread_barrier_init(&both, NULL, 2);
 	sem_init(&seats, 0, 0);
+	sem_init(&in_line, 0, 0);
 	pthread_attr_init(&attr);
 	pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
 	for (;;) {

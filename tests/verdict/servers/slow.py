@@ -5,6 +5,7 @@ usage: slow.py PORT FOLDER UPSTREAM-PORT
 """
 import fcntl
 import gc
+import hashlib
 import http.server
 import mmap
 import os
@@ -171,6 +172,44 @@ def py_logger(s):
     logger.stdin.write(b"GET /py_logger\n" * 10000)
     logger.stdin.close()
     logger.wait()
+
+
+def hash_a_lot(s):
+    """Without the GIL."""
+    end = time.monotonic() + s
+    block = b"x" * 4000000
+    while time.monotonic() < end:
+        hashlib.sha256(block)
+
+
+def decoy_hot_thread(s):
+    other = threading.Thread(target=hash_a_lot, args=(s,), name="hash")
+    other.start()
+    time.sleep(s)
+    other.join()
+
+
+def decoy_own_lock(s):
+    """Others wait for what it holds; it sleeps."""
+    with open(FOLDER + "/cart.lock", "r+") as f:
+        fcntl.flock(f, fcntl.LOCK_EX)
+        other = subprocess.Popen(["flock", FOLDER + "/cart.lock", "true"])
+        time.sleep(s)
+    other.wait()
+
+
+def decoy_throttled(s):
+    """Its control group has used up its CPU; it sleeps."""
+    other = threading.Thread(target=hash_a_lot, args=(s,), name="hash")
+    other.start()
+    time.sleep(s)
+    other.join()
+
+
+def decoy_memory(s):
+    """Its control group is full; it sleeps."""
+    py_memory(0.02)
+    time.sleep(s)
 
 
 def py_dns(s):
