@@ -27,22 +27,18 @@ static char *taken(struct buf *out)
 	return buf_take(out);
 }
 
-static bool contains(const char *text, size_t len, const char *word)
+char *mask_url(const char *url)
 {
-	size_t n = strlen(word);
+	struct buf out;
 
-	for (size_t i = 0; i + n <= len; i++) {
-		if (!strncasecmp(text + i, word, n))
-			return true;
-	}
-	return false;
+	if (show_values)
+		return strdup(url);
+	buf_init(&out, MASKED_MAX);
+	mask_uri(&out, url, '\0');
+	return taken(&out);
 }
 
-static bool is_session(const char *name, size_t len)
-{
-	return contains(name, len, "sess") || contains(name, len, "token") ||
-	       (len == 3 && !strncasecmp(name, "sid", 3));
-}
+/* --- command lines --- */
 
 /* 'user:password' in front of a host. */
 static size_t add_userinfo(struct buf *out, const char *authority, size_t len)
@@ -53,66 +49,6 @@ static size_t add_userinfo(struct buf *out, const char *authority, size_t len)
 		return 0;
 	buf_adds(out, MASK "@");
 	return (size_t)(at - authority) + 1;
-}
-
-static void add_path(struct buf *out, const char *path, size_t len)
-{
-	for (size_t n = 0; n < len;) {
-		size_t plain = strcspn(path + n, ";"), name;
-
-		plain = MIN(plain, len - n);
-		buf_add(out, path + n, plain);
-		n += plain;
-		if (n == len)
-			break;
-		name = MIN(strcspn(path + n + 1, "=;/"), len - n - 1);
-		buf_add(out, path + n, name + 1);
-		n += name + 1;
-		if (n < len && path[n] == '=' && is_session(path + n - name, name)) {
-			buf_adds(out, "=" MASK);
-			n += MIN(strcspn(path + n, ";/"), len - n);
-		}
-	}
-}
-
-char *mask_url(const char *url)
-{
-	size_t path = strcspn(url, "?#");
-	const char *scheme = strstr(url, "://");
-	struct buf out;
-
-	if (show_values)
-		return strdup(url);
-	buf_init(&out, MASKED_MAX);
-	if (scheme && scheme < url + path && url[0] != '/') {
-		size_t begin = (size_t)(scheme - url) + 3;
-
-		buf_add(&out, url, begin);
-		begin += add_userinfo(&out, url + begin, strcspn(url + begin, "/?#"));
-		add_path(&out, url + begin, path - begin);
-	} else {
-		add_path(&out, url, path);
-	}
-	if (url[path])
-		buf_add(&out, url + path, 1);
-	if (url[path])
-		mask_query(&out, url + path + 1, '\0');
-	return taken(&out);
-}
-
-/* --- command lines --- */
-
-static bool is_secret(const char *name, size_t len)
-{
-	static const char *const word[] = { "passw",	   "pwd",	  "secret",	"token",
-					    "apikey",	   "api-key",	  "api_key",	"credential",
-					    "private-key", "private_key", "access-key", "access_key" };
-
-	for (size_t n = 0; n < ARRAY_LEN(word); n++) {
-		if (contains(name, len, word[n]))
-			return true;
-	}
-	return false;
 }
 
 static bool is_name(char c)
@@ -129,7 +65,7 @@ static bool add_argument(struct buf *out, const char *arg, size_t len)
 			name++;
 			continue;
 		}
-		if ((arg[n] == '=' || arg[n] == ':') && is_secret(arg + n - name, name)) {
+		if ((arg[n] == '=' || arg[n] == ':') && mask_is_secret_part(arg + n - name, name)) {
 			buf_add(out, arg, n + 1);
 			buf_adds(out, MASK);
 			return false;
@@ -148,7 +84,7 @@ static bool add_argument(struct buf *out, const char *arg, size_t len)
 		name = 0;
 	}
 	buf_add(out, arg, len);
-	return len > 2 && arg[0] == '-' && is_secret(arg, len);
+	return len > 2 && arg[0] == '-' && mask_is_secret_part(arg, len);
 }
 
 char *mask_cmdline(const char *args, size_t len)

@@ -11,18 +11,37 @@
 
 #define MASKED_MAX (1u << 20)
 
-bool mask_is_secret(const char *name)
+static bool contains(const char *text, size_t len, const char *word)
 {
-	static const char *const part[] = {
-		"authorization", "cookie",    "passw",	 "passphrase", "token",	      "secret",	 "key",
-		"credential",	 "signature", "auth_pw", "auth-pw",    "auth_digest", "session", "jwt",
-	};
+	size_t n = strlen(word);
 
-	for (size_t i = 0; i < ARRAY_LEN(part); i++) {
-		if (strcasestr(name, part[i]))
+	for (size_t i = 0; i + n <= len; i++) {
+		if (!strncasecmp(text + i, word, n))
 			return true;
 	}
 	return false;
+}
+
+bool mask_is_secret_part(const char *name, size_t len)
+{
+	static const char *const part[] = {
+		"authorization", "cookie",    "passw",	 "passphrase", "token",	      "secret",	 "key",	   "pwd",
+		"credential",	 "signature", "auth_pw", "auth-pw",    "auth_digest", "session", "sessid", "jwt",
+	};
+
+	/* where a process is, not a password */
+	if ((len == 3 && !memcmp(name, "PWD", 3)) || (len == 6 && !memcmp(name, "OLDPWD", 6)))
+		return false;
+	for (size_t i = 0; i < ARRAY_LEN(part); i++) {
+		if (contains(name, len, part[i]))
+			return true;
+	}
+	return len == 3 && !strncasecmp(name, "sid", 3);
+}
+
+bool mask_is_secret(const char *name)
+{
+	return mask_is_secret_part(name, strlen(name));
 }
 
 size_t mask_query(struct buf *out, const char *query, char end)
@@ -44,6 +63,19 @@ size_t mask_query(struct buf *out, const char *query, char end)
 	return at;
 }
 
+/* ';jsessionid=4711' of a path: how far it went. */
+static size_t add_parameter(struct buf *out, const char *at)
+{
+	size_t name = strcspn(at + 1, "=;/?# "), value;
+
+	buf_add(out, at, name + 1);
+	if (at[name + 1] != '=' || !mask_is_secret_part(at + 1, name))
+		return name + 1;
+	value = strcspn(at + name + 2, ";/?# ");
+	buf_adds(out, value ? "=" MASK : "=");
+	return name + 2 + value;
+}
+
 /* Up to the host of 'scheme://user:password@host'; 0: nobody is named there. */
 static size_t user_length(const char *rest)
 {
@@ -51,6 +83,30 @@ static size_t user_length(const char *rest)
 	const char *at = memrchr(rest, '@', host);
 
 	return at ? (size_t)(at - rest) : 0;
+}
+
+void mask_uri(struct buf *out, const char *uri, char query_end)
+{
+	for (const char *at = uri; *at;) {
+		if (*at == '?' || (*at == '#' && !query_end)) {
+			buf_add(out, at++, 1);
+			at += mask_query(out, at, query_end);
+		} else if (*at == ';') {
+			at += add_parameter(out, at);
+		} else if (!strncmp(at, "://", 3)) {
+			buf_add(out, at, 3);
+			at += 3;
+			if (user_length(at)) {
+				buf_adds(out, MASK);
+				at += user_length(at);
+			}
+		} else {
+			size_t plain = strcspn(at + 1, "?:;#") + 1;
+
+			buf_add(out, at, plain);
+			at += plain;
+		}
+	}
 }
 
 char *mask_value(const char *name, const char *value, bool *ret_masked)
@@ -61,30 +117,12 @@ char *mask_value(const char *name, const char *value, bool *ret_masked)
 
 	buf_init(&out, MASKED_MAX);
 	buf_adds(&out, "");
-	if (mask_is_secret(name)) {
+	if (mask_is_secret(name))
 		buf_adds(&out, value[0] ? MASK : "");
-	} else if (query) {
+	else if (query)
 		buf_adds(&out, value + mask_query(&out, value, '#'));
-	} else {
-		for (const char *at = value; *at;) {
-			if (*at == '?') {
-				buf_add(&out, at++, 1);
-				at += mask_query(&out, at, '#');
-			} else if (!strncmp(at, "://", 3)) {
-				buf_add(&out, at, 3);
-				at += 3;
-				if (user_length(at)) {
-					buf_adds(&out, MASK);
-					at += user_length(at);
-				}
-			} else {
-				size_t plain = strcspn(at + 1, "?:") + 1;
-
-				buf_add(&out, at, plain);
-				at += plain;
-			}
-		}
-	}
+	else
+		mask_uri(&out, value, '#');
 	if (out.full) {
 		buf_done(&out);
 		return NULL;

@@ -15,12 +15,29 @@
 
 static void test_names(void **state UNUSED)
 {
-	static const char *const secret[] = { "Authorization", "HTTP_AUTHORIZATION", "Cookie",	  "HTTP_COOKIE",
-					      "Set-Cookie",    "DB_PASSWORD",	     "X-Api-Key", "AWS_SECRET_ACCESS",
-					      "csrf_token",    "PHP_AUTH_PW" };
-	static const char *const open[] = {
-		"HTTP_HOST", "REMOTE_ADDR", "HTTP_X_REQUEST_ID", "HTTP_TRACEPARENT", "REQUEST_METHOD", "AUTH_TYPE", ""
-	};
+	static const char *const secret[] = { "Authorization",
+					      "HTTP_AUTHORIZATION",
+					      "Cookie",
+					      "HTTP_COOKIE",
+					      "Set-Cookie",
+					      "DB_PASSWORD",
+					      "X-Api-Key",
+					      "AWS_SECRET_ACCESS",
+					      "csrf_token",
+					      "PHP_AUTH_PW",
+					      "db_pwd",
+					      "PHPSESSID",
+					      "sid" };
+	static const char *const open[] = { "HTTP_HOST",
+					    "REMOTE_ADDR",
+					    "HTTP_X_REQUEST_ID",
+					    "HTTP_TRACEPARENT",
+					    "REQUEST_METHOD",
+					    "AUTH_TYPE",
+					    "PWD",
+					    "OLDPWD",
+					    "inside",
+					    "" };
 
 	for (size_t i = 0; i < ARRAY_LEN(secret); i++)
 		assert_true(mask_is_secret(secret[i]));
@@ -58,6 +75,9 @@ static void test_values(void **state UNUSED)
 	expect("DATABASE_URL", "postgres://u:p@ss@db:5432/x", "postgres://***@db:5432/x");
 	expect("X", "https://shop.example/a@b", "https://shop.example/a@b");
 	expect("X", "a:b?", "a:b?");
+	expect("HTTP_REFERER", "https://h/a;jsessionid=4711;v=2/b?c=d#e", "https://h/a;jsessionid=***;v=2/b?c=***#e");
+	expect("HTTP_USER_AGENT", "Mozilla/5.0 (X11; Linux x86_64; rv:1) x;sid=4711 y",
+	       "Mozilla/5.0 (X11; Linux x86_64; rv:1) x;sid=*** y");
 	expect("X", "", "");
 }
 
