@@ -244,9 +244,4 @@ static inline __attribute__((always_inline)) u64 watched_as(u32 tgid, u32 kind)
 	return (u64)tgid << 32 | kind << 16 | 1;
 }
 
-/* What user space asks the program that makes the timers. */
-struct clock_order {
-	u32 key;
-};
-
 #endif

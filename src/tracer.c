@@ -158,7 +158,7 @@ static int make_clocks(struct tracer *t, struct err *err)
 	if (t->has_clocks || !t->config.limit_count)
 		return 0;
 	for (uint32_t key = 0; key < CLOCKS; key++) {
-		struct clock_order order = { .key = key };
+		struct ref order = { .slot = key }; /* of the timer */
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
 		int tries = 0;
 
@@ -220,7 +220,7 @@ int tracer_retrigger(struct tracer *t, const uint64_t *limits, size_t count, str
 		set_triggers(t);
 	t->config.limits = NULL;
 	for (uint32_t key = 0; key < CLOCKS && r == 0 && count; key++) {
-		struct clock_order order = { .key = key };
+		struct ref order = { .slot = key }; /* of the timer */
 		LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
 
 		/* Not rung: the next request of this timer does it. */

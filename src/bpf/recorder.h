@@ -440,9 +440,9 @@ static __always_inline void clock_arm(u32 index, u64 now)
 /* Making a timer takes memory that the kernel may not have at hand in the midst of
  * traffic, so user space has them made one by one before anything is attached. */
 SEC("syscall")
-int clock_make(struct clock_order *order)
+int clock_make(struct ref *order)
 {
-	u32 key = order->key;
+	u32 key = order->slot;
 	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
 	long r;
 
@@ -456,9 +456,9 @@ int clock_make(struct clock_order *order)
 
 /* The limits are others now: each timer looks at its requests. */
 SEC("syscall")
-int clock_ring(struct clock_order *order)
+int clock_ring(struct ref *order)
 {
-	u32 key = order->key;
+	u32 key = order->slot;
 	struct clock *c = bpf_map_lookup_elem(&clocks, &key);
 
 	if (!c)
