@@ -254,20 +254,21 @@ static void rules_text(const json_t *all)
 
 	file = json_string_value(json_object_get(all, "file"));
 	error = json_string_value(json_object_get(all, "reload_error"));
-	printf("%-32s %8s %8s %9s %7s\n", "RULE", "TRAPPED", "CAPTURED", "HELD BACK", "FAILED");
+	printf("%-32s %8s %8s %9s %7s  %s\n", "RULE", "TRAPPED", "CAPTURED", "HELD BACK", "FAILED", "STATE");
 	json_array_foreach(list, i, one)
 	{
 		const char *name = json_string_value(json_object_get(one, "rule"));
 		const char *why = json_string_value(json_object_get(one, "last_error"));
+		const char *state = json_string_value(json_object_get(one, "state"));
 		struct buf clean;
 
 		buf_init(&clean, 4096);
 		buf_add_escaped(&clean, name ? name : "?", strlen(name ? name : "?"));
-		printf("%-32s %8lld %8lld %9lld %7lld\n", clean.data ? clean.data : "?",
+		printf("%-32s %8lld %8lld %9lld %7lld  %s\n", clean.data ? clean.data : "?",
 		       (long long)json_integer_value(json_object_get(one, "trapped")),
 		       (long long)json_integer_value(json_object_get(one, "captured")),
 		       (long long)json_integer_value(json_object_get(one, "suppressed")),
-		       (long long)json_integer_value(json_object_get(one, "failed")));
+		       (long long)json_integer_value(json_object_get(one, "failed")), state ? state : "?");
 		buf_done(&clean);
 		if (why)
 			printf("  last failure: %s\n", why);

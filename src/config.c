@@ -73,15 +73,11 @@ static void on_scan_problem(void *arg, unsigned int line, const char *text)
 	add_problem(arg, line, false, text);
 }
 
-/* Sections that are understood and do nothing yet say so. */
 static void on_scan_section(void *arg, unsigned int line, const struct config_section *section)
 {
 	struct reader *reader = arg;
 	unsigned int *at = NULL;
 
-	if (section == &keep_section)
-		add_problem(reader, line, true,
-			    "keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does");
 	if (section == &rule_section)
 		at = list_add(&reader->rule_line, &reader->rule_count, sizeof(*at));
 	if (section == &watch_section)
@@ -232,7 +228,7 @@ static int check_bool(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
-static int set_keep(const cfg_opt_t *opt, const char *value, struct keep *keep, struct err *err)
+static int set_keep(const cfg_opt_t *opt, const char *value, struct store_keep *keep, struct err *err)
 {
 	if (strcmp(opt->name, "files") == 0)
 		return parse_count(value, 1, 1000000, &keep->files, err);
@@ -245,7 +241,7 @@ static int set_keep(const cfg_opt_t *opt, const char *value, struct keep *keep, 
 
 static int check_keep(cfg_t *cfg, cfg_opt_t *opt)
 {
-	struct keep keep;
+	struct store_keep keep;
 	struct err err;
 
 	if (set_keep(opt, cfg_opt_getstr(opt), &keep, &err) < 0)

@@ -134,7 +134,7 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 	buf_adds(out, "}\n");
 }
 
-static void write_keep(const struct keep *keep, struct buf *out)
+static void write_keep(const struct store_keep *keep, struct buf *out)
 {
 	char text[64];
 

@@ -471,6 +471,7 @@ static void on_tick(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_tick(engine->tracer);
+	engine_books_write(engine);
 	child_sweep();
 	if (engine->host_log)
 		host_log_tick(engine->host_log);
@@ -481,6 +482,8 @@ static void on_sweep(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_sweep(engine->tracer, slot_owned, engine);
+	if (quota_throttled(engine->quota))
+		engine_keep(engine); /* has the disk room again? */
 	watched_probe(engine->watched);
 	for (struct trap *t = engine->traps; t; t = t->next)
 		trap_check(t);
@@ -595,6 +598,7 @@ static int engine_open(struct engine *engine, struct err *err)
 	r = scribe_start(engine->loop, store_path(engine->store), &engine->scribe, err);
 	if (r < 0)
 		return r;
+	engine_books_open(engine);
 	r = tracer_open(&tc, &engine->tracer, err);
 	if (engine_captures(engine->config.rules))
 		engine->host_log = host_log_new();
@@ -760,6 +764,7 @@ void engine_free(struct engine *engine)
 	loop_remove(engine->loop, engine->sweep_source);
 	loop_remove(engine->loop, engine->tick_source);
 	tracer_close(engine->tracer);
+	engine_books_write(engine);
 	scribe_end(engine->scribe);
 	store_free(engine->store);
 	host_log_free(engine->host_log);

@@ -64,6 +64,10 @@ int engine_older(struct engine *engine, struct err *err); /* when all were added
  * which takes another engine. */
 int engine_reload(struct engine *engine, const struct rules *rules, struct err *err);
 
+/* What a rule of those in force is like: armed, limited until ... (quota.h). */
+struct quota_report;
+void engine_rule_report(struct engine *engine, const struct rule *rule, struct quota_report *ret_report);
+
 /* Stops trapping, finishes captures under way (or gives up at the deadline) and
  * calls done(arg) from the loop. */
 void engine_finish(struct engine *engine, uint64_t deadline_ns, void (*done)(void *arg), void *arg);

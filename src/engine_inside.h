@@ -54,6 +54,10 @@ void engine_input(struct engine_asking *asking, const struct request_info *info,
 const struct rule *engine_match(struct engine *engine, const struct rule_input *input, enum rule_verdict *ret_why);
 void engine_input_done(struct engine *engine);
 
+void engine_books_open(struct engine *engine);	/* what earlier engines have used up */
+void engine_books_write(struct engine *engine); /* if anything has changed */
+void engine_keep(struct engine *engine);	/* what stays in the store, by the rules in force */
+
 bool engine_captures(const struct rules *rules); /* any rule has a process stand still */
 void engine_warm_up(struct engine *engine);	 /* a worker and an analyst, soon */
 void engine_settle_soon(struct engine *engine);

@@ -57,6 +57,7 @@ int engine_reload(struct engine *engine, const struct rules *rules, struct err *
 	}
 	engine_input_done(engine); /* the old sets */
 	*retired = (struct retired){ .rules = old, .until = engine->traps_made };
+	engine_keep(engine);
 	if (engine_captures(rules))
 		engine_warm_up(engine);
 	engine_settle_soon(engine);

@@ -8,6 +8,7 @@
 #include "err.h"
 #include "incident.h"
 #include "profile.h"
+#include "store_keep.h"
 #include "value.h"
 
 #define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
@@ -51,19 +52,12 @@ struct watch_set {
 	char **word;
 };
 
-/* What stays in the store: 0 is as much as there is. */
-struct keep {
-	uint64_t files, max_bytes, max_age_ns;
-	uint64_t free_bytes; /* of the disk; or: */
-	uint32_t free_percent;
-};
-
 struct rules {
 	struct rule *rule;
 	size_t count;
 	struct watch_set *watch;
 	size_t watch_count;
-	struct keep keep;
+	struct store_keep keep;
 	uint32_t all_captures; /* of all rules together in all_window_ns; 0 any */
 	uint64_t all_window_ns;
 	uint64_t all_pause_ns; /* that processes may stand still within an hour; 0 any */

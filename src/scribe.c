@@ -7,6 +7,7 @@
 
 #include "child.h"
 #include "facts.h"
+#include "ktime.h"
 #include "parcel.h"
 
 #include <fcntl.h>
@@ -19,14 +20,21 @@
 #define JSON_MAX (64u << 20)
 #define LOG_NAME "action.log"
 
+enum order_kind { ORDER_PAGES, ORDER_KEEP, ORDER_STATE };
+
 struct order {
+	enum order_kind kind;
 	uint64_t number;
+	struct store_keep keep; /* ORDER_KEEP */
+	char name[32];		/* ORDER_STATE */
 	struct store_ticket ticket;
 };
 
 struct answer {
 	uint64_t number;
 	int32_t code;
+	bool looked; /* 'pruned' says what was found */
+	struct store_pruned pruned;
 	char text[512];
 };
 
@@ -45,6 +53,9 @@ struct scribe {
 	uint64_t number;
 	struct waiting *waiting;
 	char *store_dir;
+	struct store_keep keep; /* a scribe that is started anew is told again */
+	void (*pruned)(void *arg, const struct store_pruned *pruned);
+	void *pruned_arg;
 };
 
 /* ---- the asking side ---- */
@@ -88,10 +99,24 @@ static void on_answer(void *arg, uint32_t events UNUSED)
 
 	if (n == (ssize_t)sizeof(answer)) {
 		answer.text[sizeof(answer.text) - 1] = '\0';
+		if (answer.looked && scribe->pruned)
+			scribe->pruned(scribe->pruned_arg, &answer.pruned);
 		answered(scribe, answer.number, answer.code, answer.text);
 	} else if (n >= 0 || (errno != EAGAIN && errno != EINTR)) {
 		closed(scribe);
 	}
+}
+
+static bool keeps(const struct store_keep *keep)
+{
+	return keep->files || keep->max_bytes || keep->max_age_ns || keep->free_bytes || keep->free_percent;
+}
+
+static int send_keep(struct scribe *scribe)
+{
+	struct order order = { .kind = ORDER_KEEP, .keep = scribe->keep };
+
+	return parcel_send(scribe->fd, &order, sizeof(order), NULL, 0, MSG_DONTWAIT);
 }
 
 static int open_process(struct scribe *scribe, struct err *err)
@@ -120,6 +145,8 @@ static int open_process(struct scribe *scribe, struct err *err)
 		return err_sys(err, r, "cannot start the process that writes the pages");
 	}
 	scribe->fd = take_fd(&ours);
+	if (keeps(&scribe->keep))
+		send_keep(scribe);
 	return 0;
 }
 
@@ -142,28 +169,64 @@ int scribe_start(struct loop *loop, const char *store_dir, struct scribe **ret_s
 	return 0;
 }
 
-static int json_memfd(const struct incident *incident, int *ret_fd, struct err *err)
+static int text_memfd(const struct buf *text, int *ret_fd, struct err *err)
 {
 	CLEAN(fd) int fd = memfd_create("incident", MFD_CLOEXEC);
-	struct buf json;
 	size_t done = 0;
-	int r;
 
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot hand over the incident");
-	buf_init(&json, JSON_MAX);
-	r = facts_write(incident, &json, err);
-	while (r == 0 && done < json.len) {
-		ssize_t n = write(fd, json.data + done, json.len - done);
+	while (fd >= 0 && done < text->len) {
+		ssize_t n = write(fd, text->data + done, text->len - done);
 
 		if (n < 0 && errno != EINTR)
-			r = err_sys(err, -errno, "cannot hand over the incident");
+			return err_sys(err, -errno, "cannot hand over the incident");
 		done += n > 0 ? (size_t)n : 0;
 	}
-	buf_done(&json);
+	if (fd < 0)
+		return err_sys(err, -errno, "cannot hand over the incident");
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+static int json_memfd(const struct incident *incident, int *ret_fd, struct err *err)
+{
+	struct buf json;
+	int r;
+
+	buf_init(&json, JSON_MAX);
+	r = facts_write(incident, &json, err);
 	if (r == 0)
-		*ret_fd = take_fd(&fd);
+		r = text_memfd(&json, ret_fd, err);
+	buf_done(&json);
 	return r;
+}
+
+int scribe_keep(struct scribe *scribe, const struct store_keep *keep,
+		void (*pruned)(void *arg, const struct store_pruned *pruned), void *arg, struct err *err)
+{
+	int r;
+
+	scribe->keep = *keep;
+	scribe->pruned = pruned;
+	scribe->pruned_arg = arg;
+	if (scribe->fd < 0)
+		return open_process(scribe, err); /* which tells it */
+	r = send_keep(scribe);
+	return r < 0 ? err_sys(err, r, "cannot look through the store") : 0;
+}
+
+int scribe_state(struct scribe *scribe, const char *name, const struct buf *text, struct err *err)
+{
+	struct order order = { .kind = ORDER_STATE };
+	CLEAN(fd) int fd = -1;
+	int r = scribe->fd < 0 ? open_process(scribe, err) : 0;
+
+	if (r == 0)
+		r = text_memfd(text, &fd, err);
+	if (r < 0)
+		return r;
+	snprintf(order.name, sizeof(order.name), "%s", name);
+	r = parcel_send(scribe->fd, &order, sizeof(order), &fd, 1, MSG_DONTWAIT);
+	return r < 0 ? err_sys(err, r, "cannot hand over the state") : 0;
 }
 
 int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct incident *incident,
@@ -227,14 +290,20 @@ void scribe_end(struct scribe *scribe)
 
 /* ---- the writing side ---- */
 
+/* Returns 1, or 0: the asking side has gone. */
 static int take_order(int fd, struct order *order, int fds[2])
 {
+	static const size_t wanted[] = { [ORDER_PAGES] = 2, [ORDER_KEEP] = 0, [ORDER_STATE] = 1 };
 	size_t count;
-	ssize_t n = parcel_receive(fd, order, sizeof(*order), fds, 2, &count);
+	ssize_t n;
 
+	fds[0] = fds[1] = -1;
+	n = parcel_receive(fd, order, sizeof(*order), fds, 2, &count);
 	if (n <= 0)
-		return (int)n; /* 0: the asking side has gone */
-	return n == (ssize_t)sizeof(*order) && count == 2 ? 1 : -EPROTO;
+		return (int)n;
+	return n == (ssize_t)sizeof(*order) && (size_t)order->kind < ARRAY_LEN(wanted) && count == wanted[order->kind]
+		       ? 1
+		       : -EPROTO;
 }
 
 static int read_incident(int fd, struct incident **ret_incident, struct err *err)
@@ -269,8 +338,28 @@ static int write_one(struct store *store, const struct order *order, const int f
 	return r;
 }
 
+static int write_state(struct store *store, const struct order *order, int fd, struct err *err)
+{
+	off_t size = lseek(fd, 0, SEEK_END);
+	void *map = size > 0 && size <= JSON_MAX ? mmap(NULL, (size_t)size, PROT_READ, MAP_PRIVATE, fd, 0) : MAP_FAILED;
+	int r;
+
+	if (map == MAP_FAILED)
+		return err_say(err, -EPROTO, "the state did not come over");
+	r = store_state_write(store, order->name, map, (size_t)size, err);
+	munmap(map, (size_t)size);
+	return r;
+}
+
+/* What has come may be more than stays. */
+static void look_through(struct store *store, const struct store_keep *keep, struct answer *answer)
+{
+	answer->looked = keeps(keep) && store_prune(store, keep, wall_ns(), &answer->pruned, NULL) == 0;
+}
+
 int scribe_main(int argc, char **argv)
 {
+	struct store_keep keep = { 0 };
 	struct store *store = NULL;
 	struct err err = { "" };
 	struct order order;
@@ -282,10 +371,19 @@ int scribe_main(int argc, char **argv)
 		struct answer answer = { .number = order.number };
 
 		err.text[0] = '\0';
-		answer.code = write_one(store, &order, fds, &err);
+		if (order.kind == ORDER_PAGES)
+			answer.code = write_one(store, &order, fds, &err);
+		else if (order.kind == ORDER_STATE)
+			answer.code = write_state(store, &order, fds[0], &err);
+		else
+			keep = order.keep;
+		if (order.kind != ORDER_STATE)
+			look_through(store, &keep, &answer);
 		snprintf(answer.text, sizeof(answer.text), "%s", err.text);
-		close(fds[0]);
-		close(fds[1]);
+		for (size_t i = 0; i < ARRAY_LEN(fds); i++) {
+			if (fds[i] >= 0)
+				close(fds[i]);
+		}
 		/* Nobody may be there to hear it any more: what is queued is written all the same. */
 		if (send(SOCKET_FD, &answer, sizeof(answer), MSG_NOSIGNAL) < 0)
 			continue;

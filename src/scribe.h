@@ -6,10 +6,12 @@
 #ifndef REQTRAP_SCRIBE_H
 #define REQTRAP_SCRIBE_H
 
+#include "buf.h"
 #include "err.h"
 #include "incident.h"
 #include "loop.h"
 #include "store.h"
+#include "store_keep.h"
 
 struct scribe;
 
@@ -21,6 +23,14 @@ int scribe_start(struct loop *loop, const char *store_dir, struct scribe **ret_s
  * entry stays the caller's and must not be written by it until then. */
 int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct incident *incident,
 		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err);
+
+/* What stays in the store, from now on: looked at whenever an incident was published, and
+ * now. 'pruned' is called from the loop with each look's result. Nothing to keep: no look. */
+int scribe_keep(struct scribe *scribe, const struct store_keep *keep,
+		void (*pruned)(void *arg, const struct store_pruned *pruned), void *arg, struct err *err);
+
+/* A small file beside the incidents, replaced as one. */
+int scribe_state(struct scribe *scribe, const char *name, const struct buf *text, struct err *err);
 
 /* The answer to what this 'arg' asked for is not wanted any more; it is written all the same. */
 void scribe_forget(struct scribe *scribe, void *arg);

@@ -3,6 +3,7 @@
 #include "cmd_top.h"
 #include "facts.h"
 #include "ktime.h"
+#include "quota.h"
 #include "serve.h"
 
 #include <inttypes.h>
@@ -281,10 +282,16 @@ void serve_api_rules(struct serve *serve, const struct web_request *request UNUS
 	for (size_t i = 0; i < serve->rules->count; i++) {
 		const struct serve_rule *r = serve_rule_of(serve, serve->rules->rule[i].name);
 		json_t *json = json_object();
+		struct quota_report report;
 
 		if (!r)
 			continue;
+		engine_rule_report(serve->engine, &serve->rules->rule[i], &report);
 		json_object_set_new(json, "rule", text_json(r->name));
+		json_object_set_new(json, "state", json_string(quota_state_name(report.state)));
+		json_object_set_new(json, "until",
+				    report.until_ns ? time_json(wall_ns() + report.until_ns - now_ns()) : json_null());
+		json_object_set_new(json, "held_why", text_json(report.held_why));
 		json_object_set_new(json, "trapped", json_integer((json_int_t)r->trapped));
 		json_object_set_new(json, "captured", json_integer((json_int_t)r->captured));
 		json_object_set_new(json, "suppressed", json_integer((json_int_t)r->suppressed));

@@ -90,7 +90,7 @@ reloads() { # are at least COUNT
 	is "$(get "/incident/$id/core" | head -c 4 | od -An -tx1 | tr -d ' ')" 28b52ffd "the core's first bytes: zstd"
 	is "$(status_of "http://localhost/incident/$id/../../rules.conf" --path-as-is --unix-socket "$SOCKET")" 404 "a way out"
 	is "$(status_of "http://localhost/incident/$id/%2e%2e%2f%2e%2e%2frules.conf" --unix-socket "$SOCKET")" 404 "another"
-	"$REQTRAP" rules | grep -q '^slow  *1  *1  *0  *0$' || fail "rules: $("$REQTRAP" rules)"
+	"$REQTRAP" rules | grep -q '^slow  *1  *1  *0  *0  armed$' || fail "rules: $("$REQTRAP" rules)"
 	is "$("$REQTRAP" rules --json | jq -r '.rules[0].captured')" 1 "rules --json"
 	wait "$ASKED" || :
 	has "$(get /metrics)" 'http_server_request_duration_seconds_count 1' "how long requests took"

@@ -180,7 +180,6 @@ static void all_mistakes_in_one_run(void **state UNUSED)
 			 -EINVAL);
 	assert_string_equal(problems.data,
 			    "f:1: no such option 'stor' (did you mean 'store'?)\n"
-			    "f:2: warning: keep: checked, but nothing is removed by itself yet: 'reqtrap rm' does\n"
 			    "f:2: no such option 'fils' (did you mean 'files'?)\n"
 			    "f:2: max-size: '5' is not a size (try 64K, 512M or 5G; K = 1024 bytes)\n"
 			    "f:4: no such option 'tme-taken' (did you mean 'time-taken'?)\n"

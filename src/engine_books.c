@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+/* What outlives the engine: the books about captures, in a file of the store, and what
+ * stays in it. The scribe writes; here nobody waits for the disk but at the begin. */
+#include "engine_inside.h"
+
+#include "ktime.h"
+#include "proc.h"
+
+#include <fcntl.h>
+#include <string.h>
+
+#define BOOKS "limits.json"
+#define BOOKS_MAX (4u << 20)
+
+static void read_boot(char *buf, size_t size)
+{
+	CLEAN(free) char *text = NULL;
+
+	buf[0] = '\0';
+	if (proc_file(AT_FDCWD, "/proc/sys/kernel/random/boot_id", 256, &text, NULL) == 0)
+		snprintf(buf, size, "%.*s", (int)strcspn(text, "\n"), text);
+}
+
+static void on_pruned(void *arg, const struct store_pruned *pruned)
+{
+	struct engine *engine = arg;
+	char text[160];
+
+	if (pruned->removed) {
+		snprintf(text, sizeof(text),
+			 "removed %zu incident%s of %llu KiB, to keep within 'keep' of the rules file", pruned->removed,
+			 pruned->removed == 1 ? "" : "s", (unsigned long long)(pruned->bytes >> 10));
+		engine->config.failed(engine->config.arg, text);
+	}
+	if (pruned->short_of_space != (quota_throttled(engine->quota) != NULL)) {
+		quota_throttle(engine->quota,
+			       pruned->short_of_space ? "the disk has less free than 'free-space' wishes" : NULL);
+		engine->config.failed(engine->config.arg,
+				      pruned->short_of_space
+					      ? "captures stop: the disk has less free than 'free-space' wishes"
+					      : "captures go on: the disk has room again");
+	}
+}
+
+void engine_keep(struct engine *engine)
+{
+	const struct store_keep *keep = &engine->config.rules->keep;
+
+	if (scribe_keep(engine->scribe, keep, on_pruned, engine, NULL) == 0 && !keep->free_bytes && !keep->free_percent)
+		quota_throttle(engine->quota, NULL);
+}
+
+void engine_books_open(struct engine *engine)
+{
+	CLEAN(free) char *text = NULL;
+	char boot[64], said[160];
+	struct err err;
+	size_t len = 0;
+	int r = store_state_read(engine->store, BOOKS, &text, &len, &err);
+
+	read_boot(boot, sizeof(boot));
+	if (r == 0)
+		r = quota_read(engine->quota, text, len, boot, now_ns(), wall_ns());
+	if (r < 0 && r != -ENOENT) {
+		snprintf(said, sizeof(said), "'%s' of the store is not to be read: limits are counted anew", BOOKS);
+		engine->config.failed(engine->config.arg, said);
+	}
+	quota_changed(engine->quota);
+	engine_keep(engine);
+}
+
+void engine_books_write(struct engine *engine)
+{
+	struct buf text;
+	char boot[64];
+
+	if (!engine->scribe || !quota_changed(engine->quota))
+		return;
+	read_boot(boot, sizeof(boot));
+	buf_init(&text, BOOKS_MAX);
+	quota_write(engine->quota, boot, now_ns(), wall_ns(), &text);
+	if (!text.full)
+		scribe_state(engine->scribe, BOOKS, &text, NULL);
+	buf_done(&text);
+}
+
+void engine_rule_report(struct engine *engine, const struct rule *rule, struct quota_report *ret_report)
+{
+	quota_report(engine->quota, engine->config.rules, rule, now_ns(), ret_report);
+}
