@@ -268,6 +268,10 @@ static void look(struct daemon *d)
 
 	for (int i = 0; i < d->line.rest_count; i++)
 		now += look_for(d, d->line.rest[i]);
+	for (size_t i = 0; i < d->serve.rules->watch_count; i++) {
+		for (char **word = d->serve.rules->watch[i].word; word && *word; word++)
+			now += look_for(d, *word);
+	}
 	if (now != d->watching && now && engine_older(d->serve.engine, &err) < 0)
 		log_warn("%s", err.text);
 	if (now != d->watching)
@@ -518,6 +522,11 @@ int cmd_serve(int argc, char **argv)
 	    parse_count(option_value(&d.line, "web-port"), 1, 65535, &number, NULL) == 0)
 		d.port = (uint16_t)number;
 	r = read_first(&d, &err);
+	if (r == 0 && !d.line.rest_count && !d.serve.rules->watch_count)
+		r = err_say(
+			&err, -EINVAL,
+			"which processes? Name them, or give '%s' a section: watch \"shop\" { process = {\"nginx\"} }",
+			d.serve.config_path);
 	if (r == 0) {
 		mask_show_values(d.serve.rules->show_values);
 		r = set_up(&d, &err);

@@ -9,12 +9,16 @@
  * its arguments; a plain generator may have another one there that it loops over. */
 #include "lang_python.h"
 
+#include "ktime.h"
+
 #include <string.h>
 
 #define MODULES_MOST 8192 /* and other entries of a dict */
 #define SLOTS_MOST 65536  /* of the set of tasks */
 #define SLOTS_TRIED 2048  /* of a set that may be that one; it is never full of gaps */
 #define DEPTH_MAX 64
+#define TASKS_LEAST 16	    /* looked at however long it takes ... */
+#define TASKS_NS 2000000ull /* ... and others for so long: the process may be standing still */
 #define TYPES 64
 #define TASK_WORDS 32
 #define NEAR_WORDS 16
@@ -324,11 +328,9 @@ static char *task_name(struct seeker *s, uint64_t word)
  * coroutine; 0: it has none any more. */
 static size_t task_fields(struct seeker *s, uint64_t task, uint64_t word[TASK_WORDS])
 {
-	size_t n = 0;
-
-	while (n < TASK_WORDS && word_at(s, task + n * 8, &word[n]))
-		n++;
-	for (size_t i = 3; i + 1 < n; i++) {
+	if (memory_get(s->r->mem, task, word, TASK_WORDS * 8) < 0)
+		return 0;
+	for (size_t i = 3; i + 1 < TASK_WORDS; i++) {
 		enum kind kind = kind_of(s, word[i]);
 
 		if (kind == KIND_COROUTINE || kind == KIND_GENERATOR)
@@ -390,16 +392,21 @@ static int by_name(const void *a, const void *b)
 static const char *walk_set(struct seeker *s, uint64_t table, size_t slots, struct task **list, size_t *count,
 			    size_t *more)
 {
+	uint64_t until_ns = now_ns() + TASKS_NS;
 	const char *why = NULL;
-	size_t seen = *count;
 
 	for (size_t i = 0; i < slots && !why; i++) {
-		uint64_t task = task_of_slot(s, table + i * SLOT);
+		uint64_t key, hash;
 
-		if (task && seen++ < TASKS_MAX)
-			why = add_task(s, task, list, count);
+		/* too late to ask what it is: a set of weak references has nothing else */
+		if (*count >= TASKS_MAX || (*count >= TASKS_LEAST && now_ns() > until_ns)) {
+			*more += word_at(s, table + i * SLOT, &key) && key && word_at(s, table + i * SLOT + 8, &hash) &&
+				 hash != UINT64_MAX; /* taken out */
+			continue;
+		}
+		key = task_of_slot(s, table + i * SLOT);
+		why = key ? add_task(s, key, list, count) : NULL;
 	}
-	*more += seen > TASKS_MAX ? seen - TASKS_MAX : 0;
 	if (*count)
 		qsort(*list, *count, sizeof(**list), by_name);
 	return why;

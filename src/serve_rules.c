@@ -5,6 +5,7 @@
 #include "config.h"
 #include "ktime.h"
 #include "log.h"
+#include "quota.h"
 #include "report_words.h"
 #include "serve.h"
 #include "value.h"
@@ -43,15 +44,36 @@ static void add_conditions(const struct rule *rule, struct buf *out)
 	buf_done(&line);
 }
 
+static void add_state(const struct quota_report *report, struct buf *out)
+{
+	buf_addf(out, "<td class=\"%s\">%s",
+		 report->state == STATE_ARMED	 ? "good"
+		 : report->state == STATE_FAILED ? "bad"
+						 : "soft",
+		 quota_state_name(report->state));
+	if (report->until_ns > now_ns())
+		buf_addf(out, " for %s", word_duration(report->until_ns - now_ns()).s);
+	if (report->error || (report->state != STATE_ARMED && report->held_why)) {
+		buf_adds(out, "<br><span class=\"soft\">");
+		page_text(out, report->error ? report->error : report->held_why);
+		buf_adds(out, "</span>");
+	}
+	buf_adds(out, "</td>");
+}
+
 static void add_rule(struct serve *serve, const struct rule *rule, struct buf *out)
 {
 	const struct serve_rule *did = serve_rule_of(serve, rule->name);
+	struct quota_report report;
 	char text[64] = "";
 	struct buf what;
 
+	engine_rule_report(serve->engine, rule, &report);
 	buf_adds(out, "<tr><td>");
 	page_text(out, rule->name);
-	buf_adds(out, "</td><td>");
+	buf_adds(out, "</td>");
+	add_state(&report, out);
+	buf_adds(out, "<td>");
 	add_conditions(rule, out);
 	buf_adds(out, "</td><td>");
 	buf_init(&what, 256);
@@ -63,17 +85,8 @@ static void add_rule(struct serve *serve, const struct rule *rule, struct buf *o
 		format_duration(rule->limit_window_ns, text, sizeof(text));
 		buf_addf(out, " per %s", text);
 	}
-	if (did)
-		buf_addf(out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td>",
-			 word_count(did->trapped).s, word_count(did->captured).s, word_count(did->suppressed).s);
-	else
-		buf_adds(out, "</td><td></td><td></td><td></td><td>");
-	if (did && did->last_error) {
-		buf_adds(out, "<span class=\"bad\">");
-		page_text(out, did->last_error);
-		buf_adds(out, "</span>");
-	}
-	buf_adds(out, "</td></tr>\n");
+	buf_addf(out, "</td><td class=\"n\">%s</td><td class=\"n\">%s</td><td class=\"n\">%s</td></tr>\n",
+		 word_count(did ? did->trapped : 0).s, word_count(report.captured).s, word_count(report.held_back).s);
 }
 
 void serve_rules_page(struct serve *serve, const struct web_request *request UNUSED, const char *in UNUSED,
@@ -90,9 +103,9 @@ void serve_rules_page(struct serve *serve, const struct web_request *request UNU
 	}
 	buf_adds(out,
 		 "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Rules in force\"><table><thead><tr>"
-		 "<th>rule</th><th>a request is trapped that</th><th>captured</th>"
+		 "<th>rule</th><th>is</th><th>a request is trapped that</th><th>captured</th>"
 		 "<th class=\"n\">limit per process</th><th class=\"n\">trapped</th><th class=\"n\">captured</th>"
-		 "<th class=\"n\">held back</th><th>last failure</th></tr></thead><tbody>\n");
+		 "<th class=\"n\">held back</th></tr></thead><tbody>\n");
 	for (size_t i = 0; i < serve->rules->count; i++)
 		add_rule(serve, &serve->rules->rule[i], out);
 	buf_adds(out,

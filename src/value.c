@@ -430,7 +430,8 @@ int parse_network(const char *text, struct network *ret, struct err *err)
 	char address[64], *end;
 	unsigned long bits;
 
-	snprintf(address, sizeof(address), "%.*s", (int)MIN(len, 63u), text);
+	memcpy(address, text, MIN(len, 63u));
+	address[MIN(len, 63u)] = '\0';
 	if (strcmp(text, "unix") != 0 && (len > 63 || !read_address(address, &n)))
 		return err_say(err, -EINVAL, "'%s' is no address (try 10.0.0.0/8, 192.0.2.7, 2001:db8::/32 or unix)",
 			       text);

@@ -37,8 +37,9 @@ const struct verb verbs[] = {
 	  "  reqtrap watch :8080 --status 500-599 --capture trace,stacks,mini -n 1\n"
 	  "  reqtrap watch 4711 --time-taken 500ms --path '/checkout*' --json\n"
 	  "  reqtrap watch --time-taken 1s -- python3 server.py\n" },
-	{ "serve", "TARGET...", "The daemon: a file of rules, captures, web pages, metrics.", VERB_SERVE, cmd_serve,
-	  PROCESS_DETAILS "Names are looked for every two seconds: what is started later is watched, too.\n"
+	{ "serve", "[TARGET...]", "The daemon: a file of rules, captures, web pages, metrics.", VERB_SERVE, cmd_serve,
+	  PROCESS_DETAILS "Beside them the file's 'watch' sections name processes. All are looked for every\n"
+			  "two seconds: what is started later is watched, too.\n"
 			  "The rules file is read again at SIGHUP and when it changes: as a whole, or the\n"
 			  "old rules stay and the log says why. Requests in flight are not lost by that.\n"
 			  "The pages: 'ssh -L 8080:/run/reqtrap/control.sock HOST', then\n"

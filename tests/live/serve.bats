@@ -49,6 +49,14 @@ serve() { # OPTION...
 	! gone "$SERVE" || fail "it has ended: $(cat "$LOG")"
 }
 
+serve_alone() { # without a TARGET
+	env --default-signal=INT,TERM "$REQTRAP" serve -c "$CONF" --max-overhead 100 >"$LOG" 2>&1 3>&- </dev/null &
+	SERVE=$!
+	remember "$SERVE"
+	wait_for 15 serving || fail "it does not say that it serves"
+	! gone "$SERVE" || fail "it has ended: $(cat "$LOG")"
+}
+
 get() { # PATH [CURL OPTION...]
 	curl -sS --max-time 20 --unix-socket "$SOCKET" "${@:2}" "http://localhost$1"
 }
@@ -113,6 +121,25 @@ flying() { # PATH
 	wait_for 10 incidents 1 || fail "it was not trapped"
 	between "$(get /api/incidents | jq '.incidents[0].elapsed_ms')" 200 6000 "its time"
 	wait "$ASKED" || :
+}
+
+@test "what the file's watch sections name is watched, also what comes later" {
+	local port late
+	port=$(free_port)
+	cat >"$CONF" <<-END
+		store = "$S/store"
+		watch "late" { port = {$port} }
+		rule "slow" { watch = {"late"} time-taken = 200ms limit = 100 }
+	END
+	serve_alone
+	start_on_port late "$port" python3 "$LIVE_TESTS/servers/server.py" "$port"
+	late=$STARTED
+	wait_for 15 grep -q "watching 1 process" "$LOG" || fail "it is not found"
+	curl -s --max-time 60 -o /dev/null "http://127.0.0.1:$port/slow?ms=600"
+	wait_for 20 incidents 1 || fail "no incident"
+	is "$(get /api/incidents | jq '.incidents[0].pid')" "$late" "the process"
+	has "$(get /rules)" '<td class="good">armed' "its state on the page"
+	end_process "$late"
 }
 
 @test "a file that has changed is read by itself; one with mistakes changes nothing" {
