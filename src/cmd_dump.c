@@ -83,12 +83,12 @@ static void on_say(void *arg, enum series_word word, const char *text)
 	struct run *run = arg;
 
 	progress_clear(&run->progress);
-	if (run->json)
-		tell_said(word, text);
 	if (word == SERIES_NOTE)
 		log_note("%s", text);
 	else
 		(word == SERIES_WARNING ? log_warn : log_error)("%s", text);
+	if (run->json)
+		tell_said(word, text);
 }
 
 /* As a shell expects of a program that a signal ended. */
@@ -341,16 +341,18 @@ static int print_stacks(const struct command_line *line)
 	return cmd_stacks(argc, argv);
 }
 
-static int cancel_series(const char *word)
+static int cancel_series(struct run *run, const char *word)
 {
 	struct err err = { .text = "" };
 	int n;
 
 	n = series_cancel(word, &err);
-	if (n < 0)
-		return log_error("%s", err.text), exit_code_of(n);
 	if (n == 0)
-		return log_error("no series of dumps runs on '%s'", word), EXIT_NOTHING;
+		err_say(&err, 0, "no series of dumps runs on '%s'", word);
+	if (n <= 0) {
+		on_say(run, SERIES_ERROR, err.text);
+		return n < 0 ? exit_code_of(n) : EXIT_NOTHING;
+	}
 	log_note("%d series on '%s' asked to end", n, word);
 	return EXIT_DONE;
 }
@@ -370,10 +372,12 @@ int cmd_dump(int argc, char **argv)
 	run.no_journal = option_given(&line, "no-journal");
 	run.progress.off = option_given(&line, "quiet");
 	log_quiet(run.progress.off);
-	if (option_given(&line, "cancel") && (line.rest_count || line.command || line.use_count > 1))
-		return log_error("--cancel PID|NAME goes alone"), EXIT_MISTAKE;
+	if (option_given(&line, "cancel") && (line.rest_count || line.command || line.use_count > 1u + run.json)) {
+		on_say(&run, SERIES_ERROR, "--cancel PID|NAME goes alone");
+		return EXIT_MISTAKE;
+	}
 	if (option_given(&line, "cancel"))
-		return cancel_series(option_value(&line, "cancel"));
+		return cancel_series(&run, option_value(&line, "cancel"));
 	spec.path = option_value(&line, "output");
 	spec.target = line.rest;
 	spec.command = line.command;
@@ -451,7 +455,7 @@ static void tell_notes(char *text)
 
 int cmd_procdump(int argc, char **argv)
 {
-	struct procdump pd;
+	struct procdump pd = { 0 };
 	struct series_spec spec;
 	struct run run = { .json = false };
 	struct err err = { .text = "" };
@@ -468,15 +472,15 @@ int cmd_procdump(int argc, char **argv)
 		fputs(text.data, stdout);
 	}
 	buf_done(&text);
+	run.json = pd.json;
 	if (r < 0) {
-		log_error("%s", err.text);
+		on_say(&run, SERIES_ERROR, err.text);
 		return EXIT_MISTAKE;
 	}
 	if (pd.help)
 		return EXIT_DONE;
 	if (pd.cancel)
-		return cancel_series(pd.cancel);
-	run.json = pd.json;
+		return cancel_series(&run, pd.cancel);
 	run.no_journal = pd.no_journal;
 	spec = procdump_series(&pd);
 	return run_series(&spec, &run);

@@ -289,6 +289,8 @@ static bool due(struct progress *p, const struct series_state *state)
 {
 	uint64_t now = now_ns();
 
+	if (!p->told_ns && state->next_ns && !state->trigger) /* it just began: the first dump is news enough */
+		p->told_ns = now;
 	if (!state->changed && now < p->told_ns + LINE_NS)
 		return false;
 	p->told_ns = now;

@@ -425,6 +425,7 @@ static int set_up(struct daemon *d, struct err *err)
 		.pause_budget_ns = PAUSE_BUDGET_NS,
 		.budget_ppm = BUDGET_PPM,
 		.compress = true,
+		.books = true,
 		.trapped = on_trapped,
 		.ended = on_ended,
 		.shed = on_shed,

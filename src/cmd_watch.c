@@ -646,6 +646,7 @@ static int set_up(struct watch *watch, const struct command_line *line, struct e
 		.pause_budget_ns = PAUSE_BUDGET_NS,
 		.compress = !compress || !strcmp(compress, "zstd"),
 		.no_journal = option_given(line, "no-journal"),
+		.books = option_given(line, "config"), /* a rule that was typed begins anew */
 		.normal_priority = option_given(line, "priority") && !strcmp(option_value(line, "priority"), "normal"),
 		.trapped = on_trapped,
 		.ended = on_ended,

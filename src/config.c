@@ -547,6 +547,7 @@ static int report(struct reader *reader, struct buf *problems, struct err *err)
 		buf_addf(problems, "%s: %zu more problems\n", reader->name, reader->left_out);
 	free(reader->problem);
 	free(reader->rule_line);
+	free(reader->watch_line);
 	return reader->failed ? -EINVAL : 0;
 }
 

@@ -35,7 +35,8 @@ struct engine_config {
 	uint64_t pause_budget_ns;
 	uint32_t budget_ppm; /* of the host's CPU time that the watch may take, 0 any */
 	bool compress, no_journal;
-	bool normal_priority;				     /* else a trap goes before all other work of the host */
+	bool books;	      /* what rules have used up of their limits outlives the engine, in the store */
+	bool normal_priority; /* else a trap goes before all other work of the host */
 	uint64_t core_max_bytes, core_free_bytes, core_rate; /* as in struct dump_order */
 	uint32_t core_free_percent;
 	/* Called from the loop. 'path' is where the incident lies (or will). */

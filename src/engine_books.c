@@ -56,7 +56,7 @@ void engine_books_open(struct engine *engine)
 	char boot[64], said[160];
 	struct err err;
 	size_t len = 0;
-	int r = store_state_read(engine->store, BOOKS, &text, &len, &err);
+	int r = engine->config.books ? store_state_read(engine->store, BOOKS, &text, &len, &err) : -ENOENT;
 
 	read_boot(boot, sizeof(boot));
 	if (r == 0)
@@ -74,7 +74,7 @@ void engine_books_write(struct engine *engine)
 	struct buf text;
 	char boot[64];
 
-	if (!engine->scribe || !quota_changed(engine->quota))
+	if (!engine->config.books || !engine->scribe || !quota_changed(engine->quota))
 		return;
 	read_boot(boot, sizeof(boot));
 	buf_init(&text, BOOKS_MAX);
