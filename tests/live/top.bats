@@ -128,6 +128,7 @@ sleeps_now() {
 
 @test "behind nginx it is the process that works on it" {
 	need nginx
+	start_python # one where nothing of another test still sleeps
 	start_nginx
 	top_start --json --every 100ms "$NGINX" "$PYTHON"
 	curl -s -o /dev/null "127.0.0.1:$NGINX_PORT/py/slow?ms=30000" 3>&- &
