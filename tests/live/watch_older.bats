@@ -104,7 +104,8 @@ in_the_midst() { # HOOKS LEAST-UNKNOWN MOST-UNKNOWN TARGETS LOAD...
 	load_end
 	watch_stop
 	seen=$(jq .requests <<<"$TOTALS") unknown=$(jq .start_unknown <<<"$TOTALS")
-	is "$((seen + unknown))" "$((ANSWERED - before))" "requests and those that had begun before ($unknown)"
+	between "$((seen + unknown))" "$((ANSWERED - before))" "$((ANSWERED - before + ${APART:-0}))" \
+		"requests and those that had begun before ($unknown)"
 	between "$unknown" "$least" "$most" "those that had begun before"
 	total unseen 0
 	total refused 0
@@ -126,12 +127,13 @@ in_the_midst() { # HOOKS LEAST-UNKNOWN MOST-UNKNOWN TARGETS LOAD...
 	in_the_midst sock 0 32 "$NGINX" "$NGINX_PORT" 32 /big.bin
 }
 
+# A call that the proxy sent before the watch, and that is read after its begin, may be a request of its own.
 @test "in the midst of load: a proxy and the server behind it, both watched (sock)" {
-	in_the_midst sock 10 24 "$NGINX $PYTHON" "$NGINX_PORT" 24 '/py/slow?ms=20'
+	APART=24 in_the_midst sock 10 24 "$NGINX $PYTHON" "$NGINX_PORT" 24 '/py/slow?ms=20'
 }
 
 @test "in the midst of load: a proxy and the server behind it, both watched (syscalls)" {
-	in_the_midst syscalls 10 24 "$NGINX $PYTHON" "$NGINX_PORT" 24 '/py/slow?ms=20'
+	APART=24 in_the_midst syscalls 10 24 "$NGINX $PYTHON" "$NGINX_PORT" 24 '/py/slow?ms=20'
 }
 
 @test "in the midst of load: a server with a thread for each connection (sock)" {
