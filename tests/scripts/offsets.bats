@@ -16,6 +16,7 @@ headers() { # PACKAGE SCRIPT: unpacked to $BATS_FILE_TMPDIR/PACKAGE
 changed_copy() { # FILE FROM TO: the scripts with a table that says otherwise, in $BATS_TEST_TMPDIR
 	mkdir "$BATS_TEST_TMPDIR/src"
 	cp -r "$ROOT/scripts" "$BATS_TEST_TMPDIR/"
+	cp "$ROOT"/src/lang_*.[ch] "$BATS_TEST_TMPDIR/src/"
 	sed "s/$2/$3/" "$ROOT/src/$1" >"$BATS_TEST_TMPDIR/src/$1"
 	! cmp -s "$ROOT/src/$1" "$BATS_TEST_TMPDIR/src/$1"
 }
