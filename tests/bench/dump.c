@@ -5,6 +5,10 @@
  * running, the strictest measure. Before each fork() and each dump every page is written
  * again, so that both find the same page tables. The tools take turns, and who is first
  * changes, so that what else the machine does falls on all of them.
+ * The pause is over when nobody traces the target any more. What the ticker sees after that
+ * is told apart ('later'): a kernel that does not preempt itself holds up any thread while
+ * a disk is written to at full speed. The last row shows that: a program writes as many
+ * bytes as the largest core has, and has nothing to do with the target.
  *
  *   dump -r REQTRAP -d DIR [-n ROUNDS] [-o ROUNDS] [-p small|huge] [-t quiet|busy] [MIB...] */
 #include <errno.h>
@@ -259,7 +263,7 @@ struct samples {
 
 static const struct tool {
 	const char *name, *program; /* NULL: ours */
-	const char *argv[12];	    /* after it; 'F' the file, 'P' the process */
+	const char *argv[12];	    /* after it; 'F' the file, 'P' the process, 'O', 'B' as dd has them */
 	const char *suffix;	    /* of the file it writes; '%d' the process */
 	bool ours;
 } tools[] = {
@@ -275,17 +279,19 @@ static const struct tool {
 	  true },
 	{ "gcore", "gcore", { "-o", "F", "P" }, ".%d", false },
 	{ "procdump", "procdump", { "-n", "1", "-o", "F", "-p", "P" }, "_0.%d", false },
+	{ "a writer", "dd", { "if=/dev/zero", "O", "B", "bs=1M", "iflag=count_bytes", "conv=fsync" }, "", false },
 };
 #define TOOLS (sizeof(tools) / sizeof(*tools))
-enum { ZSTD, PLAIN, GCORE };
+enum { ZSTD, PLAIN, GCORE, PROCDUMP, WRITER };
 
 /* What was measured of one tool. */
 struct cost {
-	struct samples pause_ms, wall_s, disk_mb, peak_mb, eintr;
+	struct samples pause_ms, later_ms, wall_s, disk_mb, peak_mb, eintr;
 };
 
 static const char *reqtrap, *dir;
 static bool absent[TOOLS];
+static double most_mb; /* on disk, of all cores */
 
 static int by_value(const void *a, const void *b)
 {
@@ -324,20 +330,65 @@ static bool installed(const char *program)
 	return false;
 }
 
-/* Runs the tool in a group of its own, its words in DIR/said. Returns its exit code. */
-static int run(const struct tool *tool, pid_t target_pid, const char *file, struct rusage *ret_usage)
+static bool traced(pid_t pid)
 {
-	char *argv[14] = { (char *)(tool->program ? tool->program : reqtrap) }, number[16], said[4096];
+	char path[64], text[1024] = "";
+	const char *tracer;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/status", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || read(fd, text, sizeof(text) - 1) < 0)
+		die(path);
+	close(fd);
+	tracer = strstr(text, "TracerPid:");
+	return tracer && atoi(tracer + 10);
+}
+
+/* Waits until the tool ends. Returns the longest gap while it traced the target, in ns. */
+static uint64_t await(pid_t pid, pid_t target_pid)
+{
+	struct pollfd pfd = { .fd = (int)syscall(SYS_pidfd_open, pid, 0), .events = POLLIN };
+	bool before = false, now = false;
+	uint64_t gap_ns;
+	int ended = 0;
+
+	for (; !ended && (now || !before); now = traced(target_pid)) {
+		before |= now;
+		ended = ppoll(&pfd, 1, &(struct timespec){ .tv_nsec = before ? 1000000 : 200000 }, NULL);
+	}
+	gap_ns = target->gap_ns;
+	target->gap_ns = 0;
+	if (!ended && poll(&pfd, 1, TOOL_MS) == 0)
+		kill(-pid, SIGKILL);
+	close(pfd.fd);
+	return gap_ns;
+}
+
+/* Runs the tool in a group of its own, its words in DIR/said. Returns its exit code. */
+static int run(const struct tool *tool, pid_t target_pid, const char *file, uint64_t *ret_gap_ns,
+	       struct rusage *ret_usage)
+{
+	char *argv[14] = { (char *)(tool->program ? tool->program : reqtrap) }, number[16], said[4096], of[4096],
+	     count[32];
+	const char *words[][2] = { { "F", file }, { "P", number }, { "O", of }, { "B", count } };
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
-	int status, fd, n = 1;
-	struct pollfd pfd;
+	int status, n = 1;
 	pid_t pid;
 
 	snprintf(number, sizeof(number), "%d", target_pid);
 	snprintf(said, sizeof(said), "%s/said", dir);
-	for (const char *const *a = tool->argv; *a; a++)
-		argv[n++] = (char *)(!strcmp(*a, "F") ? file : !strcmp(*a, "P") ? number : *a);
+	snprintf(of, sizeof(of), "of=%s", file);
+	snprintf(count, sizeof(count), "count=%.0f", most_mb * 1e6);
+	for (const char *const *a = tool->argv; *a; a++) {
+		argv[n] = (char *)*a;
+		for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+			if (!strcmp(*a, words[i][0]))
+				argv[n] = (char *)words[i][1];
+		}
+		n++;
+	}
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
 	posix_spawn_file_actions_addopen(&actions, 1, said, O_WRONLY | O_CREAT | O_TRUNC, 0600);
@@ -349,11 +400,7 @@ static int run(const struct tool *tool, pid_t target_pid, const char *file, stru
 		die(argv[0]);
 	posix_spawnattr_destroy(&attr);
 	posix_spawn_file_actions_destroy(&actions);
-	fd = (int)syscall(SYS_pidfd_open, pid, 0);
-	pfd = (struct pollfd){ .fd = fd, .events = POLLIN };
-	if (fd >= 0 && poll(&pfd, 1, TOOL_MS) == 0)
-		kill(-pid, SIGKILL);
-	close(fd);
+	*ret_gap_ns = await(pid, target_pid);
 	if (wait4(pid, &status, 0, ret_usage) < 0)
 		die("wait4");
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
@@ -381,7 +428,7 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 	const struct tool *tool = &tools[which];
 	char file[4000], suffix[16], path[4096];
 	struct rusage usage;
-	uint64_t eintr, start, ticks;
+	uint64_t eintr, start, ticks, gap_ns;
 	double mb = 0;
 	int code;
 
@@ -393,11 +440,12 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 	eintr = target->eintr;
 	target->gap_ns = 0;
 	start = now_ns();
-	code = run(tool, pid, file, &usage);
+	code = run(tool, pid, file, &gap_ns, &usage);
 	for (ticks = target->ticks; target->ticks < ticks + 3;) /* procdump ends before its gdb does */
 		nap(200);
 	add(&cost->wall_s, (double)(now_ns() - start) / 1e9);
-	add(&cost->pause_ms, (double)target->gap_ns / 1e6);
+	add(&cost->pause_ms, which == WRITER ? 0 : (double)gap_ns / 1e6);
+	add(&cost->later_ms, (double)(which == WRITER && gap_ns > target->gap_ns ? gap_ns : target->gap_ns) / 1e6);
 	add(&cost->eintr, (double)(target->eintr - eintr));
 	add(&cost->peak_mb, (double)usage.ru_maxrss * 1024 / 1e6);
 	if (take(path, &mb) < 0) {
@@ -411,6 +459,7 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 		return;
 	}
 	add(&cost->disk_mb, mb);
+	most_mb = mb > most_mb ? mb : most_mb;
 }
 
 /* ---- one target, all tools ---- */
@@ -435,11 +484,11 @@ static void row(size_t which, size_t mib, const struct cost *costs, double fork_
 	       tools[which].ours ? verdict(pause <= PAUSE_FACTOR * fork_ms + PAUSE_MORE_MS) : "    ");
 	if (gcore > 0)
 		printf(" %6.2f %s", wall / gcore,
-		       tools[which].ours && mib == WALL_MIB ? verdict(wall <= WALL_FACTOR * gcore) : "    ");
+		       which == ZSTD && mib == WALL_MIB ? verdict(wall <= WALL_FACTOR * gcore) : "    ");
 	else
 		printf("           -");
-	printf(" %8.2f (%7.2f - %7.2f) %6.2f %5.0f %5.1f\n", pause, c->pause_ms.value[0], most(&c->pause_ms), wall,
-	       median(&c->disk_mb), most(&c->peak_mb));
+	printf(" %8.2f (%7.2f - %7.2f) %7.2f %6.2f %5.0f %5.1f\n", pause, c->pause_ms.value[0], most(&c->pause_ms),
+	       most(&c->later_ms), wall, median(&c->disk_mb), most(&c->peak_mb));
 }
 
 static void compare(size_t mib, bool huge, bool busy, int rounds, int other_rounds)
@@ -470,7 +519,7 @@ static void compare(size_t mib, bool huge, bool busy, int rounds, int other_roun
 	}
 	printf("\n  its own fork() %.2f ms (%.2f - %.2f); longest gap without a dump %.2f ms (most %.2f)\n",
 	       median(&fork_ms), fork_ms.value[0], most(&fork_ms), median(&idle_ms), most(&idle_ms));
-	printf("tool         pause/fork wall/gcore  pause ms (  least -    most)  wall s    MB  peak\n");
+	printf("tool         pause/fork wall/gcore  pause ms (  least -    most) later ms wall s    MB  peak\n");
 	for (size_t t = 0; t < TOOLS; t++)
 		row(t, mib, costs, median(&fork_ms));
 	printf("  EINTR in the target a dump, most:");
@@ -531,7 +580,7 @@ int main(int argc, char **argv)
 			printf("%s is not installed: left out\n", tools[t].name);
 	}
 	printf("full dumps of a process of %d threads; medians of %d (other tools: %d); MB on disk; peak memory in MB\n"
-	       "bounds: pause <= %.1f x fork() + %.1f ms; wall <= %.1f x gcore at %d MiB\n\n",
+	       "bounds: pause <= %.1f x fork() + %.1f ms; wall, compressed as is the default, <= %.1f x gcore at %d MiB\n\n",
 	       THREADS, rounds, others < rounds ? others : rounds, PAUSE_FACTOR, PAUSE_MORE_MS, WALL_FACTOR, WALL_MIB);
 	for (char **mib = optind < argc ? argv + optind : defaults; *mib; mib++) {
 		for (int kind = 0; kind < 4; kind++) {
