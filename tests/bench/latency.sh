@@ -4,7 +4,8 @@
 # requests that take longer than the limit. 'fired' is when the kernel's timer has rung,
 # 'told' when user space has it, 'stopping' when the process is being stopped, all from
 # the limit on; 'pause' is how long
-# it stands still. Both priorities side by side. Usage: latency.sh [REQUESTS]
+# it stands still; of those that were stopped while they ran: one that ended before has no
+# such figure. Both priorities side by side. Usage: latency.sh [REQUESTS]
 set -euo pipefail
 root=$(cd "$(dirname "$(readlink -f "$0")")/../.." && pwd)
 requests=${1:-200} limit=100
@@ -36,8 +37,8 @@ run_one() { # PRIORITY
 	echo "priority $1, $(nproc) spinners on $(nproc) CPUs:"
 	events '.event == "trapped"' | jq ".elapsed_ms - $limit" | quantiles fired
 	events '.event == "trapped"' | jq ".fired_after_ms - $limit" | quantiles told
-	find "$STORE" -name incident.json -exec jq '.capture | select(.failed == null) | .started_after_ns / 1e6' {} + | quantiles stopping
-	find "$STORE" -name incident.json -exec jq '.capture | select(.failed == null) | .pause_ns / 1e6' {} + | quantiles pause
+	find "$STORE" -name incident.json -exec jq '.capture | select(.failed == null and .pause_ns > 0) | .started_after_ns / 1e6' {} + | quantiles stopping
+	find "$STORE" -name incident.json -exec jq '.capture | select(.failed == null and .pause_ns > 0) | .pause_ns / 1e6' {} + | quantiles pause
 }
 
 run_one high
