@@ -256,8 +256,10 @@ static void totals_text(const struct engine_totals *t)
 		       t->sched_ns / t->sched_runs, t->sched_runs);
 	areas_text(t->area);
 	if (t->lost_ring || t->lost_map)
-		printf("  lost: %" PRIu64 " records found the ring full, %" PRIu64 " probe runs were left out\n",
-		       t->lost_ring, t->lost_map);
+		printf("  lost: %" PRIu64 " records found the ring full (%" PRIu64
+		       " of them would have trapped a request), "
+		       "%" PRIu64 " probe runs were left out\n",
+		       t->lost_ring, t->lost_trigger, t->lost_map);
 	if (t->refused)
 		printf("  refused: new requests found no free slot or connection entry (see --slots)\n");
 	if (t->inferred || t->gap || t->unseen)
@@ -297,6 +299,7 @@ static void identity_json(json_t *json, const struct engine_totals *t)
 		{ "gap", t->gap },
 		{ "unseen", t->unseen },
 		{ "discarded", t->discarded },
+		{ "lost_triggers", t->lost_trigger },
 		{ "refused_slots", t->refused_slot },
 		{ "refused_connections", t->refused_conn },
 		{ "refused_pipelined", t->refused_queue },

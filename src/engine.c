@@ -707,6 +707,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->requests = t.counters.requests;
 	ret_totals->inner = t.counters.inner;
 	ret_totals->lost_ring = t.counters.lost_ring;
+	ret_totals->lost_trigger = t.counters.lost_trigger;
 	ret_totals->lost_map = t.counters.slot_lost + t.counters.lost_link + t.missed;
 	ret_totals->refused = t.counters.refused + t.counters.refused_conn + t.counters.refused_queue;
 	ret_totals->blind = t.counters.blind + t.counters.bad_read;

@@ -13,6 +13,7 @@
 struct engine_totals {
 	uint64_t requests, trapped, ended, inner;		/* inner: requests between watched processes */
 	uint64_t lost_ring, lost_map, refused, blind, head_cut; /* by cause */
+	uint64_t lost_trigger;					/* of lost_ring: would have trapped a request */
 	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t suppressed, capture_failed, in_flight;

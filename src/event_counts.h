@@ -27,6 +27,7 @@ struct counters {
 	u64 refused_conn;  /* connection table full */
 	u64 refused_queue; /* more than QUEUE_MAX pipelined */
 	u64 lost_ring;	   /* records that found the ring full */
+	u64 lost_trigger;  /* of them, those that would have trapped a request */
 	u64 blind;	   /* socket calls whose bytes cannot be read */
 	u64 head_cut;
 	u64 bad_read;		      /* user memory that could not be read */

@@ -34,6 +34,8 @@ static __always_inline void send_record(u32 kind, const struct ref *ref, u64 val
 
 	if (!r) {
 		COUNT(lost_ring);
+		if (kind == RECORD_LIMIT || kind == RECORD_STATUS || kind == RECORD_OVER)
+			COUNT(lost_trigger);
 		return;
 	}
 	r->kind = kind;

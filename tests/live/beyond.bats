@@ -274,19 +274,18 @@ $a $a true" "the chain"
 }
 
 @test "beyond: who is traced by another is named and left alone" {
-	need gdb
+	need strace
 	ends holder flock "$LIVE/traced"
 	local holder=$STARTED
 	wait_for 10 said holder held
 	waiting waiter 73 flock "$LIVE/traced"
 	local waiter=$STARTED tracer
-	mkfifo "$LIVE/gdb.in"
-	start gdb gdb -q -nx -iex 'set debuginfod enabled off' -p "$holder" -ex 'printf "%s\n", "attached"' -x "$LIVE/gdb.in"
+	start strace strace -qq -o /dev/null -p "$holder"
 	tracer=$STARTED
-	wait_for 20 grep -q "^TracerPid:.$tracer" "/proc/$holder/status" || fail "gdb does not attach"
+	wait_for 20 grep -q "^TracerPid:.$tracer" "/proc/$holder/status" || fail "strace does not attach"
 	look_from "$waiter" "$holder"
-	is "$(beyond '[0]|[.pid, (.thread.tid // 0), .failed] | join(" ")')" "$holder 0 process $tracer \"gdb\" traces it already" "the step"
-	has "$(jq -r .verdict <<<"$OUT")" "held by u_ends $holder (not looked at: process $tracer \"gdb\" traces it already)" verdict
+	is "$(beyond '[0]|[.pid, (.thread.tid // 0), .failed] | join(" ")')" "$holder 0 process $tracer \"strace\" traces it already" "the step"
+	has "$(jq -r .verdict <<<"$OUT")" "held by u_ends $holder (not looked at: process $tracer \"strace\" traces it already)" verdict
 	kill -KILL "$tracer"
 	end_process "$waiter"
 	end_process "$holder"

@@ -210,6 +210,7 @@ watch_start() { # HOOKS OPTION-OR-TARGET...
 	WATCH_OUT=$BATS_TEST_TMPDIR/out WATCH_ERR=$BATS_TEST_TMPDIR/err STORE=$BATS_TEST_TMPDIR/store
 	chmod go-w "$BATS_TEST_TMPDIR"
 	: >"$WATCH_ERR"
+	: >"$WATCH_OUT" # at once: another watch of this test may have said that it watches
 	env --default-signal=INT,TERM "$REQTRAP" watch --json --show-values ${budget:+--max-overhead "$budget"} --hooks "$1" \
 		-o "$STORE" "${@:2}" \
 		>"$WATCH_OUT" 2>"$WATCH_ERR" 3>&- </dev/null &

@@ -101,3 +101,17 @@ pipelines() { # HOOKS TARGET PORT PATH
 @test "Node, pipelines of 64 (syscalls)" {
 	pipelines syscalls "$NODE" "$NODE_PORT" /fast
 }
+
+@test "nobody reads the ring: each failed request is trapped, or counted as one that was to be" {
+	local sent=3000
+	watch_start auto --map-share 10 --status 404 --limit 100000 --capture trace "$NGINX"
+	kill -STOP "$WATCH"
+	curl -s -o /dev/null "http://127.0.0.1:$NGINX_PORT/none/[1-$sent]"
+	kill -CONT "$WATCH"
+	watch_stop
+	is "$(jq '.requests + .refused' <<<"$TOTALS")" "$sent" "requests and those refused"
+	is "$(jq '.trapped + .lost_triggers' <<<"$TOTALS")" "$(jq .requests <<<"$TOTALS")" "trapped, and not for want of room"
+	between "$(jq .lost_triggers <<<"$TOTALS")" 1 "$sent" "those that found no room"
+	between "$(jq .lost_ring <<<"$TOTALS")" "$(jq .lost_triggers <<<"$TOTALS")" $((2 * sent)) "records that found none"
+	total in_flight 0
+}

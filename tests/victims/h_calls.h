@@ -24,8 +24,10 @@ struct job {
 	volatile bool fed;
 	long result;
 	int error;
-	uint64_t ns;
+	uint64_t since_ns, ns; /* since_ns: its time ran from then on; 0: from the call */
 };
+
+uint64_t now_ns(void);
 
 enum kind { FED, TIMED, PARTIAL, SIGNALLED };
 

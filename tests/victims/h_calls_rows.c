@@ -174,6 +174,7 @@ static void on_timerfd(struct job *j)
 	struct itimerspec when = { .it_value = span() };
 
 	j->fd[0] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
+	j->since_ns = now_ns();
 	timerfd_settime(j->fd[0], 0, &when, NULL);
 }
 
