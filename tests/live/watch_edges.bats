@@ -157,7 +157,7 @@ older_connections() { # HOOKS
 	local idler=$! slow
 	exec 7>"$BATS_TEST_TMPDIR/rest"
 	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/idle"
-	client "$PYTHON_PORT" get '/slow?ms=4000' '/slow?ms=701' >/dev/null 3>&- 7>&- &
+	client "$PYTHON_PORT" get '/slow?ms=8000' '/slow?ms=701' >/dev/null 3>&- 7>&- &
 	slow=$!
 	wait_for 10 sleeps_in "$PYTHON" clock_nanosleep
 	watch_start "$1" --time-taken 400ms --limit 100 --capture trace "$PYTHON" 7>&-

@@ -171,11 +171,9 @@ static void on_full_listener(struct job *j)
 
 static void on_timerfd(struct job *j)
 {
-	struct itimerspec when = { .it_value = span() };
-
 	j->fd[0] = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC);
 	j->since_ns = now_ns();
-	timerfd_settime(j->fd[0], 0, &when, NULL);
+	timerfd_settime(j->fd[0], 0, &(struct itimerspec){ .it_value = span() }, NULL);
 }
 
 static void on_inotify(struct job *j)
