@@ -357,17 +357,29 @@ static int cancel_series(struct run *run, const char *word)
 	return EXIT_DONE;
 }
 
+/* Whoever reads events reads of a wrong word, too. */
+static int say_mistake(struct run *run, int argc, char **argv, const char *text)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		run->json |= !strcmp(argv[i], "--json");
+	on_say(run, SERIES_ERROR, text);
+	return EXIT_MISTAKE;
+}
+
 int cmd_dump(int argc, char **argv)
 {
 	struct command_line line;
 	struct series_spec spec = { .target_count = 1 };
 	struct run run = { .json = false };
-	struct err err = { .text = "" };
-	int r = verb_begin("dump", argc, argv, &line);
+	struct err err = { .text = "" }, said;
+	int r = options_parse(verb_find("dump"), argc, argv, &line, &err);
 
-	if (r != VERB_GO_ON)
-		return r;
-	r = 0;
+	if (r < 0) {
+		err_say(&said, r, "%s; see 'reqtrap help dump'", err.text);
+		return say_mistake(&run, argc, argv, said.text);
+	}
+	if (r > 0)
+		return EXIT_DONE;
 	run.json = option_given(&line, "json");
 	run.no_journal = option_given(&line, "no-journal");
 	run.progress.off = option_given(&line, "quiet");

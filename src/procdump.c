@@ -401,6 +401,19 @@ static int read_line(struct procdump *pd, struct line *line, int argc, char *con
 	return 0;
 }
 
+/* Of a line that is wrong somewhere: how is that to be told? */
+static bool asks_json(int argc, char *const *argv)
+{
+	for (int i = 1; i < argc; i++) {
+		const char *name = option_name(argv[i], true);
+		const struct procdump_row *row = name ? find_row(name) : NULL;
+
+		if (row && !strcmp(row->name, "json"))
+			return true;
+	}
+	return false;
+}
+
 bool procdump_is_name(const char *base)
 {
 	static const char *const name[] = { "procdump", "procdump64", "procdump.exe", "procdump64.exe" };
@@ -541,8 +554,10 @@ int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, s
 		r = apply(&pd, &line.use[i], notes, err);
 	if (r == 0)
 		r = check(&pd, &line, notes, err);
-	if (r < 0)
+	if (r < 0) {
+		ret_procdump->json = asks_json(argc, argv);
 		return r;
+	}
 	fill_in(&pd, notes);
 	*ret_procdump = pd;
 	if (pd.group)

@@ -62,7 +62,8 @@ struct procdump {
 
 /* argv[0] is the program. 'notes' gets one line for each option that is accepted but
  * means nothing here. -EINVAL for what is wrong, -EOPNOTSUPP for what ProcDump knows
- * and that cannot be done here: err has one line for either. */
+ * and that cannot be done here: err has one line for either, and of ret_procdump only
+ * 'json' is set. */
 int procdump_parse(int argc, char *const *argv, struct procdump *ret_procdump, struct buf *notes, struct err *err);
 
 void procdump_help(struct buf *out);

@@ -290,10 +290,15 @@ static void read_name(struct member *m)
 	const char *name = m->subject.process;
 
 	proc_name(m->subject.proc.pid, m->subject.process, sizeof(m->subject.process));
-	if (m->dumped_as[0] && strcmp(name, m->dumped_as) != 0)
-		series_say(m->series, SERIES_NOTE, "process %d '%s' is '%s' now: it called exec, or has a new name",
-			   m->subject.proc.pid, m->dumped_as, name);
+	if (m->dumped_as[0]) {
+		bool same = proc_program_same(m->subject.proc.dir_fd, &m->program);
+
+		if (!same || strcmp(name, m->dumped_as) != 0)
+			series_say(m->series, SERIES_NOTE, "process %d '%s' is '%s' now: it %s", m->subject.proc.pid,
+				   m->dumped_as, name, same ? "has a new name" : "called exec");
+	}
 	snprintf(m->dumped_as, sizeof(m->dumped_as), "%s", name);
+	proc_program_read(m->subject.proc.dir_fd, &m->program);
 }
 
 static void begin_shot(void *arg, uint32_t events UNUSED)

@@ -26,7 +26,8 @@ struct member {
 	struct source *end_source, *gap_source;
 	bool ended, gone;   /* gone: during its shot */
 	char how[40];	    /* it ended: ' (signal KILL)'; '' not known */
-	char dumped_as[64]; /* its name at its last turn */
+	char dumped_as[64]; /* its name at its last turn, and what it ran */
+	struct proc_program program;
 	unsigned int taken, failures;
 	uint64_t begun_ns; /* its last turn; 0: none yet */
 	bool queued, running;

@@ -118,6 +118,24 @@ refused() { # EXIT-CODE PART-OF-TEXT
 	refused 2 "'-maa'"
 }
 
+@test "--json: each error is an event too, also of words that are no options" {
+	local line
+	while read -r line; do
+		# shellcheck disable=SC2086
+		$line
+		is "$status" 2 "exit code of '$line'"
+		one_line "$errors" "message"
+		is "reqtrap: $(jq -r 'select(.event == "error").text' <<<"$output")" "$errors" "event of '$line'"
+	done <<-'END'
+		dump --json --nope 1
+		dump --json
+		dump --json --memory nonsense 1
+		procdump -zz -json 1
+		procdump /m abc /JSON 1
+		procdump -json
+	END
+}
+
 @test "procdump -? explains" {
 	procdump "-?"
 	is "$status" 0 "exit code"

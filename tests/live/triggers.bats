@@ -141,8 +141,8 @@ soon_after() { # NAME [SECONDS that it must have held]
 	kill -KILL "$VICTIM"
 }
 
-@test "idle for 5 s and then spinning: fired within the interval" {
-	victim idle cpu 5000
+@test "idle for 20 s and then spinning: fired within the interval" {
+	victim idle cpu 20000
 	series idle --cpu '>3%' --timeout 60s "$VICTIM" "$OUT"
 	ends "$SERIES" 0 idle
 	soon_after idle
@@ -387,7 +387,59 @@ group() { # CONTROLLER: a cgroup of our own, whose folder is printed; no line: t
 	series all --all "$name" "$OUT"
 	ends "$SERIES" 0 all
 	is "$(dumps all .pid | sort -n | tr '\n' ' ')" "$a $b " "processes by name"
+	series each --all --memory '>1G' --timeout 1s "$name" "$OUT"
+	ends "$SERIES" 1 each
+	is "$(event each 'select(.event == "waiting") | "\(.processes) \(.taken) \(.wanted)"' | head -n 1)" "2 0 1" "how many wait for how many dumps"
 	kill -KILL "$a" "$b"
+}
+
+@test "not on a terminal: a line when it begins to wait, with the value against its threshold" {
+	victim plain none 100000
+	local code=0
+	env "$REQTRAP" dump --mini --memory '>1G' --timeout 1s "$VICTIM" "$OUT" >"$BATS_TEST_TMPDIR/plain.out" \
+		2>"$BATS_TEST_TMPDIR/plain.err" </dev/null || code=$?
+	is "$code" 1 "exit code"
+	is "$(cat "$BATS_TEST_TMPDIR/plain.out")" "" "stdout"
+	has "$(cat "$BATS_TEST_TMPDIR/plain.err")" "; 0 of 1 dumps taken; process $VICTIM 't_load'" "the line of one who waits"
+	[[ $(cat "$BATS_TEST_TMPDIR/plain.err") =~ "memory "[0-9.]+" MiB, waits for > 1024.0 MiB" ]] || fail "no value and threshold: $(cat "$BATS_TEST_TMPDIR/plain.err")"
+	[[ $(cat "$BATS_TEST_TMPDIR/plain.err") != *$'\r'* && $(cat "$BATS_TEST_TMPDIR/plain.err") != *$'\033'* ]] || fail "made for a terminal"
+	between "$(wc -l <"$BATS_TEST_TMPDIR/plain.err")" 2 4 "lines"
+	kill -KILL "$VICTIM"
+}
+
+@test "in a series: a new name and an exec are told apart, and the comparison names its process" {
+	cat >"$BATS_TEST_TMPDIR/chameleon.py" <<'END'
+import ctypes, os, sys, time
+step = sys.argv[1]
+libc = ctypes.CDLL(None)
+def wait(name):
+    while not os.path.exists(step + name):
+        time.sleep(0.01)
+print("ready", flush=True)
+wait("/rename")
+libc.prctl(15, b"chameleon", 0, 0, 0)
+print("renamed", flush=True)
+wait("/exec")
+os.execv("/bin/sleep", ["sleep", "1000"])
+END
+	mkdir "$BATS_TEST_TMPDIR/steps"
+	python3 "$BATS_TEST_TMPDIR/chameleon.py" "$BATS_TEST_TMPDIR/steps" >"$BATS_TEST_TMPDIR/c.said" 3>&- </dev/null &
+	VICTIM=$!
+	remember "$VICTIM"
+	wait_for 10 grep -q ready "$BATS_TEST_TMPDIR/c.said"
+	env --default-signal=INT "$REQTRAP" dump --mini -n 3 --every 3s "$VICTIM" "$OUT" >"$BATS_TEST_TMPDIR/c.out" 2>"$BATS_TEST_TMPDIR/c.err" 3>&- </dev/null &
+	SERIES=$!
+	remember "$SERIES"
+	taken() { [[ $(find "$OUT" -name '*.core' | wc -l) == "$1" ]]; }
+	wait_for 20 taken 1
+	touch "$BATS_TEST_TMPDIR/steps/rename"
+	wait_for 20 taken 2
+	touch "$BATS_TEST_TMPDIR/steps/exec"
+	ends "$SERIES" 0 c
+	has "$(cat "$BATS_TEST_TMPDIR/c.err")" "process $VICTIM 'python3' is 'chameleon' now: it has a new name" "the new name"
+	has "$(cat "$BATS_TEST_TMPDIR/c.err")" "process $VICTIM 'chameleon' is 'sleep' now: it called exec" "the exec"
+	has "$(cat "$BATS_TEST_TMPDIR/c.out")" "process $VICTIM 'sleep'" "the comparison's process"
+	kill -KILL "$VICTIM"
 }
 
 @test "a plan, and --hang: what is taken in which order, then the comparison" {
