@@ -384,19 +384,25 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 	return limit ? s->begin_ns + limit : 0;
 }
 
+/* Of two moments, 0 for none. A function of its own, for what it returns is a number that
+ * the verifier knows nothing of: kernel 6.12 remembers of each step of a loop which of the
+ * two was taken, and gives up after a million of such states. */
+__noinline u64 sooner(u64 a, u64 b)
+{
+	return a && (!b || a < b) ? a : b;
+}
+
 /* The earliest of all slots that hang on this timer. */
 static __always_inline u64 clock_next(u32 key, u64 now, u32 fire)
 {
-	u64 next = 0, due;
+	u64 next = 0;
 
 	for (u32 k = 0; k < SLOTS_MOST / CLOCKS; k++) {
 		u32 index = key + k * CLOCKS;
 
 		if (index >= slot_count)
 			break;
-		due = slot_due(index, now, fire);
-		if (due && (!next || due < next))
-			next = due;
+		next = sooner(slot_due(index, now, fire), next);
 	}
 	return next;
 }
