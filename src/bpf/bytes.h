@@ -142,16 +142,17 @@ static __always_inline u64 taken_word(const struct slot *s, u32 at, u32 taken, u
 /* ---- heads ---- */
 
 struct scanned {
-	u32 from;     /* 0; a constant would be a new state for the verifier at each step */
-	u32 end;      /* just behind the blank line, 0: not there yet */
-	u32 length;   /* where the value of Content-Length starts, 0 none */
-	u32 chunked;  /* 'Transfer-Encoding: chunked' was there */
-	u32 odd;      /* the framing is written in some other way: walk.h tells */
-	u32 given_up; /* so many lines that the end was not come to */
-	u64 number;   /* the value of Content-Length */
+	u32 at;	     /* so far it was looked at */
+	u32 end;     /* just behind the blank line, 0: not there yet */
+	u32 length;  /* where the value of Content-Length starts, 0 none */
+	u8 chunked;  /* 'Transfer-Encoding: chunked' was there */
+	u8 odd;	     /* the framing is written in some other way: walk.h tells */
+	u8 given_up; /* so many lines that the end was not come to */
+	u64 number;  /* the value of Content-Length */
 };
 
-#define SCAN_STEPS 420
+#define SCAN_STEPS 16 /* at first, and in a call ... */
+#define SCAN_CALLS 26 /* ... and so many of those */
 #define LOWER 0x2020202020202020ull
 #define WORD(a, b, c, d, e, f, g, h)                                                                    \
 	((u64)(a) | (u64)(b) << 8 | (u64)(c) << 16 | (u64)(d) << 24 | (u64)(e) << 32 | (u64)(f) << 40 | \
@@ -168,7 +169,7 @@ static __always_inline u64 newline_in(u64 w)
 /* The value of a Content-Length, if it is plainly digits and the end of the line. */
 __noinline u64 read_number(struct slot *s, u32 from_reply, u32 at)
 {
-	u64 value = 0, digits = 0;
+	u64 value = 0, some = 0; /* not how many: the verifier would tell them apart */
 	const u8 *data;
 
 	if (!s)
@@ -182,12 +183,12 @@ __noinline u64 read_number(struct slot *s, u32 from_reply, u32 at)
 			break;
 		c = data[at];
 		at++;
-		if (c == ' ' && !digits)
+		if (c == ' ' && !some)
 			continue;
 		if (c < '0' || c > '9')
-			return digits && (c == '\r' || c == '\n') ? value : NOT_PLAIN;
+			return some && (c == '\r' || c == '\n') ? value : NOT_PLAIN;
 		value = value * 10 + (c - '0');
-		digits++;
+		some = 1;
 	}
 	return NOT_PLAIN;
 }
@@ -230,18 +231,15 @@ __noinline int scan_line(struct slot *s, u32 reply, u32 at, struct scanned *out)
 }
 
 /* Finds line starts eight bytes at a time. One loop whose every step goes to the
- * next newline or the next word: nested loops are too much for the verifier. Always
- * from the start: a head mostly comes in one piece. */
-__noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
+ * next newline or the next word: nested loops are too much for the verifier. */
+static __always_inline void scan_lines(struct slot *s, u32 reply, struct scanned *out)
 {
 	const u8 *data;
 	u32 len, i;
 
-	if (!s || !out)
-		return 0;
 	data = reply ? s->reply : s->head;
 	len = reply ? s->reply_len : s->head_len;
-	i = out->from;
+	i = out->at;
 	for (int n = 0; n < SCAN_STEPS; n++) {
 		u64 w, m;
 
@@ -275,7 +273,32 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 		if (w == CONTENT || w == TRANSFER || (w & 0xff) == ' ' || (w & 0xff) == ('\t' | ' '))
 			scan_line(s, reply, i, out);
 	}
-	out->given_up = !out->end && i < len && i < SLOT_HEAD;
+	out->at = i;
+}
+
+/* A call, since the verifier goes over each step of a loop. */
+__noinline int scan_more(struct slot *s, u32 reply, struct scanned *out)
+{
+	if (s && out)
+		scan_lines(s, reply, out);
+	return 0;
+}
+
+/* Always from the start: a head mostly comes in one piece. */
+__noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
+{
+	u32 len;
+
+	if (!s || !out)
+		return 0;
+	len = reply ? s->reply_len : s->head_len;
+	scan_lines(s, reply, out);
+	for (int n = 0; n < SCAN_CALLS; n++) {
+		if (likely(out->end || out->at >= len || out->at >= SLOT_HEAD))
+			break;
+		scan_more(s, reply, out);
+	}
+	out->given_up = !out->end && out->at < len && out->at < SLOT_HEAD;
 	out->odd |= out->length && out->chunked;
 	if (out->end > len)
 		out->end = 0;

@@ -7,7 +7,10 @@
 #include "recorder.h"
 #include "walk.h"
 
-#define FEEDS 1000 /* messages, or parts of them, of one call: a read of 16 KiB holds no more */
+/* Messages, or parts of them, of one call: a read of 16 KiB holds no more than the square of
+ * this. Two loops, since the verifier goes over each step. */
+#define FEEDS 32
+#define FED_NOT_ALL (1ull << 63) /* beside how far it came: there may be more */
 
 /* How far the program has read, whatever it read with. */
 static __always_inline u32 read_so_far(const struct conn *conn, const struct source *src)
@@ -326,25 +329,42 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	return avail;
 }
 
+/* From 'at' on. Returns how far it came. */
+__noinline u64 feed_some(struct conn *conn, const struct source *src, u64 at, const struct ref *parent)
+{
+	if (!conn || !src || !parent)
+		return at;
+	for (int i = 0; i < FEEDS; i++) {
+		u64 used = feed_request(conn, src, at, parent);
+
+		at += used;
+		if (!used || at >= src->len)
+			return at;
+	}
+	return at | FED_NOT_ALL;
+}
+
 /* Feeds all that a read brought. */
 static __always_inline void feed_requests(struct conn *conn, const struct source *src, const struct ref *parent)
 {
 	struct slot *s;
-	u64 skip = 0;
+	u64 at;
 
 	/* What comes behind a body of unknown length ends where the next request begins. */
 	if (conn->in_phase == IN_UNKNOWN && conn->queue_len == 0)
 		conn->in_phase = IN_IDLE;
 	if (unlikely(conn->in_phase == IN_LENGTH))
 		body_unseen(conn, src);
-	for (int i = 0; i < FEEDS; i++) {
-		u64 used = feed_request(conn, src, skip, parent);
-
-		skip += used;
-		if (!used || skip >= src->len)
+	at = conn->in_phase == IN_WALK ? feed_body(conn, src, 0) : feed_request(conn, src, 0, parent);
+	if (likely(at >= src->len))
+		return;
+	for (int i = 0; i < FEEDS && at; i++) {
+		at = feed_some(conn, src, at, parent);
+		if (!(at & FED_NOT_ALL))
 			break;
+		at &= ~FED_NOT_ALL;
 	}
-	if (skip >= src->len)
+	if (at >= src->len)
 		return;
 	/* More in one read than is looked at: the replies to the others will count as unseen. */
 	s = slot_of(&conn->in);

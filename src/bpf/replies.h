@@ -302,19 +302,37 @@ __noinline u64 feed_unseen(struct conn *conn, const struct source *src, u64 skip
 	return walk(&conn->out_walk, src, skip, 0);
 }
 
+/* What a write took, from 'at' on. Returns how far it came. */
+__noinline u64 feed_some_replies(struct conn *conn, const struct source *src, u64 at)
+{
+	if (!conn || !src)
+		return at;
+	for (int i = 0; i < FEEDS; i++) {
+		u64 used = feed_reply(conn, src, at);
+
+		if (!used)
+			used = feed_unseen(conn, src, at);
+		at += used;
+		if (!used || at >= src->len)
+			return at;
+	}
+	return at | FED_NOT_ALL;
+}
+
 /* Feeds all that a write took. */
 static __always_inline void feed_replies(struct conn *conn, const struct source *src)
 {
-	u64 skip = 0;
+	u64 at = feed_reply(conn, src, 0);
 
+	if (unlikely(!at))
+		at = feed_unseen(conn, src, 0);
+	if (likely(!at || at >= src->len))
+		return;
 	for (int i = 0; i < FEEDS; i++) {
-		u64 used = feed_reply(conn, src, skip);
-
-		if (unlikely(!used))
-			used = feed_unseen(conn, src, skip);
-		skip += used;
-		if (!used || skip >= src->len)
+		at = feed_some_replies(conn, src, at);
+		if (!(at & FED_NOT_ALL))
 			break;
+		at &= ~FED_NOT_ALL;
 	}
 }
 

@@ -449,13 +449,14 @@ __noinline int walk_step(struct walk *w, const struct source *src, struct cursor
 
 #define WALK_RECORDS 8
 
-/* FastCGI in one buffer, headers whole: the way they mostly come. Returns how far it came. */
-static __always_inline u64 walk_records(struct walk *w, const struct source *src, u64 skip, u64 first)
+/* FastCGI in one buffer, headers whole: the way they mostly come. 'word': the bytes at 'at', 0:
+ * they are not known. Returns how far it came. */
+__noinline u64 walk_records(struct walk *w, const struct source *src, u64 at, u64 word)
 {
-	u64 at = skip;
-
+	if (!w || !src)
+		return at;
 	for (int n = 0; n < WALK_RECORDS && at < src->len; n++) {
-		u64 left = src->len - at, word = first;
+		u64 left = src->len - at;
 
 		if (w->phase == WALK_CONTENT) {
 			if (left > w->left)
@@ -464,13 +465,15 @@ static __always_inline u64 walk_records(struct walk *w, const struct source *src
 			w->left -= left;
 			if (!w->left)
 				walk_counted(w);
+			word = 0;
 			continue;
 		}
 		if (w->phase != WALK_RECORD || w->len || left < 8)
 			break;
-		if ((!word || at != skip) && walk_read(src, &word, 8, src->base + at))
+		if (!word && walk_read(src, &word, 8, src->base + at))
 			break;
 		walk_header(w, __builtin_bswap64(word));
+		word = 0;
 		at += 8;
 	}
 	return at;
@@ -481,15 +484,13 @@ static __always_inline u64 walk_records(struct walk *w, const struct source *src
  * WALK_STEPS steps; then call it again. */
 __noinline u64 walk(struct walk *w, const struct source *src, u64 skip, u64 first)
 {
-	struct cursor c = {};
+	struct cursor c = { .skip = skip }; /* from here on only there: the stack is short */
 
 	if (!w || !src || skip >= src->len)
 		return 0;
 	if (!src->readable)
 		return walk_blind(w, src->len - skip);
-	if (src->iov_count) {
-		c.skip = skip;
-	} else {
+	if (!src->iov_count) {
 		c.at = skip;
 		if (w->phase == WALK_RECORD || w->phase == WALK_CONTENT)
 			c.at = walk_records(w, src, skip, first);
@@ -500,9 +501,9 @@ __noinline u64 walk(struct walk *w, const struct source *src, u64 skip, u64 firs
 		if (!walk_step(w, src, &c))
 			break;
 	}
-	if (w->phase == WALK_LOST || c.at < skip)
-		return src->len - skip;
-	return c.at - skip;
+	if (w->phase == WALK_LOST || c.at < c.skip)
+		return src->len - c.skip;
+	return c.at - c.skip;
 }
 
 #endif
