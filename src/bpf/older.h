@@ -192,6 +192,14 @@ static __always_inline int older_serves(struct sock *sk, struct task_struct *tas
 	return 0;
 }
 
+/* Who connects has a peer with a name; neither end of a socketpair has one. */
+static __always_inline bool is_pair(struct sock *sk)
+{
+	struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ((struct unix_sock *)sk, peer);
+
+	return !peer || !BPF_CORE_READ(peer, addr);
+}
+
 static __always_inline int older_calls(struct sock *sk)
 {
 	struct conn *conn = conn_make((u64)sk);
@@ -200,6 +208,10 @@ static __always_inline int older_calls(struct sock *sk)
 		return 0;
 	conn->role = ROLE_CLIENT;
 	conn->answered = 1;
+	/* Many a server has such for its signals: no reason to look at every read of the host, until
+	 * a request writes there. */
+	if (conn->family == AF_UNIX && is_pair(sk))
+		return 0;
 	client_conns = 1;
 	if (conn->family == AF_UNIX)
 		unix_calls = 1;

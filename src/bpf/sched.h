@@ -216,7 +216,7 @@ int BPF_PROG(switched, bool preempt, struct task_struct *prev, struct task_struc
 SEC("tp_btf/sched_waking")
 int BPF_PROG(waking, struct task_struct *p)
 {
-	struct work *mine = work_of(p);
+	struct work *mine;
 	struct slot *s;
 	struct loop *lp;
 	u64 now;
@@ -224,6 +224,7 @@ int BPF_PROG(waking, struct task_struct *p)
 	if (!target_kind(p->tgid))
 		return 0;
 	hand_woken(p);
+	mine = bpf_task_storage_get(&threads, p, NULL, 0);
 	if (!mine)
 		return 0;
 	s = held_by(mine, p);
