@@ -58,8 +58,18 @@ warm() { # PORT PATH CONNECTIONS: some requests that nobody measures
 	pinned "$LIVE/load" "$1" "$2" 300 "$3" >/dev/null
 }
 
-# Off the CPU of what is measured. The first window in which the kernel measures run
-# times ends with the second after some 200 requests; a pair's burst begins behind it.
+# The kernel measures run times in windows, of which the first ends a second or two after
+# 1000 requests; they cost more than many a program. What is measured here begins behind it.
+settle() { # PORT PATH CONNECTIONS
+	pinned "$LIVE/load" "$1" "$2" 1200 "$3" >/dev/null
+	wait_for 10 unmetered
+}
+
+unmetered() {
+	! find "/proc/$WATCH/fd" -lname '*bpf-stats*' | grep -q .
+}
+
+# Off the CPU of what is measured.
 watch_begin() { # TARGET...
 	: >"$LIVE/out"
 	start_ns=$(date +%s%N)
@@ -177,8 +187,7 @@ compare() { # NAME LIMIT TARGET PORT PATH REQUESTS CONNECTIONS
 		empty_end
 		burst off2 "$@"
 		watch_begin "$target"
-		warm "$1" "$2" "$4"
-		wait_for 5 older "$((start_ns + attach_ms * 1000000 + 2200000000))"
+		settle "$1" "$2" "$4"
 		burst on "$@"
 		((n)) || bpf=$(bpf_of "$@")
 		watch_end
@@ -191,10 +200,6 @@ compare() { # NAME LIMIT TARGET PORT PATH REQUESTS CONNECTIONS
 		"$(cut -d' ' -f4 "$LIVE/got.off2" | median | awk '{ printf "%.2f", $1 / 1000 }')" \
 		"$(cat "$LIVE"/got.* | awk '{ thrown += $7; all += $6 + $7 } END { print thrown " of " all }')"
 	printf '%-26s   of BPF: %s\n' "" "$bpf"
-}
-
-older() { # NS of the wall clock
-	(($(date +%s%N) > $1))
 }
 
 # Nanoseconds more at the gauge's usual speed: the k-th line of each run of stranger.
@@ -215,8 +220,7 @@ strangers() {
 		pinned "$LIVE/stranger" >>"$LIVE/got.empty"
 		empty_end
 		watch_begin "$NGINX"
-		warm "$NGINX_PORT" /small.txt 4
-		wait_for 5 older "$((start_ns + attach_ms * 1000000 + 2200000000))"
+		settle "$NGINX_PORT" /small.txt 4
 		pinned "$LIVE/stranger" >>"$LIVE/got.on"
 		watch_end
 	done
