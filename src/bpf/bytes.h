@@ -167,14 +167,11 @@ static __always_inline u64 newline_in(u64 w)
 #define NOT_PLAIN (~0ull)
 
 /* The value of a Content-Length, if it is plainly digits and the end of the line. */
-__noinline u64 read_number(struct slot *s, u32 from_reply, u32 at)
+static __always_inline u64 read_number(const struct slot *s, u32 from_reply, u32 at)
 {
 	u64 value = 0, some = 0; /* not how many: the verifier would tell them apart */
-	const u8 *data;
+	const u8 *data = from_reply ? s->reply : s->head;
 
-	if (!s)
-		return NOT_PLAIN;
-	data = from_reply ? s->reply : s->head;
 	for (int i = 0; i < 20; i++) {
 		u8 c;
 

@@ -177,7 +177,13 @@ __noinline u64 feed_body(struct conn *conn, const struct source *src, u64 skip)
 
 			first = taken_word(s, at, take_head(s, src, skip, 0), 0);
 		}
-		used = walk(&conn->in_walk, src, skip, first);
+		/* Records in one buffer are all that most reads of FastCGI bring. */
+		if (likely(conn->fastcgi && src->readable && !src->iov_count))
+			used = walk_records(&conn->in_walk, src, skip, first) - skip;
+		else
+			used = 0;
+		if (unlikely(skip + used < src->len))
+			used += walk(&conn->in_walk, src, skip + used, used ? 0 : first);
 		request_walked(conn, s, src->now);
 	}
 	if (s) {
