@@ -3,7 +3,7 @@
  * request of a batch, the median of the batches. So a burst is short, and what else the
  * machine does in the midst of it falls on few batches.
  *
- *   load [-p PID]... [-r RATE] PORT PATH REQUESTS CONNECTIONS
+ *   load [-p PID]... [-r RATE] [-b BATCH] PORT PATH REQUESTS CONNECTIONS
  *
  * Keep-alive, one request at a time on each connection; between two batches nothing is
  * under way but the gauge. Prints the requests a second, then CPU a request as gauge.h tells.
@@ -19,14 +19,14 @@
 #include <sys/socket.h>
 
 #define MOST 256
-#define BATCH 100
+#define BATCH 100 /* requests; of slow ones fewer, so that it is short beside a host's changes of speed */
 
 static struct pollfd at[MOST];
 static size_t got[MOST];
 static char request[1024], reply[65536];
 static size_t request_len, reply_len;
 static int schedstat[MOST], schedstats;
-static long rate;
+static long rate, batch_requests = BATCH;
 
 static int dial(int port)
 {
@@ -159,19 +159,21 @@ int main(int argc, char **argv)
 	double gauge;
 	int count, option;
 
-	while ((option = getopt(argc, argv, "p:r:")) != -1) {
+	while ((option = getopt(argc, argv, "p:r:b:")) != -1) {
 		if (option == 'p')
 			server(optarg);
 		else if (option == 'r')
 			rate = atol(optarg);
+		else if (option == 'b' && atol(optarg) > 0)
+			batch_requests = atol(optarg);
 		else
 			return 2;
 	}
 	requests = argc - optind == 4 ? atol(argv[optind + 2]) : 0;
 	count = requests ? atoi(argv[optind + 3]) : 0;
-	batches = requests / BATCH;
+	batches = requests / batch_requests;
 	if (batches <= 0 || count <= 0 || count > MOST)
-		error(2, 0, "load [-p PID]... [-r RATE] PORT PATH REQUESTS CONNECTIONS");
+		error(2, 0, "load [-p PID]... [-r RATE] [-b BATCH] PORT PATH REQUESTS CONNECTIONS");
 	request_len = (size_t)snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n\r\n",
 				       argv[optind + 1], argv[optind]);
 	for (int i = 0; i < count; i++)
@@ -184,14 +186,14 @@ int main(int argc, char **argv)
 		uint64_t before = cpu_ns();
 		double after, ns;
 
-		batch(count, BATCH);
-		ns = (double)(cpu_ns() - before) / BATCH;
+		batch(count, batch_requests);
+		ns = (double)(cpu_ns() - before) / (double)batch_requests;
 		after = gauge_ns();
 		if (schedstats)
 			batch_add(&each, ns, gauge, after);
 		gauge = after;
 	}
-	printf("%.0f ", (double)batches * BATCH * 1e9 / (double)(now_ns() - start_ns));
+	printf("%.0f ", (double)(batches * batch_requests) * 1e9 / (double)(now_ns() - start_ns));
 	if (schedstats)
 		batches_print(&each);
 	putchar('\n');

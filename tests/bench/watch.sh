@@ -335,7 +335,7 @@ servers=(-p "$nginx_worker" "${fpm_workers[@]/#/-p}")
 ! wanted pair || compare "nginx to php-fpm, hello" 1.05 "$NGINX" "$NGINX_PORT" /unix/bench.php 3000 2
 servers=("${fpm_workers[@]/#/-p}")
 ! wanted php || compare "php-fpm alone, hello" 1.02 "$FPM" "$NGINX_PORT" /unix/bench.php 3000 2
-servers=(-p "$burn")
+servers=(-p "$burn" -b 20)
 ! wanted python || compare "Python, 1 ms" 1.01 "$burn" "$burn_port" / 1000 1
 servers=()
 ! wanted strangers || strangers
