@@ -29,9 +29,12 @@ static int read_rules(const char *path, bool json, struct rules *ret_rules)
 	return exit_code_of(code);
 }
 
-/* 'FILE:LINE: [warning: ]text' lines as JSON objects. */
-static json_t *problems_json(const struct buf *problems, size_t name_len)
+/* 'FILE:LINE: [warning: ]text' lines as JSON objects. The names of rules.d's files have no
+ * ':' of their own that a number and another one follow. */
+static json_t *problems_json(const struct buf *problems, const char *path)
 {
+	size_t path_len = strlen(path);
+
 	json_t *list = json_array();
 	char *save = NULL;
 
@@ -39,15 +42,20 @@ static json_t *problems_json(const struct buf *problems, size_t name_len)
 		return list;
 	for (char *line = strtok_r(problems->data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		static const char mark[] = " warning: ";
+		bool main = !strncmp(line, path, path_len) && line[path_len] == ':';
+		size_t name_len = main ? path_len : strcspn(line, ":");
 		char *text = line + MIN(strlen(line), name_len + 1);
 		long number = strtol(text, &text, 10);
+		json_t *problem;
 		bool warning;
 
 		text += *text == ':';
 		warning = strncmp(text, mark, sizeof(mark) - 1) == 0;
 		text += warning ? sizeof(mark) - 1 : *text == ' ';
-		json_array_append_new(list, json_pack("{s:i, s:b, s:s+}", "line", (int)number, "warning", warning,
-						      "text", text, ""));
+		problem = json_pack("{s:i, s:b, s:s+}", "line", (int)number, "warning", warning, "text", text, "");
+		if (problem && !main)
+			json_object_set_new(problem, "file", json_stringn(line, name_len));
+		json_array_append_new(list, problem);
 	}
 	return list;
 }
@@ -80,9 +88,10 @@ static int check_json(const char *path)
 	}
 	if (code == 0)
 		config_write(&rules, &text);
-	printed =
-		print_json(json_pack("{s:b, s:o, s:s}", "ok", code == 0, "problems",
-				     problems_json(&problems, strlen(path)), "effective", text.data ? text.data : ""));
+	printed = print_json(json_pack("{s:b, s:o, s:s}", "ok", code == 0 && !rules.refused, "problems",
+				       problems_json(&problems, path), "effective", text.data ? text.data : ""));
+	if (code == 0 && rules.refused)
+		code = -EINVAL;
 	rules_free(&rules);
 	buf_done(&problems);
 	buf_done(&text);
@@ -114,6 +123,7 @@ int cmd_check(int argc, char **argv)
 		code = EXIT_REFUSED;
 	} else {
 		fputs(text.data, stdout);
+		code = rules.refused ? EXIT_MISTAKE : EXIT_DONE;
 	}
 	buf_done(&text);
 	rules_free(&rules);
@@ -138,7 +148,9 @@ static void test_text(const struct rules *rules, const struct rule_input *input,
 
 		buf_init(&name, 4096);
 		buf_add_escaped(&name, rule->name, strlen(rule->name));
-		printf("%-5s  %s\n       %s%s\n", verdict_word(verdict, rule == first), name.data ? name.data : "", why,
+		printf("%-5s  %s%s%s%s\n       %s%s\n", verdict_word(verdict, rule == first),
+		       name.data ? name.data : "", rule->file ? " (" : "", rule->file ? rule->file : "",
+		       rule->file ? ")" : "", why,
 		       verdict != RULE_NO && rule != first ? "; another one fires before it" : "");
 		buf_done(&name);
 	}
@@ -162,6 +174,8 @@ static int test_json(const struct rules *rules, const struct rule_input *input, 
 						"matches", verdict != RULE_NO, "fires", rule == first, "reason",
 						verdict == RULE_NO ? NULL : reason_name(rule_reason(verdict)), "why",
 						text ? text : json_string("?")));
+		if (rule->file)
+			json_object_set_new(json_array_get(list, i), "file", json_string(rule->file));
 	}
 	return print_json(list);
 }

@@ -38,7 +38,7 @@ struct daemon {
 	struct command_line line;
 	char socket[108], url_path[120], token[WEB_TOKEN_LEN + 1];
 	uint16_t port;
-	struct stat seen; /* the rules file as it was read */
+	uint64_t seen; /* config_stamp() of the rules as they were read */
 	size_t watching;
 };
 
@@ -201,8 +201,6 @@ int serve_read_rules(const char *path, struct rules **ret_rules, struct buf *pro
 	struct rules *rules = calloc(1, sizeof(*rules));
 	int r = rules ? config_read(path, rules, problems, err) : err_sys(err, -ENOMEM, "cannot read '%s'", path);
 
-	if (r == 0 && !rules->count)
-		r = err_say(err, -EINVAL, "the rules file '%s' has no rule", path);
 	if (r < 0) {
 		if (rules)
 			rules_free(rules);
@@ -283,17 +281,14 @@ static void look(struct daemon *d)
 static void on_look(void *arg, uint32_t events UNUSED)
 {
 	struct daemon *d = arg;
-	struct stat st;
+	uint64_t stamp = config_stamp(d->serve.config_path);
 	struct err err;
 
 	look(d);
-	if (stat(d->serve.config_path, &st) < 0)
-		return; /* between two versions of it */
-	if (st.st_mtim.tv_sec != d->seen.st_mtim.tv_sec || st.st_mtim.tv_nsec != d->seen.st_mtim.tv_nsec ||
-	    st.st_ino != d->seen.st_ino || st.st_size != d->seen.st_size) {
-		d->seen = st;
-		serve_reload(&d->serve, &err);
-	}
+	if (stamp == d->seen || access(d->serve.config_path, F_OK) < 0) /* the same, or between two versions */
+		return;
+	d->seen = stamp;
+	serve_reload(&d->serve, &err);
 }
 
 /* ---- signals and life ---- */
@@ -311,7 +306,7 @@ static void on_signal(void *arg, uint32_t signal)
 	struct err err;
 
 	if (signal == SIGHUP) {
-		stat(d->serve.config_path, &d->seen);
+		d->seen = config_stamp(d->serve.config_path);
 		serve_reload(&d->serve, &err);
 	} else if (d->serve.ending) {
 		loop_stop(d->serve.loop, 0);
@@ -492,7 +487,7 @@ static int read_first(struct daemon *d, struct err *err)
 	int r;
 
 	buf_init(&problems, 1 << 20);
-	stat(d->serve.config_path, &d->seen);
+	d->seen = config_stamp(d->serve.config_path);
 	r = serve_read_rules(d->serve.config_path, &d->serve.rules, &problems, err);
 	if (problems.len)
 		fputs(problems.data, stderr);

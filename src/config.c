@@ -29,6 +29,8 @@ struct reader {
 	size_t count, left_out;
 	bool failed; /* at least one is no warning, or memory ran out */
 	bool scan_ok;
+	bool may_be_empty;
+	const struct rules *main;	      /* of a file of rules.d: what the main file says; else NULL */
 	unsigned int *rule_line, *watch_line; /* of each one's beginning, in the file's order */
 	size_t rule_count, watch_count;
 	const cfg_opt_t *list;	     /* libconfuse asks at each element of a list: the last answer counts */
@@ -78,6 +80,13 @@ static void on_scan_section(void *arg, unsigned int line, const struct config_se
 	struct reader *reader = arg;
 	unsigned int *at = NULL;
 
+	if (reader->main && section != &rule_section) {
+		char text[120];
+
+		snprintf(text, sizeof(text), "'%s' is the main file's to say, not one's in " CONFIG_SITES,
+			 section->name);
+		add_problem(reader, line, false, text);
+	}
 	if (section == &rule_section)
 		at = list_add(&reader->rule_line, &reader->rule_count, sizeof(*at));
 	if (section == &watch_section)
@@ -210,11 +219,18 @@ static int check_rule_key(cfg_t *cfg, cfg_opt_t *opt)
 	return 0; /* told; libconfuse goes on */
 }
 
+static bool is_the_mains(cfg_t *cfg, const cfg_opt_t *opt)
+{
+	if (reading->main)
+		key_problem(cfg, opt, "this is the main file's to say, not one's in " CONFIG_SITES);
+	return reading->main;
+}
+
 static int check_store(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *value = cfg_opt_getstr(opt);
 
-	if (value[0] != '/')
+	if (!is_the_mains(cfg, opt) && value[0] != '/')
 		key_problem(cfg, opt, "it must be an absolute path (try \"/var/lib/reqtrap\")");
 	return 0;
 }
@@ -223,7 +239,7 @@ static int check_bool(cfg_t *cfg, cfg_opt_t *opt)
 {
 	const char *value = cfg_opt_getstr(opt);
 
-	if (strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
+	if (!is_the_mains(cfg, opt) && strcmp(value, "true") != 0 && strcmp(value, "false") != 0)
 		key_problem(cfg, opt, "it is either true or false");
 	return 0;
 }
@@ -448,11 +464,31 @@ static int add_watch(struct rules *rules, cfg_t *section, struct err *err)
 	return code;
 }
 
+static bool is_named(const struct rules *rules, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (strcmp(rules->rule[i].name, name) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A rule of rules.d runs nothing, whatever the main file allows. */
+static void make_harmless(struct reader *reader, unsigned int line, struct rule *rule)
+{
+	if (rule->action)
+		add_problem(reader, line, true,
+			    "the action of this rule never runs: only the main file's rules have any");
+	strings_free(rule->action);
+	rule->action = NULL;
+}
+
 /* All rules of one section; what is wrong with them as a whole is told. */
 static void build_rule(struct reader *reader, cfg_t *section, unsigned int line, struct rules *rules)
 {
+	const struct rules *main = reader->main ? reader->main : rules;
 	unsigned int levels = MAX(cfg_size(section, "time-taken"), 1u);
-	const struct rule *rule = NULL;
+	struct rule *rule = NULL;
 	struct err err;
 
 	for (unsigned int level = 0; level < levels; level++) {
@@ -461,19 +497,21 @@ static void build_rule(struct reader *reader, cfg_t *section, unsigned int line,
 		rule = rules->count ? &rules->rule[rules->count - 1] : NULL;
 		if (code == 0)
 			code = rule_check(rule, &err);
-		for (size_t i = 0; code == 0 && i + 1 < rules->count; i++) {
-			if (strcmp(rules->rule[i].name, rule->name) == 0)
-				code = err_say(&err, -EINVAL, "there are two rules '%s'", rule->name);
-		}
+		if (code == 0 && is_named(rules, rules->count - 1, rule->name))
+			code = err_say(&err, -EINVAL, "there are two rules '%s'", rule->name);
+		if (code == 0 && reader->main && is_named(main, main->count, rule->name))
+			code = err_say(&err, -EINVAL, "there is a rule '%s' in another file", rule->name);
 		for (char **name = rule ? rule->watch : NULL; code == 0 && name && *name; name++) {
-			if (!rules_watch(rules, *name))
-				code = err_say(&err, -EINVAL, "watch: there is no watch \"%s\" { ... } in this file",
-					       *name);
+			if (!rules_watch(main, *name))
+				code = err_say(&err, -EINVAL, "watch: there is no watch \"%s\" { ... } in %s file",
+					       *name, reader->main ? "the main" : "this");
 		}
 		if (code < 0) {
 			add_problem(reader, line, false, err.text);
 			return;
 		}
+		if (reader->main)
+			make_harmless(reader, line, rule);
 	}
 	if (rule && rule->action && !rules->actions_enabled)
 		add_problem(reader, line, true,
@@ -514,7 +552,7 @@ static void build(struct reader *reader, cfg_t *cfg, struct rules *rules)
 	for (unsigned int i = 0; i < cfg_size(cfg, "rule"); i++)
 		build_rule(reader, cfg_getnsec(cfg, "rule", i), i < reader->rule_count ? reader->rule_line[i] : 1,
 			   rules);
-	if (rules->count == 0)
+	if (rules->count == 0 && !reader->may_be_empty)
 		add_problem(reader, 1, false, "there is no rule in it (try rule \"slow\" { time-taken = 2s })");
 }
 
@@ -551,10 +589,9 @@ static int report(struct reader *reader, struct buf *problems, struct err *err)
 	return reader->failed ? -EINVAL : 0;
 }
 
-int config_parse(const char *name, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
+static int parse(struct reader reader, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
 		 struct err *err)
 {
-	struct reader reader = { .name = name };
 	const struct config_scan_calls calls = { on_scan_problem, on_scan_section, &reader };
 	struct rules rules = { 0 };
 	const char *nul = len ? memchr(text, '\0', len) : NULL;
@@ -577,7 +614,7 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	if (!copy || !cfg) {
 		free(copy);
 		cfg_free(cfg);
-		return err_say(err, -ENOMEM, "cannot read '%s': out of memory", name);
+		return err_say(err, -ENOMEM, "cannot read '%s': out of memory", reader.name);
 	}
 	memcpy(copy, text, len);
 	copy[len] = '\0';
@@ -600,48 +637,35 @@ int config_parse(const char *name, const char *text, size_t len, struct rules *r
 	return code;
 }
 
-int config_load(const char *path, size_t max, char **ret_text, size_t *ret_len, struct err *err)
+int config_parse(const char *name, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
+		 struct err *err)
 {
-	CLEAN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	CLEAN(free) char *text = NULL;
-	struct stat st;
-	size_t len = 0;
-
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot read '%s'", path);
-	if (fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot read '%s'", path);
-	if (S_ISDIR(st.st_mode))
-		return err_sys(err, -EISDIR, "cannot read '%s'", path);
-	text = malloc(max + 1);
-	if (!text)
-		return err_sys(err, -ENOMEM, "cannot read '%s'", path);
-	for (;;) {
-		ssize_t n = read(fd, text + len, max + 1 - len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return err_sys(err, -errno, "cannot read '%s'", path);
-		if (n == 0)
-			break;
-		len += (size_t)n;
-		if (len > max)
-			return err_say(err, -E2BIG, "cannot read '%s': longer than %zu KiB", path, max >> 10);
-	}
-	*ret_text = text;
-	*ret_len = len;
-	text = NULL;
-	return 0;
+	return parse((struct reader){ .name = name }, text, len, ret_rules, problems, err);
 }
 
-int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err)
+int config_parse_main(const char *name, const char *text, size_t len, struct rules *ret_rules, struct buf *problems,
+		      struct err *err)
 {
-	CLEAN(free) char *text = NULL;
-	size_t len = 0;
-	int code = config_load(path, CONFIG_BYTES_MAX, &text, &len, err);
+	return parse((struct reader){ .name = name, .may_be_empty = true }, text, len, ret_rules, problems, err);
+}
 
-	if (code < 0 || !text)
-		return code;
-	return config_parse(path, text, len, ret_rules, problems, err);
+int config_parse_site(const char *name, const char *text, size_t len, struct rules *rules, struct buf *problems,
+		      struct err *err)
+{
+	struct rules more = { 0 };
+	int code = parse((struct reader){ .name = name, .main = rules, .may_be_empty = true }, text, len, &more,
+			 problems, err);
+
+	for (size_t i = 0; i < more.count && code == 0; i++) {
+		struct rule *rule = &more.rule[i], *at;
+
+		text_set(&rule->file, name);
+		at = rule->file ? list_add(&rules->rule, &rules->count, sizeof(*at)) : NULL;
+		if (!at)
+			code = err_say(err, -ENOMEM, "cannot read '%s': out of memory", name);
+		else
+			*at = *rule, *rule = (struct rule){ 0 };
+	}
+	rules_free(&more);
+	return code;
 }

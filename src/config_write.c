@@ -222,6 +222,8 @@ void config_write(const struct rules *rules, struct buf *out)
 		write_watch(&rules->watch[i], out);
 	for (size_t i = 0; i < rules->count; i++) {
 		buf_adds(out, "\n");
+		if (rules->rule[i].file)
+			buf_addf(out, "# from %s\n", rules->rule[i].file);
 		config_write_rule(&rules->rule[i], out);
 	}
 }

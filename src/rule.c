@@ -428,8 +428,7 @@ void rules_areas(const struct rules *rules, struct areas *ret_areas)
 	for (size_t i = 0; i < rules->count; i++) {
 		if (i == 0)
 			areas = rules->rule[i].areas;
-		else
-			areas_join(&areas, &rules->rule[i].areas);
+		areas_join(&areas, &rules->rule[i].areas); /* the first, too: what was not said gets its default */
 	}
 	*ret_areas = areas;
 }
@@ -463,6 +462,7 @@ const struct watch_set *rules_watch(const struct rules *rules, const char *name)
 void rule_done(struct rule *rule)
 {
 	free(rule->name);
+	free(rule->file);
 	free(rule->path);
 	free(rule->method);
 	free(rule->host);

@@ -17,6 +17,7 @@
 
 struct rule {
 	char *name;
+	char *file;		/* of rules.d, that it is from; NULL: the main one */
 	char **watch;		/* names of watch sets: one of them has the process; NULL: any */
 	char *path;		/* glob (value.h) on the URL's path without its query; NULL: any */
 	char **exclude;		/* the same: requests that the rule is not about; NULL none */
@@ -64,6 +65,7 @@ struct rules {
 	bool actions_enabled;
 	bool show_values; /* incident_mask.h */
 	char *store;	  /* NULL: default */
+	size_t refused;	  /* files of rules.d that were left out */
 };
 
 /* What is known of a request at the moment of asking. NULL: unknown, which fits only

@@ -288,6 +288,8 @@ void serve_api_rules(struct serve *serve, const struct web_request *request UNUS
 			continue;
 		engine_rule_report(serve->engine, &serve->rules->rule[i], &report);
 		json_object_set_new(json, "rule", text_json(r->name));
+		json_object_set_new(json, "file",
+				    serve->rules->rule[i].file ? text_json(serve->rules->rule[i].file) : json_null());
 		json_object_set_new(json, "state", json_string(quota_state_name(report.state)));
 		json_object_set_new(json, "until",
 				    report.until_ns ? time_json(wall_ns() + report.until_ns - now_ns()) : json_null());
@@ -300,7 +302,8 @@ void serve_api_rules(struct serve *serve, const struct web_request *request UNUS
 		json_object_set_new(json, "last_error", text_json(r->last_error));
 		json_array_append_new(list, json);
 	}
-	send_json(json_pack("{s:o, s:o, s:I, s:o}", "file", text_json(serve->config_path), "rules", list, "reloads",
-			    (json_int_t)serve->reloads, "reload_error", text_json(serve->reload_error)),
+	send_json(json_pack("{s:o, s:o, s:I, s:o, s:I}", "file", text_json(serve->config_path), "rules", list,
+			    "reloads", (json_int_t)serve->reloads, "reload_error", text_json(serve->reload_error),
+			    "refused_files", (json_int_t)serve->rules->refused),
 		  reply);
 }

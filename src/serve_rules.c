@@ -71,6 +71,11 @@ static void add_rule(struct serve *serve, const struct rule *rule, struct buf *o
 	engine_rule_report(serve->engine, rule, &report);
 	buf_adds(out, "<tr><td>");
 	page_text(out, rule->name);
+	if (rule->file) {
+		buf_adds(out, "<br><span class=\"soft\">");
+		page_text(out, rule->file);
+		buf_adds(out, "</span>");
+	}
 	buf_adds(out, "</td>");
 	add_state(&report, out);
 	buf_adds(out, "<td>");
@@ -101,6 +106,9 @@ void serve_rules_page(struct serve *serve, const struct web_request *request UNU
 		page_text(out, serve->reload_error);
 		buf_adds(out, ". These, the old ones, stay in force.</p>\n");
 	}
+	if (serve->rules->refused)
+		buf_addf(out, "<p class=\"warn\">Left out of " CONFIG_SITES ", the log says why: %s.</p>\n",
+			 word_count(serve->rules->refused).s);
 	buf_adds(out,
 		 "<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"Rules in force\"><table><thead><tr>"
 		 "<th>rule</th><th>is</th><th>a request is trapped that</th><th>captured</th>"
@@ -419,6 +427,16 @@ static void edit_read(struct edit *e, const struct web_request *request, struct 
 		plain_lines(e->text);
 }
 
+/* Then the main file need not have a rule. */
+static bool has_sites(const struct serve *serve)
+{
+	for (size_t i = 0; i < serve->rules->count; i++) {
+		if (serve->rules->rule[i].file)
+			return true;
+	}
+	return false;
+}
+
 void serve_edit_page(struct serve *serve, const struct web_request *request, const char *in UNUSED,
 		     struct web_reply *reply)
 {
@@ -435,7 +453,8 @@ void serve_edit_page(struct serve *serve, const struct web_request *request, con
 		page_text(out, err.text[0] ? err.text : "out of memory");
 		buf_adds(out, "</p>\n");
 	} else {
-		e.ok = config_parse(serve->config_path, e.text, strlen(e.text), &e.rules, &problems, &err) == 0;
+		e.ok = (has_sites(serve) ? config_parse_main : config_parse)(serve->config_path, e.text, strlen(e.text),
+									     &e.rules, &problems, &err) == 0;
 		if (e.wish && !strcmp(e.wish, "save") && save(serve, request, &e, out)) {
 			reply->status = 303;
 			snprintf(reply->location, sizeof(reply->location), "/rules");

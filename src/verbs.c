@@ -42,6 +42,10 @@ const struct verb verbs[] = {
 			  "two seconds: what is started later is watched, too.\n"
 			  "The rules file is read again at SIGHUP and when it changes: as a whole, or the\n"
 			  "old rules stay and the log says why. Requests in flight are not lost by that.\n"
+			  "Files rules.d/*.conf beside it add rules, which may be a site owner's: they know\n"
+			  "the main file's 'watch' sections, keep to its 'limits', and have no actions.\n"
+			  "Such a file is taken whole, or left out and told, as is one that others may\n"
+			  "write to.\n"
 			  "The pages: 'ssh -L 8080:/run/reqtrap/control.sock HOST', then\n"
 			  "http://localhost:8080/; or --web-port on the host itself. They show requests in\n"
 			  "flight, incidents with page, trace and core, and the rules, which can be\n"
@@ -169,7 +173,9 @@ const struct verb verbs[] = {
 	  "  reqtrap verify --quick --json /var/tmp/*.core\n" },
 	{ "rm", "ID...", "Remove incidents with all their files.", VERB_RM, cmd_rm, ID_DETAILS, "  reqtrap rm 7f3a\n" },
 	{ "check", "FILE", "Check a rules file: every mistake, or the effective rules.", VERB_CHECK, cmd_check,
-	  "Exit code: 0 the file is right, 2 it is not.\n", "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
+	  "With those of rules.d beside it.\n"
+	  "Exit code: 0 the files are right, 2 they are not.\n",
+	  "  reqtrap check /etc/reqtrap/reqtrap.conf\n" },
 	{ "test", "FILE METHOD URL", "Say which rule would fire for a request, and why not the others.", VERB_TEST,
 	  cmd_test,
 	  "Rules are asked as the request goes by: at each limit that passes, at its\n"
