@@ -38,8 +38,9 @@ struct daemon {
 	struct command_line line;
 	char socket[108], url_path[120], token[WEB_TOKEN_LEN + 1];
 	uint16_t port;
-	uint64_t seen; /* config_stamp() of the rules as they were read */
-	size_t watching;
+	uint64_t seen;	/* config_stamp() of the rules as they were read */
+	uint64_t named; /* which processes the words named last */
+	bool looked;
 };
 
 /* ---- what happened ---- */
@@ -163,6 +164,24 @@ static void on_ended(void *arg, const struct incident *in, const char *path UNUS
 	}
 }
 
+/* What is no longer there is not listed either. */
+static void on_pruned(void *arg)
+{
+	struct serve *serve = arg;
+	CLEAN(fd) int dir = open(serve->store_path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	size_t left = 0;
+
+	for (size_t i = 0; dir >= 0 && i < serve->row_count; i++) {
+		struct serve_row *row = &serve->row[i];
+
+		if (row->folder && faccessat(dir, row->folder, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+			row_done(row);
+		else
+			serve->row[left++] = *row;
+	}
+	serve->row_count = dir >= 0 ? left : serve->row_count;
+}
+
 const struct serve_row *serve_row_find(const struct serve *serve, const char *id)
 {
 	for (size_t i = serve->row_count; i-- > 0;) {
@@ -244,38 +263,35 @@ int serve_reload(struct serve *serve, struct err *err)
 
 /* ---- targets ---- */
 
-static size_t look_for(struct daemon *d, const char *word)
-{
-	struct targets targets = { 0 };
-	struct err err;
-	size_t added = 0;
-
-	if (target_find(&targets, word, &err) == 0) {
-		for (size_t i = 0; i < targets.count; i++)
-			added += targets.pid[i] != getpid() &&
-				 engine_add_process(d->serve.engine, targets.pid[i], &err) == 0;
-	}
-	targets_done(&targets);
-	return added;
-}
-
+/* All that the words name. What has been forked since is followed by the engine: workers
+ * are looked for, which costs a look at every process, when somebody else is named. */
 static void look(struct daemon *d)
 {
+	struct targets targets = { 0 };
+	uint64_t named = 0;
 	struct err err;
 	size_t now = 0;
 
 	for (int i = 0; i < d->line.rest_count; i++)
-		now += look_for(d, d->line.rest[i]);
+		target_find(&targets, d->line.rest[i], &err);
 	for (size_t i = 0; i < d->serve.rules->watch_count; i++) {
 		for (char **word = d->serve.rules->watch[i].word; word && *word; word++)
-			now += look_for(d, *word);
+			target_find(&targets, *word, &err);
 	}
-	if (now != d->watching && now && engine_older(d->serve.engine, &err) < 0)
+	for (size_t i = 0; i < targets.count; i++)
+		named = named * 31 + (uint64_t)targets.pid[i];
+	if (named != d->named)
+		targets_workers(&targets);
+	for (size_t i = 0; i < targets.count; i++)
+		now += targets.pid[i] != getpid() && engine_add_process(d->serve.engine, targets.pid[i], &err) == 0;
+	targets_done(&targets);
+	if (named == d->named && d->looked)
+		return;
+	if (now && engine_older(d->serve.engine, &err) < 0)
 		log_warn("%s", err.text);
-	if (now != d->watching)
-		log_note("watching %zu process%s by name%s", now, now == 1 ? "" : "es",
-			 now ? "" : ": none is there yet");
-	d->watching = now;
+	log_note("watching %zu process%s by name%s", now, now == 1 ? "" : "es", now ? "" : ": none is there yet");
+	d->named = named;
+	d->looked = true;
 }
 
 static void on_look(void *arg, uint32_t events UNUSED)
@@ -423,6 +439,7 @@ static int set_up(struct daemon *d, struct err *err)
 		.books = true,
 		.trapped = on_trapped,
 		.ended = on_ended,
+		.pruned = on_pruned,
 		.shed = on_shed,
 		.failed = on_failed,
 		.rules_done = on_rules_done,

@@ -78,6 +78,15 @@ static int add_worker(pid_t pid, void *arg)
 	return 0;
 }
 
+void targets_workers(struct targets *targets)
+{
+	for (size_t i = 0; i < targets->count; i++) { /* it grows meanwhile */
+		struct workers workers = { targets, targets->pid[i] };
+
+		proc_each(add_worker, &workers);
+	}
+}
+
 static int start_command(const struct command_line *line, struct child *command, struct targets *targets,
 			 struct err *err)
 {

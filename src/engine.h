@@ -48,7 +48,8 @@ struct engine_config {
 	void (*stored)(void *arg, const struct incident *incident, const char *path);
 	void (*shed)(void *arg, enum budget_word word, enum detail detail, uint32_t spent_ppm); /* see tracer.h */
 	void (*failed)(void *arg, const char *text); /* something to tell, the watch goes on */
-	void (*targets_gone)(void *arg);	     /* the last watched process ended; not while the engine keeps on */
+	void (*pruned)(void *arg);	 /* incidents were removed from the store, see store_keep.h; NULL allowed */
+	void (*targets_gone)(void *arg); /* the last watched process ended; not while the engine keeps on */
 	void (*rules_done)(void *arg,
 			   const struct rules *rules); /* engine_reload: nobody uses the old ones; NULL allowed */
 	void *arg;

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <string.h>
 
+#define PRUNED_TELL_NS (10 * 60 * NSEC_PER_SEC)
 #define BOOKS "limits.json"
 #define BOOKS_MAX (4u << 20)
 
@@ -21,17 +22,30 @@ static void read_boot(char *buf, size_t size)
 		snprintf(buf, size, "%.*s", (int)strcspn(text, "\n"), text);
 }
 
+/* Where the store is full each new incident costs an old one: told now and then, in sum. */
+static void tell_pruned(struct engine *engine, const struct store_pruned *pruned)
+{
+	char text[160];
+
+	engine->pruned += pruned->removed;
+	engine->pruned_bytes += pruned->bytes;
+	if (!engine->pruned || (engine->pruned_told_ns && now_ns() < engine->pruned_told_ns + PRUNED_TELL_NS))
+		return;
+	snprintf(text, sizeof(text), "removed %llu incident%s of %llu KiB, to keep within 'keep' of the rules file",
+		 (unsigned long long)engine->pruned, engine->pruned == 1 ? "" : "s",
+		 (unsigned long long)(engine->pruned_bytes >> 10));
+	engine->config.failed(engine->config.arg, text);
+	engine->pruned = engine->pruned_bytes = 0;
+	engine->pruned_told_ns = now_ns();
+}
+
 static void on_pruned(void *arg, const struct store_pruned *pruned)
 {
 	struct engine *engine = arg;
-	char text[160];
 
-	if (pruned->removed) {
-		snprintf(text, sizeof(text),
-			 "removed %zu incident%s of %llu KiB, to keep within 'keep' of the rules file", pruned->removed,
-			 pruned->removed == 1 ? "" : "s", (unsigned long long)(pruned->bytes >> 10));
-		engine->config.failed(engine->config.arg, text);
-	}
+	tell_pruned(engine, pruned);
+	if (pruned->removed && engine->config.pruned)
+		engine->config.pruned(engine->config.arg);
 	if (pruned->short_of_space != (quota_throttled(engine->quota) != NULL)) {
 		quota_throttle(engine->quota,
 			       pruned->short_of_space ? "the disk has less free than 'free-space' wishes" : NULL);

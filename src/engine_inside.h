@@ -30,6 +30,7 @@ struct engine {
 	struct retired *retired;
 	size_t retired_count;
 	struct quota *quota;
+	uint64_t pruned, pruned_bytes, pruned_told_ns; /* since it was told, and when that was; 0: never */
 	struct watched *watched;
 	struct host_log *host_log; /* NULL: nothing is captured */
 	struct engine_totals totals;
