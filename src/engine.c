@@ -21,7 +21,8 @@
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
-#define TRAPS_MAX 256		    /* trapped requests whose end is still awaited */
+#define OVERLAPS "it was in flight when its process stood still for the core of another request"
+#define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
 
 static void settle(void *arg);
 
@@ -41,6 +42,8 @@ static const char *limit_check(struct engine *engine, struct trap *trap, const s
 	}
 	if (rule == trap->rule)
 		trap->holder_ticks = life.start_ticks;
+	if (engine_overlaps_dump(engine, trap, &life))
+		return OVERLAPS;
 	code = quota_take(engine->quota, engine->config.rules, rule, &life, now_ns(), buf, size);
 	trap->incident->limit_reached |= code == -EDQUOT && rule == trap->rule;
 	return code < 0 ? buf : NULL;
@@ -88,6 +91,8 @@ static void capture_next(struct engine *engine)
 	for (struct trap *t = engine->traps; t; t = t->next) {
 		if (t->stage == TRAP_CAPTURING || sample_taking(t))
 			return; /* one at a time on a host */
+		if (t->stage == TRAP_CAPTURED && !t->writing)
+			engine_dumped(engine, t);
 		if (t->stage == TRAP_QUEUED && !next)
 			next = t;
 		if (t->stage == TRAP_STORED && sample_due(t) && !again)
@@ -105,6 +110,12 @@ static void capture_next(struct engine *engine)
 	if (trap_request_over(next) &&
 	    (next->incident->reason == REASON_TIME_TAKEN || now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
 		capture_forgo(engine, next, "the request ended before its turn to be captured came");
+		return;
+	}
+	if (engine_overlaps_dump(engine, next,
+				 &(struct life){ .pid = next->incident->holder_pid,
+						 .start_ticks = next->holder_ticks })) {
+		capture_forgo(engine, next, OVERLAPS);
 		return;
 	}
 	trap_capture(next);

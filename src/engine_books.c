@@ -98,6 +98,32 @@ void engine_books_write(struct engine *engine)
 	buf_done(&text);
 }
 
+void engine_dumped(struct engine *engine, const struct trap *trap)
+{
+	const struct capture_facts *capture = &trap->incident->capture;
+
+	if (capture->core_file && capture->pause_ns)
+		engine->dumped[engine->dumped_count++ % ARRAY_LEN(engine->dumped)] = (struct dumped){
+			.life = { .pid = trap->incident->holder_pid, .start_ticks = trap->holder_ticks },
+			.trap = trap->number,
+			.until_ns = trap->trigger_ns + capture->started_after_ns + capture->pause_ns,
+		};
+}
+
+bool engine_overlaps_dump(const struct engine *engine, const struct trap *trap, const struct life *life)
+{
+	if (trap->incident->reason != REASON_TIME_TAKEN)
+		return false;
+	for (size_t i = 0; i < MIN(engine->dumped_count, ARRAY_LEN(engine->dumped)); i++) {
+		const struct dumped *d = &engine->dumped[i];
+
+		if (d->trap != trap->number && d->life.pid == life->pid && d->life.start_ticks == life->start_ticks &&
+		    trap->hop[0].copy.begin_ns < d->until_ns)
+			return true;
+	}
+	return false;
+}
+
 void engine_rule_report(struct engine *engine, const struct rule *rule, struct quota_report *ret_report)
 {
 	quota_report(engine->quota, engine->config.rules, rule, now_ns(), ret_report);

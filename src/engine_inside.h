@@ -14,6 +14,12 @@ struct retired {
 	uint64_t until; /* traps that were made since do not know them */
 };
 
+/* A process stood still for a core. */
+struct dumped {
+	struct life life;
+	uint64_t trap, until_ns; /* whose it is; when it went on */
+};
+
 struct engine {
 	struct loop *loop;
 	struct engine_config config;
@@ -30,6 +36,8 @@ struct engine {
 	struct retired *retired;
 	size_t retired_count;
 	struct quota *quota;
+	struct dumped dumped[64]; /* the latest */
+	size_t dumped_count;
 	uint64_t pruned, pruned_bytes, pruned_told_ns; /* since it was told, and when that was; 0: never */
 	struct watched *watched;
 	struct host_log *host_log; /* NULL: nothing is captured */
@@ -58,6 +66,11 @@ void engine_input_done(struct engine *engine);
 void engine_books_open(struct engine *engine);	/* what earlier engines have used up */
 void engine_books_write(struct engine *engine); /* if anything has changed */
 void engine_keep(struct engine *engine);	/* what stays in the store, by the rules in force */
+
+/* A request that was in flight while its own process stood still for another one's core
+ * tells of that, not of itself. */
+void engine_dumped(struct engine *engine, const struct trap *trap);
+bool engine_overlaps_dump(const struct engine *engine, const struct trap *trap, const struct life *life);
 
 bool engine_captures(const struct rules *rules); /* any rule has a process stand still */
 void engine_warm_up(struct engine *engine);	 /* a worker and an analyst, soon */

@@ -114,6 +114,24 @@ rules() { # WORD...: the file, as it stands
 	"$REQTRAP" verify "$INCIDENT/$(fact .capture.core_file)" >/dev/null || fail "the core is not sound"
 }
 
+@test "who was in flight while its process stood still for another one's core gets none; who came later does" {
+	watch_start auto --time-taken 300ms --limit 10 --capture full "$PYTHON"
+	client "$PYTHON_PORT" get '/slow?ms=3000' >/dev/null 3>&- &
+	local first=$!
+	client "$PYTHON_PORT" get '/slow?ms=3001' >/dev/null 3>&- &
+	local second=$!
+	wait_events 2 '.event == "ended"' 60
+	wait "$first" "$second"
+	client "$PYTHON_PORT" get '/slow?ms=2002' >/dev/null
+	wait_events 3 '.event == "ended"' 60
+	watch_stop
+	is "$(events '.event == "trapped"' | jq -r '.suppressed // "captured"' | sort | tr '\n' ';')" \
+		"captured;captured;it was in flight when its process stood still for the core of another request;" "captures"
+	is "$(events '.event == "trapped" and (.url | contains("2002"))' | jq -r .suppressed)" null "the later one"
+	total trapped 3
+	total suppressed 1
+}
+
 @test "a rule whose limit is used up looks no more, and says so" {
 	rules 'rule warn { time-taken = 200ms limit = 10 }' 'rule hung { time-taken = 500ms limit = 1 }'
 	watch_start auto --config "$RULES" "$PYTHON"
