@@ -10,6 +10,7 @@
 #include "facts.h"
 #include "folder.h"
 #include "incident_mask.h"
+#include "journal.h"
 #include "ktime.h"
 #include "log.h"
 #include "notify.h"
@@ -124,6 +125,36 @@ static void count_pause(struct serve *serve, uint64_t ns)
 	serve->pause_sum_ns += ns;
 }
 
+static struct journal_line about; /* what the next line is about, for those who ask the journal */
+
+static bool to_journal(int priority, const char *text)
+{
+	struct journal_line line = about;
+
+	line.priority = priority;
+	line.text = text;
+	return journal_line(JOURNAL_SOCKET, &line) == 0;
+}
+
+static void tell_trapped(const struct incident *in, const char *rule, const char *path)
+{
+	about = (struct journal_line){ .incident = in->id,
+				       .rule = rule,
+				       .method = in->request.method,
+				       .url = in->request.url,
+				       .pid = in->holder_pid,
+				       .elapsed_ns = in->elapsed_ns };
+	log_note("rule '%s' trapped %s %s after %.0f ms in process %d: %s (%s)", rule,
+		 in->request.method ? in->request.method : "?", in->request.url ? in->request.url : "?",
+		 ns_to_ms(in->elapsed_ns), in->holder_pid,
+		 in->suppressed	      ? in->suppressed
+		 : in->capture.failed ? in->capture.failed
+		 : in->verdict	      ? in->verdict
+				      : "no verdict",
+		 *path ? path : "not stored");
+	about = (struct journal_line){ .incident = NULL };
+}
+
 static void on_trapped(void *arg, const struct incident *in, const char *path)
 {
 	struct serve *serve = arg;
@@ -141,14 +172,7 @@ static void on_trapped(void *arg, const struct incident *in, const char *path)
 	}
 	if (in->capture.pause_ns)
 		count_pause(serve, in->capture.pause_ns);
-	log_note("rule '%s' trapped %s %s after %.0f ms in process %d: %s (%s)", in->rule ? in->rule : "?",
-		 in->request.method ? in->request.method : "?", in->request.url ? in->request.url : "?",
-		 ns_to_ms(in->elapsed_ns), in->holder_pid,
-		 in->suppressed	      ? in->suppressed
-		 : in->capture.failed ? in->capture.failed
-		 : in->verdict	      ? in->verdict
-				      : "no verdict",
-		 *path ? path : "not stored");
+	tell_trapped(in, in->rule ? in->rule : "?", path);
 }
 
 static void on_ended(void *arg, const struct incident *in, const char *path UNUSED)
@@ -522,6 +546,8 @@ int cmd_serve(int argc, char **argv)
 
 	if (r != VERB_GO_ON)
 		return r;
+	if (journal_is_stderr())
+		log_to(to_journal);
 	d.serve.config_path = option_given(&d.line, "config") ? option_value(&d.line, "config") : CONFIG_PATH;
 	d.serve.started_wall_ns = wall_ns();
 	path = option_given(&d.line, "socket") ? option_value(&d.line, "socket") : control_path();

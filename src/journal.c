@@ -10,11 +10,15 @@
 
 #include <endian.h>
 #include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #define COREDUMP_MESSAGE "fc2e22bc6ee647b6b90729ab34a250b1" /* what coredumpctl looks for */
 #define ENTRY_MAX (1u << 20)
@@ -174,4 +178,48 @@ int journal_core(const char *socket_path, const struct journal_core *core, struc
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return 0; /* nobody keeps one here */
 	return r < 0 ? err_sys(err, r, "'%s' is not in the journal, so coredumpctl will not list it", core->path) : 0;
+}
+
+static void add_line(struct buf *out, const struct journal_line *line)
+{
+	struct buf path;
+
+	field(out, "MESSAGE", line->text);
+	number(out, "PRIORITY", (uint64_t)line->priority);
+	field(out, "SYSLOG_IDENTIFIER", "reqtrap");
+	field(out, "REQTRAP_REQUEST_ID", line->incident);
+	field(out, "REQTRAP_RULE", line->rule);
+	field(out, "REQTRAP_METHOD", line->method);
+	if (line->url) {
+		buf_init(&path, ENTRY_MAX);
+		add_path(&path, line->url);
+		field(out, "REQTRAP_PATH", path.data);
+		buf_done(&path);
+	}
+	if (line->pid)
+		number(out, "REQTRAP_PID", (uint64_t)line->pid);
+	if (line->elapsed_ns)
+		number(out, "REQTRAP_DURATION_USEC", line->elapsed_ns / 1000);
+}
+
+int journal_line(const char *socket_path, const struct journal_line *line)
+{
+	struct buf entry;
+	int r;
+
+	buf_init(&entry, ENTRY_MAX);
+	add_line(&entry, line);
+	r = entry.full ? -E2BIG : send_entry(socket_path, &entry);
+	buf_done(&entry);
+	return r;
+}
+
+bool journal_is_stderr(void)
+{
+	const char *text = getenv("JOURNAL_STREAM");
+	unsigned long long device, inode;
+	struct stat st;
+
+	return text && sscanf(text, "%llu:%llu", &device, &inode) == 2 && fstat(STDERR_FILENO, &st) == 0 &&
+	       st.st_dev == device && st.st_ino == inode;
 }

@@ -24,6 +24,19 @@ struct journal_core {
 /* Sends it; never blocks. 0 also where there is no journal. All text may be hostile. */
 int journal_core(const char *socket_path, const struct journal_core *core, struct err *err);
 
+/* One line of ours with what it is about. NULL: no such field. Never blocks. */
+struct journal_line {
+	int priority; /* syslog's */
+	const char *text;
+	const char *incident, *rule, *method, *url; /* the path of url alone is told */
+	int pid;				    /* of the process that held it; 0 none */
+	uint64_t elapsed_ns;
+};
+int journal_line(const char *socket_path, const struct journal_line *line);
+
+/* Is stderr the journal, as systemd says in $JOURNAL_STREAM? */
+bool journal_is_stderr(void);
+
 /* The systemd unit in a cgroup's path: 'x.service' of '/system.slice/x.service/y'.
  * False: there is none. */
 bool journal_unit(const char *cgroup, char *ret_unit, size_t size);

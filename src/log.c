@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-/* Lines to stderr, escaped. */
+/* Lines to stderr, or to whom is told instead, escaped. */
 #include "log.h"
 
 #include "buf.h"
@@ -8,8 +8,9 @@
 #include <string.h>
 
 static bool silent;
+static log_sink *sink;
 
-static void line(const char *prefix, const char *fmt, va_list ap)
+static void line(int priority, const char *prefix, const char *fmt, va_list ap)
 {
 	char raw[2048];
 	struct buf out;
@@ -26,8 +27,10 @@ static void line(const char *prefix, const char *fmt, va_list ap)
 		if (*p)
 			buf_add(&out, p++, 1);
 	}
-	buf_adds(&out, "\n");
-	fputs(out.data ? out.data : "reqtrap: out of memory\n", stderr);
+	if (!sink || !out.data || !sink(priority, out.data + strlen(prefix))) {
+		buf_adds(&out, "\n");
+		fputs(out.data ? out.data : "reqtrap: out of memory\n", stderr);
+	}
 	buf_done(&out);
 }
 
@@ -36,7 +39,7 @@ void log_error(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	line("reqtrap: ", fmt, ap);
+	line(3, "reqtrap: ", fmt, ap);
 	va_end(ap);
 }
 
@@ -45,7 +48,7 @@ void log_warn(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	line("reqtrap: warning: ", fmt, ap);
+	line(4, "reqtrap: warning: ", fmt, ap);
 	va_end(ap);
 }
 
@@ -56,11 +59,16 @@ void log_note(const char *fmt, ...)
 	if (silent)
 		return;
 	va_start(ap, fmt);
-	line("reqtrap: ", fmt, ap);
+	line(6, "reqtrap: ", fmt, ap);
 	va_end(ap);
 }
 
 void log_quiet(bool quiet)
 {
 	silent = quiet;
+}
+
+void log_to(log_sink *to)
+{
+	sink = to;
 }

@@ -11,4 +11,9 @@ void log_warn(const char *fmt, ...) PRINTF(1, 2);  /* 'reqtrap: warning: text' *
 void log_note(const char *fmt, ...) PRINTF(1, 2);  /* 'reqtrap: text', silent with --quiet */
 void log_quiet(bool quiet);
 
+/* From now on each line goes there, without its prefix and newline. 'priority' is syslog's:
+ * 3 an error, 4 a warning, 6 a note. False: it could not be told, and stderr has it. */
+typedef bool log_sink(int priority, const char *text);
+void log_to(log_sink *to);
+
 #endif

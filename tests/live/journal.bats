@@ -111,3 +111,27 @@ backtrace() { # the frames that gdb prints; coredumpctl prints its own lines bef
 	is "$(cat err)" "" "messages"
 	[[ -s alone.core ]] || fail "no core"
 }
+
+@test "serve: where stderr is the journal its lines have priority, rule, process and request as fields" {
+	local log=$BATS_TEST_TMPDIR/serve.log conf=$BATS_TEST_TMPDIR/rules.conf serve
+	printf 'store = "%s/store"\nrule "slow one" { time-taken = 200ms capture = {"trace"} }\n' "$BATS_TEST_TMPDIR" >"$conf"
+	chmod go-w "$BATS_TEST_TMPDIR"
+	: >"$log"
+	env --default-signal=INT,TERM JOURNAL_STREAM="$(stat -c %d:%i "$log")" "$REQTRAP" serve -c "$conf" --max-overhead 100 \
+		--socket "$BATS_TEST_TMPDIR/control.sock" "$PYTHON" >"$log" 2>&1 3>&- </dev/null &
+	serve=$!
+	remember "$serve"
+	said() { systemd journalctl -o json SYSLOG_IDENTIFIER=reqtrap | jq -r "select($1) | .MESSAGE" | grep -q "$2"; }
+	wait_for 20 said '.PRIORITY == "6"' "serving 1 rule" || fail "it does not say that it serves: $(cat "$log")"
+	client "$PYTHON_PORT" get '/slow?ms=600&password=hush' >/dev/null
+	wait_for 20 said '.REQTRAP_RULE == "slow one"' "trapped GET /slow" || fail "the trap is not in the journal: $(cat "$log")"
+	is "$(systemd journalctl -o json 'REQTRAP_RULE=slow one' | jq -r '"\(.REQTRAP_METHOD) \(.REQTRAP_PATH) \(.REQTRAP_PID) \(.SYSLOG_IDENTIFIER) \(.REQTRAP_REQUEST_ID | length)"')" \
+		"GET /slow $PYTHON reqtrap 12" "fields"
+	between "$(systemd journalctl -o json 'REQTRAP_RULE=slow one' | jq -r '.REQTRAP_DURATION_USEC')" 200000 20000000 "its duration"
+	lacks "$(systemd journalctl -o json SYSLOG_IDENTIFIER=reqtrap)" hush "a secret"
+	printf 'rule "slow one" { time-token = 1s }\n' >"$conf"
+	kill -HUP "$serve"
+	wait_for 20 said '.PRIORITY == "3"' "the old rules stay" || fail "the error is not in the journal"
+	lacks "$(cat "$log")" "trapped" "stderr"
+	end_process "$serve"
+}
