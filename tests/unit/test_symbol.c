@@ -68,7 +68,7 @@ static void name_one(struct world *w, uint64_t addr, struct stack *ret)
 	size_t late;
 
 	assert_int_equal(symbols_name(w->images, &walk, 1, ret, &late), 0);
-	assert_int_equal(ret->count, 1);
+	assert_true(ret->count >= 1); /* more where functions were put into others */
 	assert_non_null(ret->frame[0].function);
 }
 
