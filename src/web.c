@@ -25,13 +25,19 @@
 	"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " \
 	"form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
 
+/* Callers at one keep none out at the other: anybody may hold connections to the port. */
+struct door {
+	struct web *web;
+	int fd; /* it listens; -1: there is none */
+	struct MHD_Daemon *daemon;
+	struct source *source, *run_source, *timer;
+};
+
 struct web {
 	struct web_config config;
-	struct MHD_Daemon *daemon;
 	char token[WEB_TOKEN_LEN + 1];
 	char path[108];
-	int fd[2]; /* unix, tcp */
-	struct source *source[2], *run_source, *timer;
+	struct door local, port;
 };
 
 /* A body on its way in. */
@@ -330,22 +336,23 @@ static void on_completed(void *arg UNUSED, struct MHD_Connection *connection UNU
 static void on_run(void *arg, uint32_t events);
 
 /* It has time limits of its own. */
-static void set_timer(struct web *web)
+static void set_timer(struct door *door)
 {
+	struct loop *loop = door->web->config.loop;
 	MHD_UNSIGNED_LONG_LONG ms;
 
-	loop_remove(web->config.loop, web->timer);
-	web->timer = NULL;
-	if (MHD_get_timeout(web->daemon, &ms) == MHD_YES)
-		loop_add_timer(web->config.loop, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC, 0, on_run, web, &web->timer);
+	loop_remove(loop, door->timer);
+	door->timer = NULL;
+	if (MHD_get_timeout(door->daemon, &ms) == MHD_YES)
+		loop_add_timer(loop, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC, 0, on_run, door, &door->timer);
 }
 
 static void on_run(void *arg, uint32_t events UNUSED)
 {
-	struct web *web = arg;
+	struct door *door = arg;
 
-	MHD_run(web->daemon);
-	set_timer(web);
+	MHD_run(door->daemon);
+	set_timer(door);
 }
 
 static bool may_come(int fd)
@@ -356,12 +363,15 @@ static bool may_come(int fd)
 	return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 && (peer.uid == 0 || peer.uid == geteuid());
 }
 
-static void take(struct web *web, int listen_fd, bool local)
+static void on_caller(void *arg, uint32_t events UNUSED)
 {
+	struct door *door = arg;
+	bool local = door == &door->web->local;
+
 	for (int i = 0; i < ACCEPT_MOST; i++) {
 		struct sockaddr_storage addr = { 0 };
 		socklen_t len = sizeof(addr);
-		int fd = accept4(listen_fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd = accept4(door->fd, (struct sockaddr *)&addr, &len, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0)
 			break;
@@ -372,23 +382,9 @@ static void take(struct web *web, int listen_fd, bool local)
 		if (len < sizeof(sa_family_t)) /* a unix socket without a name */
 			len = sizeof(sa_family_t);
 		addr.ss_family = local ? AF_UNIX : AF_INET;
-		MHD_add_connection(web->daemon, fd, (struct sockaddr *)&addr, len); /* closes it if it fails */
+		MHD_add_connection(door->daemon, fd, (struct sockaddr *)&addr, len); /* closes it if it fails */
 	}
-	on_run(web, 0);
-}
-
-static void on_local(void *arg, uint32_t events UNUSED)
-{
-	struct web *web = arg;
-
-	take(web, web->fd[0], true);
-}
-
-static void on_tcp(void *arg, uint32_t events UNUSED)
-{
-	struct web *web = arg;
-
-	take(web, web->fd[1], false);
+	on_run(door, 0);
 }
 
 /* ---- life ---- */
@@ -414,15 +410,15 @@ static int listen_local(struct web *web, struct err *err)
 			return err_say(err, -EADDRINUSE, "another reqtrap serves at '%s' already", path);
 		unlink(path);
 	}
-	web->fd[0] = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	web->local.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	/* Of a socket the mode is set before anybody can find it: by fchmod, then bind. */
-	if (web->fd[0] < 0 || fchmod(web->fd[0], 0600) < 0 ||
-	    bind(web->fd[0], (struct sockaddr *)&addr, sizeof(addr)) < 0)
+	if (web->local.fd < 0 || fchmod(web->local.fd, 0600) < 0 ||
+	    bind(web->local.fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 		return err_sys(err, -errno, "cannot make the socket '%s'", path);
 	memcpy(web->path, path, strlen(path) + 1);
-	if (chmod(path, 0600) < 0 || listen(web->fd[0], 64) < 0)
+	if (chmod(path, 0600) < 0 || listen(web->local.fd, 64) < 0)
 		return err_sys(err, -errno, "cannot listen at '%s'", path);
-	return loop_add_fd(web->config.loop, web->fd[0], EPOLLIN, on_local, web, &web->source[0]);
+	return 0;
 }
 
 static int listen_tcp(struct web *web, struct err *err)
@@ -430,33 +426,59 @@ static int listen_tcp(struct web *web, struct err *err)
 	struct sockaddr_in addr = { .sin_family = AF_INET,
 				    .sin_port = htons(web->config.port),
 				    .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-	int one = 1;
+	int one = 1, fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 
-	web->fd[1] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (web->fd[1] < 0 || setsockopt(web->fd[1], SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
-	    bind(web->fd[1], (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(web->fd[1], 64) < 0)
+	web->port.fd = fd;
+	if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+	    bind(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 || listen(fd, 64) < 0)
 		return err_sys(err, -errno, "cannot listen at 127.0.0.1:%u", web->config.port);
-	return loop_add_fd(web->config.loop, web->fd[1], EPOLLIN, on_tcp, web, &web->source[1]);
+	return 0;
+}
+
+static int open_door(struct door *door, struct err *err)
+{
+	struct loop *loop = door->web->config.loop;
+	const union MHD_DaemonInfo *info;
+	int r;
+
+	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, door->web,
+					MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+					(unsigned int)CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
+					(unsigned int)IDLE_S, MHD_OPTION_END);
+	info = door->daemon ? MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
+	if (!info)
+		return err_say(err, -ENOMEM, "cannot start the web server");
+	r = loop_add_fd(loop, door->fd, EPOLLIN, on_caller, door, &door->source);
+	return r < 0 ? r : loop_add_fd(loop, info->epoll_fd, EPOLLIN, on_run, door, &door->run_source);
+}
+
+static void close_door(struct door *door)
+{
+	struct loop *loop = door->web->config.loop;
+
+	loop_remove(loop, door->source);
+	loop_remove(loop, door->run_source);
+	loop_remove(loop, door->timer);
+	if (door->fd >= 0)
+		close(door->fd);
+	if (door->daemon)
+		MHD_stop_daemon(door->daemon);
 }
 
 static int start(struct web *web, struct err *err)
 {
-	const union MHD_DaemonInfo *info;
 	int r = 0;
 
-	web->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, web,
-				       MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-				       (unsigned int)CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
-				       (unsigned int)IDLE_S, MHD_OPTION_END);
-	info = web->daemon ? MHD_get_daemon_info(web->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
-	if (!info)
-		return err_say(err, -ENOMEM, "cannot start the web server");
-	if (web->config.socket_path)
+	if (web->config.socket_path) {
 		r = listen_local(web, err);
-	if (r == 0 && web->config.port)
+		if (r == 0)
+			r = open_door(&web->local, err);
+	}
+	if (r == 0 && web->config.port) {
 		r = listen_tcp(web, err);
-	if (r == 0)
-		r = loop_add_fd(web->config.loop, info->epoll_fd, EPOLLIN, on_run, web, &web->run_source);
+		if (r == 0)
+			r = open_door(&web->port, err);
+	}
 	return r;
 }
 
@@ -468,7 +490,7 @@ int web_open(const struct web_config *config, struct web **ret_web, struct err *
 	if (!web)
 		return err_sys(err, -ENOMEM, "cannot start the web server");
 	web->config = *config;
-	web->fd[0] = web->fd[1] = -1;
+	web->local = web->port = (struct door){ .web = web, .fd = -1 };
 	snprintf(web->token, sizeof(web->token), "%s", config->token ? config->token : "");
 	if (config->port && strlen(web->token) != WEB_TOKEN_LEN)
 		r = err_say(err, -EINVAL, "a port takes a token");
@@ -486,16 +508,9 @@ void web_close(struct web *web)
 {
 	if (!web)
 		return;
-	for (int i = 0; i < 2; i++) {
-		loop_remove(web->config.loop, web->source[i]);
-		if (web->fd[i] >= 0)
-			close(web->fd[i]);
-	}
-	loop_remove(web->config.loop, web->run_source);
-	loop_remove(web->config.loop, web->timer);
+	close_door(&web->local);
+	close_door(&web->port);
 	if (web->path[0])
 		unlink(web->path);
-	if (web->daemon)
-		MHD_stop_daemon(web->daemon);
 	free(web);
 }
