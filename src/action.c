@@ -433,9 +433,12 @@ static int watch(struct action *action, uint64_t limit_ns)
 static int spawn(char *const *argv, int output_fd, struct child *ret_child, struct err *err)
 {
 	const struct child_fd fds[] = { { output_fd, 1 }, { output_fd, 2 } };
-	const struct child_spec spec = {
-		.path = argv[0], .argv = argv, .fds = fds, .fd_count = ARRAY_LEN(fds), .own_session = true
-	};
+	const struct child_spec spec = { .path = argv[0],
+					 .argv = argv,
+					 .fds = fds,
+					 .fd_count = ARRAY_LEN(fds),
+					 .no_privileges = true,
+					 .own_session = true };
 
 	return child_start(&spec, ret_child, err);
 }

@@ -84,6 +84,8 @@ static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 	}
 	if (spec->own_session)
 		setsid();
+	if (spec->no_privileges)
+		prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 	if (go_fd >= 0 && read(go_fd, &code, 1) != 1)
 		_exit(126);
 	code = place_fds(spec, &error_fd);

@@ -28,6 +28,7 @@ struct child_spec {
 	bool own_session;	 /* setsid, so that the whole group can be killed */
 	bool inherit_env;	 /* the caller's environment, as for '-- CMD' */
 	struct child_hold *hold; /* filled in; NULL: it is not to wait */
+	bool no_privileges;	 /* the capabilities that our own children get from us are not for it */
 	bool keep_stdio;	 /* 0, 1, 2 as ours, as for '-- CMD' */
 	bool no_wait;		 /* return before the exec, which may take long on a busy host: if it fails, code 127 */
 };

@@ -265,10 +265,12 @@ int serve_reload(struct serve *serve, struct err *err)
 	r = serve_read_rules(serve->config_path, &rules, &problems, err);
 	if (r == 0)
 		r = engine_reload(serve->engine, rules, err);
-	if (r == 0)
+	if (r == 0) {
 		serve->rules = rules;
-	else if (rules)
+		mask_show_values(rules->show_values);
+	} else if (rules) {
 		on_rules_done(serve, rules);
+	}
 	if (problems.len)
 		fputs(problems.data, stderr);
 	buf_done(&problems);

@@ -271,7 +271,8 @@ static int replace(const char *path, const char *text, const struct stat *as, st
 		return err_sys(err, -errno, "cannot write '%s'", temp);
 	if (write(fd, text, len) != (ssize_t)len)
 		r = -EIO;
-	else if (fchown(fd, as->st_uid, as->st_gid) < 0 || fchmod(fd, as->st_mode & 07777) < 0 || fdatasync(fd) < 0)
+	else if ((fchown(fd, as->st_uid, as->st_gid) < 0 && errno != EPERM) || /* then it is ours */
+		 fchmod(fd, as->st_mode & 07777) < 0 || fdatasync(fd) < 0)
 		r = -errno;
 	close(fd);
 	if (r == 0 && rename(temp, path) < 0)

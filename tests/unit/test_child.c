@@ -8,7 +8,12 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+#include <unistd.h>
+
+#include <linux/capability.h>
 
 #include <cmocka.h>
 
@@ -75,6 +80,33 @@ static void nothing_is_inherited(void **state UNUSED)
 	assert_string_equal(out, "x\n");
 	unsetenv("SECRET");
 	close(leak);
+}
+
+/* As the service's manager gives them to it. */
+static bool make_ambient(unsigned int cap)
+{
+	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(SYS_capget, &head, data) < 0)
+		return false;
+	data[cap / 32].inheritable |= 1u << cap % 32;
+	return syscall(SYS_capset, &head, data) == 0 && prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) == 0;
+}
+
+static void privileges_are_not_for_all(void **state UNUSED)
+{
+	struct child_spec own = { .path = NULL }, other = { .no_privileges = true };
+	const char script[] = "while read -r a b; do [ \"$a\" = CapAmb: ] && echo $b; done </proc/self/status";
+	char out[64];
+
+	if (!make_ambient(CAP_CHOWN))
+		skip();
+	run(script, &own, out, sizeof(out));
+	assert_string_equal(out, "0000000000000001\n");
+	run(script, &other, out, sizeof(out));
+	assert_string_equal(out, "0000000000000000\n");
+	prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
 }
 
 static void named_descriptors_change_places(void **state UNUSED)
@@ -208,6 +240,7 @@ int main(void)
 	static const struct CMUnitTest tests[] = {
 		cmocka_unit_test(exit_codes),
 		cmocka_unit_test(nothing_is_inherited),
+		cmocka_unit_test(privileges_are_not_for_all),
 		cmocka_unit_test(named_descriptors_change_places),
 		cmocka_unit_test(signals_are_as_new),
 		cmocka_unit_test(what_cannot_start_says_why),
