@@ -428,7 +428,7 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 	const struct tool *tool = &tools[which];
 	char file[4000], suffix[16], path[4096];
 	struct rusage usage;
-	uint64_t eintr, start, ticks, gap_ns;
+	uint64_t eintr, start, ticks, gap_ns, later_ns;
 	double mb = 0;
 	int code;
 
@@ -444,8 +444,13 @@ static void measure(size_t which, pid_t pid, struct cost *cost)
 	for (ticks = target->ticks; target->ticks < ticks + 3;) /* procdump ends before its gdb does */
 		nap(200);
 	add(&cost->wall_s, (double)(now_ns() - start) / 1e9);
-	add(&cost->pause_ms, which == WRITER ? 0 : (double)gap_ns / 1e6);
-	add(&cost->later_ms, (double)(which == WRITER && gap_ns > target->gap_ns ? gap_ns : target->gap_ns) / 1e6);
+	later_ns = target->gap_ns;
+	if (!tool->ours) { /* it stops more than once, or traces nobody */
+		later_ns = gap_ns > later_ns ? gap_ns : later_ns;
+		gap_ns = which == WRITER ? 0 : later_ns;
+	}
+	add(&cost->pause_ms, (double)gap_ns / 1e6);
+	add(&cost->later_ms, (double)later_ns / 1e6);
 	add(&cost->eintr, (double)(target->eintr - eintr));
 	add(&cost->peak_mb, (double)usage.ru_maxrss * 1024 / 1e6);
 	if (take(path, &mb) < 0) {
