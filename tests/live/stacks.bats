@@ -214,12 +214,13 @@ each_one deep.php:9
 	local port out json core worker
 	port=$(free_port)
 	cat >"$LIVE/pool.py" <<-'PY'
-		import os, socket, sys, threading, time
+		import ctypes, os, socket, sys, threading, time
 		s = socket.socket()
 		s.bind(("127.0.0.1", int(sys.argv[1])))
 		s.listen(7)
 		for n in range(2):
 		    if os.fork() == 0:
+		        ctypes.CDLL(None).prctl(1, 9)  # PR_SET_PDEATHSIG: it ends with its parent
 		        break
 		else:
 		    os.wait()
