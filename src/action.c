@@ -2,25 +2,27 @@
 /* Running somebody's command when a request failed. Rejected: a shell (the URL is an
  * argument and its sender is not our friend) and expanding before splitting (a blank
  * in a URL would make arguments). Trap: a command that ends may leave children that
- * hold its output open, so the end is the death of the command, not of the pipe. */
+ * hold its output open, so the end is that of the warden, which leaves none of them, not
+ * of the pipe. */
 #include "action.h"
 
 #include "buf.h"
 #include "child.h"
 #include "ktime.h"
-#include "proc.h"
+#include "warden.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 #define ARGUMENT_MAX (128u << 10) /* the kernel takes no longer one */
 #define ARGUMENTS_MAX 256
 #define DRAIN_MAX (1u << 20) /* bytes read after the end */
-#define SWEEPS_MAX 8	     /* rounds of looking for what the command left behind */
+#define ABORT_NS (WARDEN_END_NS + NSEC_PER_SEC)
+#define LATE_NS \
+	(WARDEN_END_NS + 5 * NSEC_PER_SEC) /* a warden that answers no more: its user's name is asked for, say */
 
 /* --- words and tokens --- */
 
@@ -256,11 +258,11 @@ struct action {
 	struct action_facts *facts;
 	void (*done)(void *arg);
 	void *arg;
-	struct child child;
-	int out_fd;
+	struct child child; /* the warden */
+	int control_fd, out_fd;
 	struct buf output;
 	uint64_t started_ns;
-	bool killed; /* at its limit or by action_kill: state is set already */
+	bool killed; /* by us: state is set already */
 	struct source *on_output, *on_end, *on_limit;
 };
 
@@ -300,62 +302,47 @@ static void output_event(void *arg, uint32_t events UNUSED)
 	}
 }
 
-struct sweep {
-	pid_t session, leader;
-	size_t found;
-};
-
-static int kill_member(pid_t pid, void *arg)
+static void hear_word(struct action *action, int code)
 {
-	struct sweep *sweep = arg;
-	CLEAN(fd) int pidfd = -1;
+	struct action_facts *facts = action->facts;
+	struct warden_word word;
+	bool heard = recv(action->control_fd, &word, sizeof(word), MSG_DONTWAIT) == (ssize_t)sizeof(word);
 
-	if (pid == sweep->leader || getsid(pid) != sweep->session)
-		return 0;
-	pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-	/* asked again now that the number cannot pass to another process */
-	if (pidfd < 0 || getsid(pid) != sweep->session)
-		return 0;
-	sweep->found += syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0) == 0;
-	return 0;
-}
-
-/* Everything of the session, also other process groups. The leader must not be
- * reaped yet: it keeps the session's number from being given to others. */
-static void kill_session(struct action *action)
-{
-	struct sweep sweep = { .session = action->child.pid, .leader = action->child.pid };
-
-	child_kill(&action->child);
-	for (int round = 0; round < SWEEPS_MAX; round++) {
-		sweep.found = 0;
-		proc_each(kill_member, &sweep);
-		if (!sweep.found)
-			break;
+	facts->exit_code = heard && !word.failed[0] ? word.exit_code : 255;
+	if (action->killed)
+		return;
+	facts->state = ACTION_FAILED;
+	if (!heard) {
+		text_setf(&facts->why, "the process that looks after it ended before it (code %d)", code);
+		return;
 	}
+	word.failed[sizeof(word.failed) - 1] = '\0';
+	text_set(&facts->why, word.failed[0] ? word.failed : NULL);
+	if (word.failed[0])
+		return;
+	facts->state = word.timed_out ? ACTION_TIMED_OUT : ACTION_RAN;
+	if (word.left)
+		text_setf(&facts->why, "%u of its processes did not end", word.left);
 }
 
-static void finish(struct action *action)
+/* The warden has ended. */
+static void finish(struct action *action, int code)
 {
 	struct action_facts *facts = action->facts;
 	void (*done)(void *arg) = action->done;
 	void *arg = action->arg;
 	size_t drained = 0;
-	int code;
 
-	kill_session(action);
-	code = child_reap(&action->child, true);
+	hear_word(action, code);
 	for (ssize_t n = 1; n > 0 && drained<DRAIN_MAX; drained += n> 0 ? (size_t)n : 0)
 		n = action->on_output ? read_output(action) : 0;
 	loop_remove(action->loop, action->on_output);
 	loop_remove(action->loop, action->on_end);
 	loop_remove(action->loop, action->on_limit);
 	close(action->out_fd);
+	close(action->control_fd);
 	facts->took_ns = now_ns() - action->started_ns;
-	facts->exit_code = code < 0 ? 255 : code;
 	facts->output = action->output.len ? buf_take(&action->output) : NULL;
-	if (!action->killed)
-		facts->state = ACTION_RAN;
 	buf_done(&action->output);
 	free(action);
 	done(arg);
@@ -363,16 +350,19 @@ static void finish(struct action *action)
 
 static void end_event(void *arg, uint32_t events UNUSED)
 {
-	finish(arg);
+	struct action *action = arg;
+
+	finish(action, child_reap(&action->child, true));
 }
 
+/* The warden itself is late. */
 static void limit_event(void *arg, uint32_t events UNUSED)
 {
 	struct action *action = arg;
 
 	action->killed = true;
 	action->facts->state = ACTION_TIMED_OUT;
-	kill_session(action);
+	child_kill(&action->child);
 }
 
 void action_kill(struct action *action)
@@ -382,7 +372,7 @@ void action_kill(struct action *action)
 		text_set(&action->facts->why, "killed when the watch ended");
 	}
 	action->killed = true;
-	kill_session(action);
+	shutdown(action->control_fd, SHUT_WR);
 }
 
 static void nobody_asks(void *arg UNUSED)
@@ -391,9 +381,14 @@ static void nobody_asks(void *arg UNUSED)
 
 void action_abort(struct action *action)
 {
+	int code;
+
 	action->done = nobody_asks;
 	action_kill(action);
-	finish(action);
+	code = child_reap_until(&action->child, now_ns() + ABORT_NS);
+	if (code == -ETIMEDOUT)
+		child_leave(&action->child);
+	finish(action, code);
 }
 
 /* A program that others may change would run as us. */
@@ -410,82 +405,108 @@ static int check_program(const char *path, struct err *err)
 			       "'%s' is not run: others may change it (uid %u, mode %04o); 'chown root' and "
 			       "'chmod go-w' it",
 			       path, st.st_uid, st.st_mode & 07777);
+	if (!(st.st_mode & 0111))
+		return err_sys(err, -EACCES, "cannot start '%s'", path);
 	return 0;
 }
 
-static int watch(struct action *action, uint64_t limit_ns)
+static int watch(struct action *action, const struct action_spec *spec)
 {
+	uint64_t late_ns = now_ns() + spec->limit_ns + spec->grace_ns + LATE_NS;
 	int r = loop_add_fd(action->loop, action->out_fd, EPOLLIN, output_event, action, &action->on_output);
 
 	if (r == 0)
 		r = loop_add_fd(action->loop, action->child.pidfd, EPOLLIN, end_event, action, &action->on_end);
-	if (r == 0 && limit_ns)
-		r = loop_add_timer(action->loop, now_ns() + limit_ns, 0, limit_event, action, &action->on_limit);
+	if (r == 0 && spec->limit_ns)
+		r = loop_add_timer(action->loop, late_ns, 0, limit_event, action, &action->on_limit);
 	if (r == 0)
 		return 0;
 	loop_remove(action->loop, action->on_output);
 	loop_remove(action->loop, action->on_end);
-	kill_session(action);
+	child_kill(&action->child); /* with it its child dies */
 	child_reap(&action->child, true);
 	return r;
 }
 
-static int spawn(char *const *argv, int output_fd, struct child *ret_child, struct err *err)
+static int spawn(const struct action_spec *spec, int control_fd, int output_fd, struct child *ret_child,
+		 struct err *err)
 {
-	const struct child_fd fds[] = { { output_fd, 1 }, { output_fd, 2 } };
-	const struct child_spec spec = { .path = argv[0],
-					 .argv = argv,
-					 .fds = fds,
-					 .fd_count = ARRAY_LEN(fds),
-					 .no_privileges = true,
-					 .own_session = true };
+	const struct child_fd fds[] = { { control_fd, WARDEN_CONTROL_FD }, { output_fd, WARDEN_OUTPUT_FD } };
+	char limit[24], grace[24], **argv = NULL;
+	int r;
 
-	return child_start(&spec, ret_child, err);
+	snprintf(limit, sizeof(limit), "%llu", (unsigned long long)spec->limit_ns);
+	snprintf(grace, sizeof(grace), "%llu", (unsigned long long)spec->grace_ns);
+	r = strings_add(&argv, "reqtrap");
+	for (size_t n = 0; n < 4 && r == 0; n++)
+		r = strings_add(&argv, (const char *[]){ WARDEN_VERB, limit, grace, spec->user ? spec->user : "" }[n]);
+	for (size_t n = 0; spec->argv[n] && r == 0; n++)
+		r = strings_add(&argv, spec->argv[n]);
+	if (r == 0)
+		r = child_start(&(struct child_spec){ .argv = argv,
+						      .fds = fds,
+						      .fd_count = ARRAY_LEN(fds),
+						      /* Ctrl-C is for us */
+						      .own_session = true },
+				ret_child, err);
+	else
+		err_sys(err, r, "cannot start '%s'", spec->argv[0]);
+	strings_free(argv);
+	return r;
 }
 
-static int start(struct action *action, char *const *argv, uint64_t limit_ns, struct err *err)
+static int start(struct action *action, const struct action_spec *spec, struct err *err)
 {
 	CLEAN(fd) int read_fd = -1;
 	CLEAN(fd) int write_fd = -1;
-	int fds[2], r = check_program(argv[0], err);
+	CLEAN(fd) int ours = -1;
+	CLEAN(fd) int theirs = -1;
+	int fds[2], r = check_program(spec->argv[0], err);
 
 	if (r < 0)
 		return r;
 	if (pipe2(fds, O_CLOEXEC) < 0)
-		return err_sys(err, -errno, "cannot start '%s'", argv[0]);
+		return err_sys(err, -errno, "cannot start '%s'", spec->argv[0]);
 	read_fd = fds[0];
 	write_fd = fds[1];
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, fds) < 0)
+		return err_sys(err, -errno, "cannot start '%s'", spec->argv[0]);
+	ours = fds[0];
+	theirs = fds[1];
 	fcntl(read_fd, F_SETFL, O_NONBLOCK);
-	r = spawn(argv, write_fd, &action->child, err);
+	r = spawn(spec, theirs, write_fd, &action->child, err);
 	if (r < 0)
-		return r;
+		return err_wrap(err, r, "cannot start '%s'", spec->argv[0]);
 	action->out_fd = read_fd;
-	r = watch(action, limit_ns);
+	action->control_fd = ours;
+	r = watch(action, spec);
 	if (r < 0)
-		return err_sys(err, r, "cannot watch '%s'", argv[0]);
+		return err_sys(err, r, "cannot watch '%s'", spec->argv[0]);
 	take_fd(&read_fd);
+	take_fd(&ours);
 	return 0;
 }
 
-int action_start(struct loop *loop, char *const *argv, uint64_t limit_ns, struct action_facts *facts,
-		 void (*done)(void *arg), void *arg, struct action **ret_action, struct err *err)
+int action_start(struct loop *loop, const struct action_spec *spec, struct action_facts *facts, void (*done)(void *arg),
+		 void *arg, struct action **ret_action, struct err *err)
 {
 	struct action *action = calloc(1, sizeof(*action));
 	struct err why = { "" };
-	int r = action ? 0 : err_sys(&why, -ENOMEM, "cannot start '%s'", argv[0]);
+	int r = action ? 0 : err_sys(&why, -ENOMEM, "cannot start '%s'", spec->argv[0]);
 
-	for (size_t n = 0; r == 0 && argv[n]; n++)
-		r = strings_add(&facts->argv, argv[n]);
+	for (size_t n = 0; r == 0 && spec->argv[n]; n++)
+		r = strings_add(&facts->argv, spec->argv[n]);
 	if (r == 0) {
 		*action = (struct action){ .loop = loop,
 					   .facts = facts,
 					   .done = done,
 					   .arg = arg,
+					   .control_fd = -1,
 					   .out_fd = -1,
 					   .child.pidfd = -1,
 					   .started_ns = now_ns() };
 		buf_init(&action->output, ACTION_OUTPUT_MAX);
-		r = start(action, argv, limit_ns, &why);
+		r = start(action, spec, &why);
 	}
 	if (r < 0) {
 		facts->state = ACTION_FAILED;

@@ -69,6 +69,15 @@ struct own_lock {
 	pid_t owner; /* tid, 0 none or unknown */
 };
 
+/* An ELF file that frames without a source line lie in: what their names can be looked for with
+ * later, and elsewhere. */
+struct module_id {
+	pid_t pid;
+	char *name;	/* as in 'frame' */
+	char *build_id; /* hex; NULL: it has none, or there are two of that name */
+	uint64_t bias;	/* address in the process - address in the file */
+};
+
 /* What the analyst finds out: the part of the model that comes out of hostile memory. */
 struct analysis {
 	struct thread *thread; /* the holder first, then by tid */
@@ -82,6 +91,8 @@ struct analysis {
 	size_t variable_count;
 	struct task *task; /* that wait; of asyncio's loops */
 	size_t task_count;
+	struct module_id *module; /* no two with one pid and name */
+	size_t module_count;
 	char *language; /* of the process: 'PHP 8.2.30' */
 	char *failed;	/* the analysis itself failed, and why */
 	char **note;	/* what was cut or doubtful, NULL-terminated; NULL none */
@@ -89,6 +100,10 @@ struct analysis {
 
 /* Are both at the same place: the same call, the same functions and lines? */
 bool thread_same_place(const struct thread *a, const struct thread *b);
+
+/* Adds a copy unless there is one of that pid and name; if that is another file, its build-id
+ * goes: which of the two a frame lies in is not kept. */
+int module_add(struct analysis *a, const struct module_id *module);
 
 void stack_done(struct stack *stack);
 void analysis_done(struct analysis *analysis);

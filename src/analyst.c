@@ -621,7 +621,7 @@ static int name_stacks(struct job *job, struct walk *walks)
 	for (size_t i = 0; i < job->cap.count && r == 0; i++)
 		job->analysis.thread[i].stack = stacks[i];
 	free(stacks);
-	return r;
+	return r < 0 ? r : symbols_modules(job->images, job->cap.head.pid, &job->analysis);
 }
 
 static void add_notes(struct job *job)

@@ -263,6 +263,8 @@ static void settle_thread(struct beyond_walk *w)
 			  row->how, a->thread_count);
 	if (a == &w->spec.incident->analysis)
 		return;
+	for (size_t i = 0; i < a->module_count; i++)
+		module_add(&w->spec.incident->analysis, &a->module[i]);
 	row->thread = *t; /* the name stays behind: this one is not to be met again */
 	*t = (struct thread){ 0 };
 }

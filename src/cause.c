@@ -653,6 +653,8 @@ const struct cause causes[] = {
 	  "Look at the DNS servers of /etc/resolv.conf, or keep the names' addresses (nscd, a local resolver)." },
 	{ "memory", test_memory, tell_memory, "high", PROOF_BOTH,
 	  "Give the cgroup or the machine more memory, or run fewer workers." },
+	{ "memory", test_held_back, tell_held_back, "high", PROOF_TRACE,
+	  "Raise memory.high of its cgroup (MemoryHigh=), or run fewer workers in it." },
 	{ "cpu-throttled", test_throttled, tell_throttled, "high", PROOF_TRACE,
 	  "Raise cpu.max of its cgroup (CPUQuota=, limits.cpu), or run fewer workers in it." },
 	{ "cpu-throttled", test_throttled_about_then, tell_throttled, "medium", PROOF_TRACE,

@@ -124,5 +124,7 @@ bool test_throttled_about_then(const struct view *v);
 void tell_throttled(const struct view *v, struct buf *out);
 bool test_memory(const struct view *v);
 void tell_memory(const struct view *v, struct buf *out);
+bool test_held_back(const struct view *v);
+void tell_held_back(const struct view *v, struct buf *out);
 
 #endif

@@ -168,6 +168,27 @@ bool test_memory(const struct view *v)
 	       (full || h->swap_bytes);
 }
 
+/* Beyond memory.high the kernel has who asks for a page sleep before it goes on. */
+bool test_held_back(const struct view *v)
+{
+	const struct host_facts *h = &v->i->scene.host;
+
+	return v->top && v->top->kind == SPEND_WAIT && v->call && !strcmp(v->call, "page fault") &&
+	       h->memory_high_bytes && h->memory_over && h->memory_bytes / FULL_PERCENT * 100 >= h->memory_high_bytes;
+}
+
+void tell_held_back(const struct view *v, struct buf *out)
+{
+	const struct host_facts *h = &v->i->scene.host;
+
+	put_subject(out, v);
+	buf_addf(out,
+		 " asked for memory and was held back, since its cgroup has %llu MiB and may have %llu (memory.high)",
+		 (unsigned long long)(h->memory_bytes >> 20), (unsigned long long)(h->memory_high_bytes >> 20));
+	put_for(out, v);
+	put_in_place(out, v, ", in ");
+}
+
 void tell_memory(const struct view *v, struct buf *out)
 {
 	const struct host_facts *h = &v->i->scene.host;

@@ -7,6 +7,8 @@
 #include "ktime.h"
 
 #include <fcntl.h>
+#include <grp.h>
+#include <poll.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -67,6 +69,16 @@ static int place_fds(const struct child_spec *spec, int *error_fd)
 	return 0;
 }
 
+/* The C library's would tell threads that fork has not taken along. */
+static int become(const struct child_user *user)
+{
+	if (syscall(SYS_setgroups, user->group_count, user->groups) < 0 ||
+	    syscall(SYS_setresgid, user->gid, user->gid, user->gid) < 0 ||
+	    syscall(SYS_setresuid, user->uid, user->uid, user->uid) < 0)
+		return -errno;
+	return 0;
+}
+
 static void child_side(const struct child_spec *spec, int error_fd, int go_fd) __attribute__((noreturn));
 static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 {
@@ -89,6 +101,10 @@ static void child_side(const struct child_spec *spec, int error_fd, int go_fd)
 	if (go_fd >= 0 && read(go_fd, &code, 1) != 1)
 		_exit(126);
 	code = place_fds(spec, &error_fd);
+	if (code == 0 && spec->user)
+		code = become(spec->user);
+	if (spec->dies_with_us)
+		prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
 	if (code == 0) {
 		char *const *envp = spec->inherit_env ? environ : spec->envp ? spec->envp : clean_env;
 
@@ -196,6 +212,20 @@ int child_reap(struct child *child, bool block)
 		close(child->pidfd);
 	*child = (struct child){ .pid = 0, .pidfd = -1 };
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+int child_reap_until(struct child *child, uint64_t until_ns)
+{
+	struct pollfd pfd = { .fd = child->pidfd, .events = POLLIN };
+	uint64_t now;
+	int code;
+
+	while ((now = now_ns()) < until_ns) {
+		if (poll(&pfd, 1, (int)MIN((until_ns - now) / NSEC_PER_MSEC + 1, 1000000u)) == 1)
+			return child_reap(child, true);
+	}
+	code = child_reap(child, false);
+	return code == -EAGAIN ? -ETIMEDOUT : code;
 }
 
 #define LEAVING_MOST 64

@@ -19,18 +19,28 @@ struct child_hold {
 	int go_fd, error_fd; /* -1: it is not held */
 };
 
+/* Somebody else than we are. */
+struct child_user {
+	uid_t uid;
+	gid_t gid;
+	const gid_t *groups;
+	size_t group_count;
+};
+
 struct child_spec {
 	const char *path;	    /* program; NULL: this very binary (/proc/self/exe) */
 	char *const *argv;	    /* NULL-terminated */
 	char *const *envp;	    /* NULL: a clean one: PATH and LANG=C.UTF-8 only */
 	const struct child_fd *fds; /* 0, 1, 2 not named here become /dev/null */
 	size_t fd_count;
-	bool own_session;	 /* setsid, so that the whole group can be killed */
-	bool inherit_env;	 /* the caller's environment, as for '-- CMD' */
-	struct child_hold *hold; /* filled in; NULL: it is not to wait */
-	bool no_privileges;	 /* the capabilities that our own children get from us are not for it */
-	bool keep_stdio;	 /* 0, 1, 2 as ours, as for '-- CMD' */
-	bool no_wait;		 /* return before the exec, which may take long on a busy host: if it fails, code 127 */
+	bool own_session;	       /* setsid, so that the whole group can be killed */
+	bool inherit_env;	       /* the caller's environment, as for '-- CMD' */
+	struct child_hold *hold;       /* filled in; NULL: it is not to wait */
+	bool no_privileges;	       /* the capabilities that our own children get from us are not for it */
+	bool dies_with_us;	       /* SIGKILL when its parent dies */
+	const struct child_user *user; /* NULL: as we are. Needs CAP_SETUID and CAP_SETGID */
+	bool keep_stdio;	       /* 0, 1, 2 as ours, as for '-- CMD' */
+	bool no_wait; /* return before the exec, which may take long on a busy host: if it fails, code 127 */
 };
 
 struct child {
@@ -48,6 +58,10 @@ int child_release(struct child_hold *hold, bool go, struct err *err);
 /* Takes the exit status: 0-255, or 128 + signal. -EAGAIN if it still runs (with
  * block false). Closes pidfd and clears the struct. */
 int child_reap(struct child *child, bool block);
+
+/* The same, waiting until that moment (CLOCK_MONOTONIC) at most: then -ETIMEDOUT, and it is
+ * still there. */
+int child_reap_until(struct child *child, uint64_t until_ns);
 
 /* Takes a child over that is about to end by itself, so that nobody waits for it: it is reaped
  * by child_sweep, and killed when it takes longer than seconds. Clears the struct. */

@@ -195,15 +195,22 @@ static void man(struct buf *out)
 		      "The first rule that matches wins.\n"
 		      "No action runs without\n.Li actions\\-enabled = true .\n"
 		      "Tokens in an action:\n");
-	buf_adds(out, "%1% or %PID%, %2% or %DUMP%, %TID%, %ID%, %RULE%, %REASON%, %METHOD%, %URL%,\n"
-		      "%STATUS%, %ELAPSED_MS%, %INCIDENT%, %REPORT%; %% is a percent sign.\n"
-		      "Each stays one argument, whatever bytes it holds.\n"
-		      ".Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev REQTRAP_STORE\nWhere incidents lie.\n.El\n"
-		      ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /var/lib/reqtrap\nIncidents, one folder each.\n.El\n"
-		      ".Sh EXIT STATUS\n"
-		      "0 done; 1 nothing matched, or the trigger never fired; 2 the user's mistake;\n"
-		      "3 the system said no.\n"
-		      ".Sh SEE ALSO\n.Xr gdb 1 ,\n.Xr zstd 1\n");
+	buf_adds(out,
+		 "%1% or %PID%, %2% or %DUMP%, %TID%, %ID%, %RULE%, %REASON%, %METHOD%, %URL%,\n"
+		 "%STATUS%, %ELAPSED_MS%, %INCIDENT%, %REPORT%; %% is a percent sign.\n"
+		 "Each stays one argument, whatever bytes it holds.\n"
+		 ".Pp\nAn action runs without capabilities, in a clean environment, as\n.Li action\\-user .\n"
+		 "Incidents are for the service's user alone: another one that is to read the core needs a way to it.\n"
+		 "It becomes root only if the service is root.\n"
+		 "At its\n.Li action\\-timeout\n"
+		 "its process group gets SIGTERM, and five seconds later all that descends from it SIGKILL;\n"
+		 "what it leaves behind when it ends is killed, too, in whatever session it is.\n"
+		 ".Sh ENVIRONMENT\n.Bl -tag -width Ds\n.It Ev REQTRAP_STORE\nWhere incidents lie.\n.El\n"
+		 ".Sh FILES\n.Bl -tag -width Ds\n.It Pa /var/lib/reqtrap\nIncidents, one folder each.\n.El\n"
+		 ".Sh EXIT STATUS\n"
+		 "0 done; 1 nothing matched, or the trigger never fired; 2 the user's mistake;\n"
+		 "3 the system said no.\n"
+		 ".Sh SEE ALSO\n.Xr gdb 1 ,\n.Xr zstd 1\n");
 }
 
 static int print(void (*render)(struct buf *out))

@@ -2,11 +2,13 @@
 /* The verbs that read the store: list, show, report, rm. Rejected: a pager and colours
  * (pipes do that). */
 #include "cmd.h"
-#include "facts.h"
 #include "cmd_list_groups.h"
+#include "debugfile.h"
+#include "facts.h"
 #include "log.h"
 #include "report.h"
 #include "report_words.h"
+#include "rule.h"
 #include "store.h"
 
 #include <fcntl.h>
@@ -376,6 +378,38 @@ static int print_path(const struct command_line *line, const char *id)
 	return code;
 }
 
+/* With --debuginfod: what the capture had no names for. The incident in the store stays as it is. */
+static int name_frames(const struct command_line *line, struct incident *incident)
+{
+	const char *budget = option_value(line, "budget");
+	struct debugfile_result got = { .files = 0 };
+	uint64_t budget_ns = DEBUGFILE_BUDGET_NS;
+	struct err err = { "" };
+	int r = 0;
+
+	if (!option_given(line, "debuginfod")) {
+		if (!budget)
+			return VERB_GO_ON;
+		log_error("--budget is of --debuginfod, which is not given");
+		incident_free(incident);
+		return EXIT_MISTAKE;
+	}
+	if (budget)
+		r = parse_duration(budget, &budget_ns, &err);
+	if (r == 0)
+		r = debugfile_name(incident, budget_ns, &got, &err);
+	if (r < 0) {
+		incident_free(incident);
+		return r == -ENOENT ? (fail(r, &err), EXIT_REFUSED) : fail(r, &err);
+	}
+	if (!incident->analysis.module_count)
+		log_note("no frame of this incident is without a line and in a file that is known");
+	else
+		log_note("debug files: %zu found, %zu not; %zu frames have better names", got.files, got.missing,
+			 got.frames);
+	return VERB_GO_ON;
+}
+
 /* The incident in that format, to 'output' or the terminal. */
 static int render_to(const struct command_line *line, const char *format, const char *output)
 {
@@ -383,6 +417,8 @@ static int render_to(const struct command_line *line, const char *format, const 
 	int code = load(line, line->rest[0], &incident);
 	struct buf out;
 
+	if (code == VERB_GO_ON)
+		code = name_frames(line, incident);
 	if (code != VERB_GO_ON)
 		return code;
 	if (render(incident, report_format_find(format), &out, &code) == 0)
@@ -402,6 +438,8 @@ int cmd_report(int argc, char **argv)
 		return code;
 	format = option_value(&line, "format");
 	output = option_value(&line, "output");
+	if (option_given(&line, "debuginfod"))
+		return render_to(&line, format ? format : output && strcmp(output, "-") != 0 ? "html" : "text", output);
 	if (!format && !output && !strchr(line.rest[0], '/'))
 		return print_path(&line, line.rest[0]);
 	return render_to(&line, format ? format : "html", output);

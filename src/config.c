@@ -432,6 +432,7 @@ static int add_rule(struct rules *rules, cfg_t *section, unsigned int level, str
 	rule = name ? rules_add(rules, name) : NULL;
 	if (!rule)
 		return err_say(err, -ENOMEM, "out of memory");
+	rule->server_time = true; /* nobody looks on: no client is to have it capture */
 	for (unsigned int i = 0; section->opts[i].name; i++) {
 		cfg_opt_t *opt = &section->opts[i];
 
@@ -481,6 +482,9 @@ static void make_harmless(struct reader *reader, unsigned int line, struct rule 
 			    "the action of this rule never runs: only the main file's rules have any");
 	strings_free(rule->action);
 	rule->action = NULL;
+	rule->action_limit_ns = 0;
+	if (rule->action_user)
+		add_problem(reader, line, false, "'action-user' is the main file's to say, not one's in " CONFIG_SITES);
 }
 
 /* All rules of one section; what is wrong with them as a whole is told. */

@@ -96,6 +96,8 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 	if (rule->header)
 		write_list(out, "header", rule->header);
 	write_duration_key(out, "time-taken", rule->time_taken_ns);
+	if (rule->time_taken_ns)
+		buf_addf(out, "    time-counts  = %s\n", rule->server_time ? "server" : "whole");
 	buf_init(&words, 1024);
 	if (rule->status_count) {
 		format_status(rule->status, rule->status_count, &words);
@@ -129,8 +131,11 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 	buf_addf(out, "    limit        = %u\n", rule->limit);
 	write_duration_key(out, "limit-window", rule->limit_window_ns);
 	write_duration_key(out, "cool-down", rule->cool_down_ns);
-	if (rule->action)
+	if (rule->action) {
 		write_list(out, "action", rule->action);
+		write_duration_key(out, "action-timeout", rule_action_limit(rule));
+		write_text_key(out, "action-user", rule->action_user);
+	}
 	buf_adds(out, "}\n");
 }
 

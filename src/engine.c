@@ -347,6 +347,8 @@ static void inner_release(struct engine *engine, const struct record *record)
 		tracer_release(engine->tracer, record->inner_slot, record->inner_gen);
 }
 
+_Static_assert(RULE_LIMIT_SERVER == LIMIT_CLOCK, "limits mean the same to both sides");
+
 /* The first rule whose own moment this is and that has not looked at the request yet: a
  * rule that another one came before at its limit is not asked at a later one again. */
 static const struct rule *rule_again(const struct engine *engine, const struct trap *trap, const struct record *record,
@@ -358,12 +360,12 @@ static const struct rule *rule_again(const struct engine *engine, const struct t
 
 		if (sample_has_rule(trap, rule))
 			continue;
-		if (record->kind == RECORD_LIMIT && rule->time_taken_ns != record->value)
+		if (record->kind == RECORD_LIMIT && rule_limit(rule) != record->value)
 			continue;
 		if (record->kind == RECORD_ENDED && !rule->aborted && !rule->response_bytes)
 			continue;
 		if (record->kind != RECORD_LIMIT && !rule->all)
-			at.elapsed_ns = 0;
+			at.elapsed_ns = at.server_ns = 0;
 		if (record->kind == RECORD_ENDED && !rule->all)
 			at.status = 0;
 		*ret_why = rule_match(rule, &at, NULL, 0);
@@ -380,10 +382,13 @@ static void fire_again(struct engine *engine, struct trap *trap, const struct re
 	struct rule_input input;
 	const struct rule *rule;
 	enum rule_verdict why;
+	struct slot slot;
 	char text[160];
 
 	if (engine->finishing)
 		return;
+	if (tracer_slot(engine->tracer, record->slot, record->gen, &slot))
+		asking.slot = &slot; /* the copy is of the trigger, or of its end */
 	engine_input(&asking, &trap->incident->request, record, &input);
 	if (record->kind == RECORD_LIMIT)
 		input.status = 0;

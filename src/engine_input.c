@@ -98,6 +98,7 @@ void engine_input(struct engine_asking *asking, const struct request_info *info,
 		.elapsed_ns = record->at_ns > slot->begin_ns && !(slot->flags & SLOT_START_UNKNOWN)
 				      ? record->at_ns - slot->begin_ns
 				      : 0,
+		.server_ns = slot->flags & SLOT_START_UNKNOWN ? 0 : slot->server_ns,
 		.aborted = over && slot->flags & SLOT_ABORTED && !(slot->flags & (SLOT_GAP | SLOT_END_INFERRED)),
 		.response_bytes = over ? slot->reply_bytes : 0,
 		.header = header,

@@ -19,7 +19,7 @@
 
 #include "event_waits.h"
 
-#define EVENT_LAYOUT 4
+#define EVENT_LAYOUT 5
 
 #define SLOT_BYTES 12288
 #define SLOT_HEAD 2048 /* bytes kept of a request's head, and of its reply's */
@@ -31,6 +31,7 @@
 
 #define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
+#define LIMIT_CLOCK 1 /* bit of a limit in ns: it counts the server's own time, see rule.h */
 #define SLOTS_MOST 65536
 #define CLOCKS 256   /* timers; slot i hangs on timer i % CLOCKS */
 #define QUEUE_MAX 8  /* pipelined requests of one connection */
@@ -125,7 +126,9 @@ struct slot {
 	u8 turn_over;	 /* 'tid' waited for events of any kind since it moved bytes for it */
 	u32 event_count; /* all that were written; more than SLOT_EVENTS: a ring */
 	u64 seg_since_ns;
-	u64 passed_ns;	   /* the longest limit that fired, 0 none */
+	u64 passed_whole;  /* the longest limit that fired, 0 none ... */
+	u64 passed_server; /* ... by the server's clock, with LIMIT_CLOCK */
+	u64 server_ns;	   /* the server had the whole request so long, at its first byte or when a limit fired */
 	u64 acc[SEGMENTS]; /* ns by enum segment */
 	u64 wait_a;	   /* the wait that is going on, if seg_kind is SEGMENT_WAIT */
 	s16 wait_nr;

@@ -162,6 +162,14 @@ static const struct field own_fields[] = {
 };
 static const struct shape own_shape = SHAPE(own_fields, struct own_lock, true);
 
+static const struct field module_fields[] = {
+	PID(struct module_id, pid),
+	TEXT(struct module_id, name),
+	TEXT(struct module_id, build_id),
+	{ .key = "bias", .kind = KIND_HEX, AT(struct module_id, bias) },
+};
+static const struct shape module_shape = SHAPE(module_fields, struct module_id, true);
+
 static const struct field analysis_fields[] = {
 	TEXT(struct analysis, failed),
 	TEXT(struct analysis, language),
@@ -171,6 +179,7 @@ static const struct field analysis_fields[] = {
 	LIST(struct analysis, lock, lock_count, lock_shape, 1u << 16),
 	LIST(struct analysis, own, own_count, own_shape, 64),
 	LIST(struct analysis, task, task_count, task_shape, 4096),
+	LIST(struct analysis, module, module_count, module_shape, 4096),
 	LIST(struct analysis, thread, thread_count, thread_shape, 1u << 17),
 };
 static const struct shape analysis_shape = SHAPE(analysis_fields, struct analysis, false);
@@ -274,12 +283,21 @@ static const struct field pool_fields[] = {
 static const struct shape pool_shape = SHAPE(pool_fields, struct pool, false);
 
 static const struct field host_fields[] = {
-	NUMBER32(struct host_facts, cpus),	 NUMBER32(struct host_facts, load_permille),
-	NUMBER32(struct host_facts, cpu_some),	 NUMBER32(struct host_facts, memory_some),
-	NUMBER32(struct host_facts, io_some),	 NUMBER32(struct host_facts, cpu_limit_permille),
-	NUMBER(struct host_facts, throttled_ns), NUMBER(struct host_facts, throttled_over_ns),
-	NUMBER(struct host_facts, memory_bytes), NUMBER(struct host_facts, memory_limit_bytes),
-	NUMBER(struct host_facts, swap_bytes),	 NUMBER(struct host_facts, oom_kills),
+	NUMBER32(struct host_facts, cpus),
+	NUMBER32(struct host_facts, load_permille),
+	NUMBER32(struct host_facts, cpu_some),
+	NUMBER32(struct host_facts, memory_some),
+	NUMBER32(struct host_facts, io_some),
+	NUMBER32(struct host_facts, cpu_limit_permille),
+	NUMBER(struct host_facts, throttled_ns),
+	NUMBER(struct host_facts, throttled_over_ns),
+	NUMBER(struct host_facts, memory_bytes),
+	NUMBER(struct host_facts, memory_limit_bytes),
+	NUMBER(struct host_facts, memory_high_bytes),
+	NUMBER(struct host_facts, memory_over),
+	NUMBER(struct host_facts, memory_stalled_ns),
+	NUMBER(struct host_facts, swap_bytes),
+	NUMBER(struct host_facts, oom_kills),
 };
 static const struct shape host_shape = SHAPE(host_fields, struct host_facts, false);
 
@@ -323,6 +341,8 @@ static const struct field incident_fields[] = {
 	CHOICE(struct incident, reason, reason_at, REASON_RESPONSE_SIZE + 1),
 	TEXTS(struct incident, also_matched, 4096),
 	NUMBER(struct incident, limit_ns),
+	FLAG(struct incident, limit_server),
+	NUMBER(struct incident, server_ns),
 	NUMBER(struct incident, elapsed_ns),
 	NUMBER(struct incident, fired_after_ns),
 	FLAG(struct incident, limit_reached),

@@ -20,6 +20,7 @@
 struct counts {
 	uint64_t at_ns;
 	uint64_t throttled_ns, oom_kills;
+	uint64_t memory_over, memory_stalled_ns;
 };
 
 struct group {
@@ -70,10 +71,19 @@ static void folder_with(int dir_fd, const char *file, const char *controller, ch
 	cgroup_folder(dir_fd, controller, ret, size);
 }
 
+/* 'some avg10=0.00 avg60=0.00 avg300=0.00 total=12345', in microseconds */
+static uint64_t stalled_ns(const char *text)
+{
+	const char *at = text ? strstr(text, "total=") : NULL;
+
+	return at ? strtoull(at + strlen("total="), NULL, 10) * NSEC_PER_USEC : 0;
+}
+
 static void counts_read(const struct group *group, struct counts *ret)
 {
 	CLEAN(free) char *cpu = NULL;
 	CLEAN(free) char *events = NULL;
+	CLEAN(free) char *stalls = NULL;
 	struct counts c = { .at_ns = now_ns() };
 
 	if (group_text(group->cpu, "cpu.stat", &cpu) && value_of(cpu, "throttled_usec", &c.throttled_ns))
@@ -83,6 +93,9 @@ static void counts_read(const struct group *group, struct counts *ret)
 	if (group_text(group->memory, "memory.events", &events) ||
 	    group_text(group->memory, "memory.oom_control", &events))
 		value_of(events, "oom_kill", &c.oom_kills);
+	value_of(events, "high", &c.memory_over);
+	if (group_text(group->memory, "memory.pressure", &stalls))
+		c.memory_stalled_ns = stalled_ns(stalls);
 	*ret = c;
 }
 
@@ -227,6 +240,7 @@ void host_read(struct host_log *log, int dir_fd, uint64_t since_ns, struct host_
 	f.cpu_limit_permille = cpu_limit(&mine);
 	f.memory_bytes = number_in(&mine, "memory.current", "memory.usage_in_bytes");
 	f.memory_limit_bytes = number_in(&mine, "memory.max", "memory.limit_in_bytes");
+	f.memory_high_bytes = number_in(&mine, "memory.high", "memory.high");
 	if (f.memory_limit_bytes >= 1ull << 60) /* how cgroup v1 says that there is none */
 		f.memory_limit_bytes = 0;
 	logged = log ? log_group(log, &mine) : NULL;
@@ -235,6 +249,8 @@ void host_read(struct host_log *log, int dir_fd, uint64_t since_ns, struct host_
 		counts_read(&mine, &now);
 		f.throttled_ns = now.throttled_ns - MIN(then->throttled_ns, now.throttled_ns);
 		f.throttled_over_ns = now.at_ns - then->at_ns;
+		f.memory_over = now.memory_over - MIN(then->memory_over, now.memory_over);
+		f.memory_stalled_ns = now.memory_stalled_ns - MIN(then->memory_stalled_ns, now.memory_stalled_ns);
 		f.oom_kills = now.oom_kills - MIN(logged->note[0].oom_kills, now.oom_kills);
 	}
 	*ret_facts = f;

@@ -215,6 +215,7 @@ static void take_time(const struct iis_item *item, struct rule *rule, struct buf
 	format_duration(ns, duration, sizeof(duration));
 	if (ns && rule_set(rule, "time-taken", duration, &err) < 0)
 		note(notes, item, "timeTaken=\"%s\": %s: left out", text, err.text);
+	rule->server_time = false; /* there it is all of the time, too */
 }
 
 /* '404.2' is 404: what IIS tells apart by it, no server here sends. */

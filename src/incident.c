@@ -131,6 +131,30 @@ void text_setf(char **at, const char *fmt, ...)
 	*at = text;
 }
 
+int module_add(struct analysis *a, const struct module_id *module)
+{
+	struct module_id *at = NULL;
+
+	for (size_t n = 0; n < a->module_count && !at; n++) {
+		if (a->module[n].pid == module->pid && !strcmp(a->module[n].name, module->name))
+			at = &a->module[n];
+	}
+	if (at) {
+		/* Two files of one name: which of them a frame is in is not kept. */
+		if (at->bias != module->bias)
+			text_set(&at->build_id, NULL);
+		return 0;
+	}
+	at = list_add(&a->module, &a->module_count, sizeof(*at));
+	if (!at)
+		return -ENOMEM;
+	at->pid = module->pid;
+	at->bias = module->bias;
+	text_set(&at->name, module->name);
+	text_set(&at->build_id, module->build_id);
+	return at->name ? 0 : -ENOMEM;
+}
+
 void stack_done(struct stack *stack)
 {
 	for (size_t n = 0; n < stack->count; n++) {
@@ -178,6 +202,11 @@ void analysis_done(struct analysis *a)
 		stack_done(&a->task[n].stack);
 	}
 	free(a->task);
+	for (size_t n = 0; n < a->module_count; n++) {
+		free(a->module[n].name);
+		free(a->module[n].build_id);
+	}
+	free(a->module);
 	strings_free(a->deadlock);
 	strings_free(a->note);
 	free(a->language);

@@ -181,6 +181,8 @@ struct incident {
 	enum reason reason;
 	char **also_matched;	 /* other rules that would have fired, NULL-terminated; NULL none */
 	uint64_t limit_ns;	 /* time-taken of the rule, 0 none */
+	bool limit_server;	 /* ... and it counts the server's own time ... */
+	uint64_t server_ns;	 /* ... which was so long at the trigger */
 	uint64_t elapsed_ns;	 /* at the trigger */
 	uint64_t fired_after_ns; /* from first byte to the moment user space had the trigger */
 	bool limit_reached;	 /* the rule's limit: logged, not captured */

@@ -67,6 +67,9 @@ struct host_facts {
 	uint64_t throttled_ns;			   /* its cgroup had used up its CPU limit for so long ... */
 	uint64_t throttled_over_ns;		   /* ... in this time, which begins before the request; 0: not known */
 	uint64_t memory_bytes, memory_limit_bytes; /* of its cgroup; limit 0: none */
+	uint64_t memory_high_bytes;		   /* beyond it the kernel holds its cgroup back; 0: no such limit */
+	uint64_t memory_over;			   /* so often it was beyond it in 'throttled_over_ns' ... */
+	uint64_t memory_stalled_ns;		   /* ... and some task of it waited for memory so long */
 	uint64_t swap_bytes;			   /* of the process */
 	uint64_t oom_kills;			   /* in its cgroup, since the watch began */
 };

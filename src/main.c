@@ -5,10 +5,12 @@
 #include "procdump.h"
 #include "analyst.h"
 #include "cmd.h"
+#include "debugfile.h"
 #include "demo_server.h"
 #include "dump.h"
 #include "log.h"
 #include "scribe.h"
+#include "warden.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -19,8 +21,9 @@ static const struct hidden {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } hidden[] = {
-	{ "--worker", dump_worker_main },	{ "--analyst", analyst_main },	    { "--scribe", scribe_main },
-	{ DEMO_SERVER_VERB, demo_server_main }, { DEMO_LOAD_VERB, demo_load_main },
+	{ "--worker", dump_worker_main },   { "--analyst", analyst_main }, { "--scribe", scribe_main },
+	{ "--names", debugfile_main },	    { WARDEN_VERB, warden_main },  { DEMO_SERVER_VERB, demo_server_main },
+	{ DEMO_LOAD_VERB, demo_load_main },
 };
 
 static int run_verb(int argc, char **argv)

@@ -24,6 +24,9 @@
 const struct option_row option_rows[] = {
 	{ "time-taken", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
 	  "trap a request that takes D or longer, while it runs; given again with a longer D: look at it then, too" },
+	{ "time-counts", 0, TYPE_CHOICE, "WHAT", "whole|server", VERB_WATCH, true,
+	  "what --time-taken is of: all from the request's first byte on (the default here), or the server's own time, "
+	  "from the request's last byte to the response's first (the default in a file): no slow client makes that long" },
 	{ "status", 0, TYPE_STATUS, "LIST", NULL, VERB_WATCH, true,
 	  "trap a response with one of these statuses: 500-599,404" },
 	{ "path", 0, TYPE_TEXT, "GLOB", NULL, VERB_WATCH, true,
@@ -62,6 +65,10 @@ const struct option_row option_rows[] = {
 	{ "cool-down", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true, "no new capture within D of the last one" },
 	{ "action", 0, TYPE_TEXT, "CMD", NULL, VERB_WATCH, true,
 	  "run CMD at a trap, without a shell: '/bin/tell-us %1% %DUMP%'; %1% is the PID" },
+	{ "action-timeout", 0, TYPE_DURATION, "D", NULL, VERB_WATCH, true,
+	  "how long CMD may run (default 1m; 100ms to 1h): then SIGTERM, and after 5s SIGKILL to all of it" },
+	{ "action-user", 0, TYPE_TEXT, "NAME", NULL, VERB_WATCH, true,
+	  "run CMD as this user, with its groups (default: as reqtrap itself)" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_WATCH, false, "stop after N captures" },
 	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_WATCH, false, "take the rules from FILE" },
 	{ "config", 'c', TYPE_TEXT, "FILE", NULL, VERB_SERVE, false, "rules file (default /etc/reqtrap/reqtrap.conf)" },
@@ -180,6 +187,9 @@ const struct option_row option_rows[] = {
 	  "of the page (default html)" },
 	{ "format", 'f', TYPE_TEXT, "NAME", NULL, VERB_EXPORT, false,
 	  "chrome, perfetto, speedscope, folded, freb, text, html, stacks or json (the default)" },
+	{ "debuginfod", 0, TYPE_FLAG, NULL, NULL, VERB_REPORT, false,
+	  "name functions and lines by the debug files that the servers in DEBUGINFOD_URLS have" },
+	{ "budget", 0, TYPE_DURATION, "D", NULL, VERB_REPORT, false, "no longer than this for them (default 1m)" },
 	{ "output", 'o', TYPE_TEXT, "FILE", NULL, VERB_REPORT | VERB_EXPORT, false,
 	  "write to FILE, not to the terminal ('-')" },
 

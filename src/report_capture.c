@@ -113,7 +113,8 @@ void page_action(const struct action_facts *a, struct pen *pen)
 		page_field(pen, "command", "%s", argv.data);
 	buf_done(&argv);
 	if (a->state == ACTION_RAN)
-		page_field(pen, "result", "exit code %d after %s", a->exit_code, word_duration(a->took_ns).s);
+		page_field(pen, "result", "exit code %d after %s%s%s", a->exit_code, word_duration(a->took_ns).s,
+			   a->why ? "; " : "", a->why ? a->why : "");
 	else if (a->state == ACTION_TIMED_OUT)
 		page_field(pen, "result", "killed at its time limit, after %s%s%s", word_duration(a->took_ns).s,
 			   a->why ? ": " : "", a->why ? a->why : "");

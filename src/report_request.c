@@ -33,7 +33,11 @@ static void draw_trap(const struct incident *i, struct pen *pen)
 
 	if (i->fired_after_ns)
 		snprintf(told, sizeof(told), "; reqtrap knew at %s ms", word_ms(i->fired_after_ns).s);
-	if (i->reason == REASON_TIME_TAKEN && i->limit_ns)
+	if (i->reason == REASON_TIME_TAKEN && i->limit_ns && i->limit_server)
+		page_field(pen, "trapped",
+			   "after %s, while running: the server has had all of it for %s, limit %s (TIME_TAKEN)%s",
+			   at.s, word_duration(i->server_ns).s, limit.s, told);
+	else if (i->reason == REASON_TIME_TAKEN && i->limit_ns)
 		page_field(pen, "trapped", "after %s, while running: limit %s (TIME_TAKEN)%s", at.s, limit.s, told);
 	else if (i->reason == REASON_STATUS_CODE && i->status)
 		page_field(pen, "trapped", "after %s, at the response's status %d (STATUS_CODE)%s", at.s, i->status,

@@ -107,6 +107,12 @@ int section_host(const struct incident *i, struct pen *pen)
 	if (h->memory_limit_bytes)
 		page_field(pen, "memory", "%s of %s that its cgroup may have", word_bytes(h->memory_bytes).s,
 			   word_bytes(h->memory_limit_bytes).s);
+	if (h->memory_high_bytes)
+		page_field(pen, "held back",
+			   "beyond %s of memory, its cgroup has %s; %s time%s over, %s of the last %s stalled",
+			   word_bytes(h->memory_high_bytes).s, word_bytes(h->memory_bytes).s,
+			   word_count(h->memory_over).s, word_plural(h->memory_over),
+			   word_duration(h->memory_stalled_ns).s, word_duration(h->throttled_over_ns).s);
 	if (h->swap_bytes)
 		page_field(pen, "swapped", "%s of the process", word_bytes(h->swap_bytes).s);
 	if (h->oom_kills)

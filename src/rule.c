@@ -5,6 +5,7 @@
  * Trap: 'all' and a time limit make a rule that waits for its other condition. */
 #include "rule.h"
 
+#include "action.h"
 #include "ktime.h"
 
 #include <stdarg.h>
@@ -171,13 +172,19 @@ static bool status_in(const struct rule *rule, int status)
 	return false;
 }
 
+static uint64_t taken(const struct rule *rule, const struct rule_input *input)
+{
+	return rule->server_time ? input->server_ns : input->elapsed_ns;
+}
+
 static void time_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
 {
 	char elapsed[32], limit[32];
 
-	format_duration(input->elapsed_ns, elapsed, sizeof(elapsed));
+	format_duration(taken(rule, input), elapsed, sizeof(elapsed));
 	format_duration(rule->time_taken_ns, limit, sizeof(limit));
-	buf_addf(out, holds ? "%s reached the limit of %s" : "%s is below the limit of %s", elapsed, limit);
+	buf_addf(out, holds ? "%s%s reached the limit of %s" : "%s%s is below the limit of %s", elapsed,
+		 rule->server_time ? " of the server's time" : "", limit);
 }
 
 static void status_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
@@ -239,7 +246,7 @@ static bool condition_holds(const struct rule *rule, enum rule_verdict verdict, 
 {
 	switch (verdict) {
 	case RULE_TIME:
-		return rule->time_taken_ns && input->elapsed_ns >= rule->time_taken_ns;
+		return rule->time_taken_ns && taken(rule, input) >= rule->time_taken_ns;
 	case RULE_STATUS:
 		return input->status && status_in(rule, input->status);
 	case RULE_ABORTED:
@@ -339,7 +346,8 @@ const struct rule *rules_match_passing(const struct rules *rules, const struct r
 		struct rule_input then = *input;
 		const struct rule *rule;
 
-		then.elapsed_ns = limits[i];
+		then.elapsed_ns = MIN(input->elapsed_ns, limits[i] & ~RULE_LIMIT_SERVER);
+		then.server_ns = MIN(input->server_ns, then.elapsed_ns);
 		then.status = 0; /* not sent yet, and so on */
 		then.aborted = false;
 		then.response_bytes = 0;
@@ -350,12 +358,19 @@ const struct rule *rules_match_passing(const struct rules *rules, const struct r
 	return rules_match(rules, input, ret_verdict);
 }
 
+uint64_t rule_limit(const struct rule *rule)
+{
+	uint64_t even = rule->time_taken_ns & ~RULE_LIMIT_SERVER;
+
+	return even && rule->server_time ? even | RULE_LIMIT_SERVER : even;
+}
+
 int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max)
 {
 	size_t count = 0;
 
 	for (size_t i = 0; i < rules->count; i++) {
-		uint64_t limit = rules->rule[i].time_taken_ns;
+		uint64_t limit = rule_limit(&rules->rule[i]);
 		size_t at = 0;
 
 		if (!limit)
@@ -418,7 +433,15 @@ int rule_check(const struct rule *rule, struct err *err)
 	if (rule->samples > 1 && !(rule->capture & CAPTURE_STOPS))
 		return err_say(err, -EINVAL, "rule '%s': samples are of stacks, but capture leaves them out",
 			       rule->name);
+	if (!rule->action && (rule->action_limit_ns || rule->action_user))
+		return err_say(err, -EINVAL, "rule '%s': '%s' is about an action, but it has none", rule->name,
+			       rule->action_limit_ns ? "action-timeout" : "action-user");
 	return 0;
+}
+
+uint64_t rule_action_limit(const struct rule *rule)
+{
+	return rule->action_limit_ns ? rule->action_limit_ns : ACTION_TIME_LIMIT_NS;
 }
 
 void rules_areas(const struct rules *rules, struct areas *ret_areas)
@@ -471,6 +494,7 @@ void rule_done(struct rule *rule)
 	strings_free(rule->exclude);
 	strings_free(rule->header);
 	strings_free(rule->action);
+	free(rule->action_user);
 	*rule = (struct rule){ 0 };
 }
 

@@ -14,6 +14,8 @@
 #define RULE_LIMIT_DEFAULT 1 /* FREB's customActionTriggerLimit */
 
 #define RULE_SAMPLES_MAX 100
+#define RULE_ACTION_LIMIT_MIN_NS 100000000ull /* 100 ms */
+#define RULE_ACTION_LIMIT_MAX_NS (3600 * 1000000000ull)
 
 struct rule {
 	char *name;
@@ -27,6 +29,8 @@ struct rule {
 	struct network *client; /* one of them; NULL: any */
 	size_t client_count;
 	uint64_t time_taken_ns; /* 0: no such condition */
+	bool server_time;	/* ... of the server's own time: from the last byte of the request to the
+				 * first of the reply, so that no client makes it long; else of all of it */
 	struct status_range status[RULE_STATUS_MAX];
 	size_t status_count;
 	bool aborted;		 /* the connection ended before the reply did */
@@ -40,10 +44,12 @@ struct rule {
 	uint64_t cool_down_ns;
 	unsigned int samples; /* stack samples, the first included: 1 */
 	uint64_t every_ns;
-	bool arguments;	    /* of the functions of scripts, too */
-	bool statements;    /* what was asked of databases is shown with its values */
-	struct areas areas; /* what is recorded, in which detail */
-	char **action;	    /* argv with tokens, NULL none */
+	bool arguments;		  /* of the functions of scripts, too */
+	bool statements;	  /* what was asked of databases is shown with its values */
+	struct areas areas;	  /* what is recorded, in which detail */
+	char **action;		  /* argv with tokens, NULL none */
+	uint64_t action_limit_ns; /* 0: rule_action_limit() has a default */
+	char *action_user;	  /* NULL: whose the service is */
 };
 
 /* Processes that belong together, by words of target.h: one of them is enough, and what
@@ -74,7 +80,7 @@ struct rule_input {
 	const char *method, *url, *host;
 	const char *client; /* 'ADDRESS:PORT' or 'unix' */
 	int status;	    /* 0: none yet */
-	uint64_t elapsed_ns;
+	uint64_t elapsed_ns, server_ns;
 	bool aborted;
 	uint64_t response_bytes; /* of a reply that is over, else 0 */
 	/* The value of a header: on the heap, the caller's; NULL: there is none. */
@@ -113,8 +119,13 @@ const struct rule *rules_match(const struct rules *rules, const struct rule_inpu
 const struct rule *rules_match_passing(const struct rules *rules, const struct rule_input *input,
 				       enum rule_verdict *ret_verdict);
 
-/* All distinct time-taken limits, ascending: what the kernel's timers are set to.
- * Returns the count, -E2BIG above max. */
+#define RULE_LIMIT_SERVER 1ull /* event.h's LIMIT_CLOCK */
+
+/* A rule's limit as the kernel's timers have it: in ns, the lowest bit set if it is of the
+ * server's own time. 0: none. */
+uint64_t rule_limit(const struct rule *rule);
+
+/* All distinct ones, ascending. Returns the count, -E2BIG above max. */
 int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);
 /* What must be recorded so that each rule has its detail: of all, the most detailed. */
 void rules_areas(const struct rules *rules, struct areas *ret_areas);
@@ -123,6 +134,8 @@ bool rules_want_aborted(const struct rules *rules);
 uint64_t rules_want_size(const struct rules *rules); /* the shortest reply that any rule asks for; 0 none */
 
 const struct watch_set *rules_watch(const struct rules *rules, const char *name); /* NULL: none */
+
+uint64_t rule_action_limit(const struct rule *rule); /* how long its action may run */
 
 void rules_free(struct rules *rules);
 void rule_done(struct rule *rule);			       /* frees what it holds */

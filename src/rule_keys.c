@@ -12,6 +12,8 @@
 #define TIME_TAKEN_MIN_NS NSEC_PER_MSEC
 #define EVERY_MIN_NS (50 * NSEC_PER_MSEC) /* each is a stop of the process */
 #define OCCURRENCES_MAX 10000
+#define USER_NAME_MAX 255
+#define USER_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-@$\\"
 #define TOKEN_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789!#$%&'*+-.^_`|~"
 
 static int set_text(char **at, const char *value, struct err *err)
@@ -76,6 +78,16 @@ static int set_time_taken(struct rule *rule, const char *value, struct err *err)
 		return err_say(err, -EINVAL, "'%s' is too short for a time limit (at least 1ms; try 500ms or 2s)",
 			       value);
 	rule->time_taken_ns = ns;
+	return 0;
+}
+
+static int set_time_counts(struct rule *rule, const char *value, struct err *err)
+{
+	bool server = strcmp(value, "server") == 0;
+
+	if (!server && strcmp(value, "whole") != 0)
+		return err_say(err, -EINVAL, "'%s' is neither server nor whole", value);
+	rule->server_time = server;
 	return 0;
 }
 
@@ -252,6 +264,28 @@ static int set_action(struct rule *rule, const char *value, struct err *err)
 	return 0;
 }
 
+static int set_action_timeout(struct rule *rule, const char *value, struct err *err)
+{
+	uint64_t ns = 0;
+	int code = parse_duration(value, &ns, err);
+
+	if (code < 0)
+		return code;
+	if (ns < RULE_ACTION_LIMIT_MIN_NS || ns > RULE_ACTION_LIMIT_MAX_NS)
+		return err_say(err, -EINVAL, "'%s' is too %s for an action (100ms to 1h; try 30s)", value,
+			       ns < RULE_ACTION_LIMIT_MIN_NS ? "short" : "long");
+	rule->action_limit_ns = ns;
+	return 0;
+}
+
+/* Whether there is such a user is asked when the action runs: that may take a network. */
+static int set_action_user(struct rule *rule, const char *value, struct err *err)
+{
+	if (!*value || strlen(value) > USER_NAME_MAX || value[strspn(value, USER_LETTERS)] || *value == '-')
+		return err_say(err, -EINVAL, "'%s' is no name of a user (try www-data)", value);
+	return set_text(&rule->action_user, value, err);
+}
+
 enum key_kind { KEY_VALUE, KEY_FLAG, KEY_LIST };
 
 static const struct rule_key {
@@ -267,6 +301,7 @@ static const struct rule_key {
 	{ "client", set_client, KEY_LIST },
 	{ "header", set_header, KEY_LIST },
 	{ "time-taken", set_time_taken, KEY_VALUE },
+	{ "time-counts", set_time_counts, KEY_VALUE },
 	{ "status", set_status, KEY_VALUE },
 	{ "aborted", set_aborted, KEY_FLAG },
 	{ "response-size", set_response_size, KEY_VALUE },
@@ -280,6 +315,8 @@ static const struct rule_key {
 	{ "limit-window", set_limit_window, KEY_VALUE },
 	{ "cool-down", set_cool_down, KEY_VALUE },
 	{ "action", set_action, KEY_VALUE },
+	{ "action-timeout", set_action_timeout, KEY_VALUE },
+	{ "action-user", set_action_user, KEY_VALUE },
 	{ "arguments", set_arguments, KEY_FLAG },
 	{ "statements", set_statements, KEY_FLAG },
 };

@@ -27,7 +27,7 @@ static void add_conditions(const struct rule *rule, struct buf *out)
 	buf_init(&line, 4096);
 	if (rule->time_taken_ns) {
 		format_duration(rule->time_taken_ns, text, sizeof(text));
-		buf_addf(&line, "takes %s", text);
+		buf_addf(&line, rule->server_time ? "takes the server %s" : "takes %s", text);
 	}
 	if (rule->status_count) {
 		buf_adds(&line, rule->time_taken_ns ? join : "");
@@ -358,6 +358,7 @@ static void add_test(const struct edit *e, struct buf *out)
 		page_text(out, err.text);
 		buf_adds(out, "</p>\n");
 	}
+	input.server_ns = input.elapsed_ns; /* of no client it is said that it was slow */
 	first = rules_match_passing(&e->rules, &input, &verdict);
 	buf_adds(
 		out,

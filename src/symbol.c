@@ -11,8 +11,10 @@
 #include "ktime.h"
 
 #include <elfutils/libdwfl.h>
+#include <fcntl.h>
 #include <gelf.h>
 #include <string.h>
+#include <unistd.h>
 
 #define SIZELESS_MAX (64u << 10) /* how far a symbol without a size may reach */
 #define MISSING_TEXT_MAX 600
@@ -205,12 +207,14 @@ static void name_without_symbol(const struct images *images, struct place *p)
 
 static const char *module_of(const struct images *images, const struct place *p)
 {
-	const struct proc_map *map = proc_maps_find(images_maps(images), p->addr);
-	const char *name = map ? proc_map_name(images_maps(images), map) : "";
-	const char *slash = strrchr(name, '/');
+	const struct proc_map *map;
+	const char *name, *slash;
 
 	if (p->image)
 		return p->image->name;
+	map = proc_maps_find(images_maps(images), p->addr);
+	name = map ? proc_map_name(images_maps(images), map) : "";
+	slash = strrchr(name, '/');
 	return slash ? slash + 1 : name[0] ? name : NULL;
 }
 
@@ -284,6 +288,14 @@ static int put_names(const struct images *images, const struct walk *walk, struc
 	return r;
 }
 
+static void place_done(struct place *p)
+{
+	free(p->function);
+	free(p->file);
+	inlined_done(p->inlined, p->inlined_count);
+	free(p->inlined);
+}
+
 int symbols_name(struct images *images, const struct walk *walks, size_t count, struct stack *ret_stacks,
 		 size_t *ret_late)
 {
@@ -325,28 +337,63 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
 		ret_stacks[i] = (struct stack){ 0 };
 		r = put_names(images, &walks[i], places, n, &left, &ret_stacks[i]);
 	}
-	for (size_t k = 0; k < n; k++) {
-		free(places[k].function);
-		free(places[k].file);
-		inlined_done(places[k].inlined, places[k].inlined_count);
-		free(places[k].inlined);
-	}
+	for (size_t k = 0; k < n; k++)
+		place_done(&places[k]);
 	free(places);
 	if (r == 0)
 		*ret_late = late;
 	return r;
 }
 
-static void add_file(const struct image *image, struct buf *out)
+#define ID_BYTES 64
+
+/* In hex; '': it has none. */
+static void build_id_of(const struct image *image, char ret[2 * ID_BYTES + 1])
 {
 	const unsigned char *id = NULL;
 	GElf_Addr at;
 	int len = image->module ? dwfl_module_build_id(image->module, &id, &at) : 0;
 
-	buf_addf(out, "%s%s (%s", out->len ? ", " : "", image->name, len > 0 ? "build-id " : "no build-id");
-	for (int i = 0; i < MIN(len, 20); i++)
-		buf_addf(out, "%02x", id[i]);
-	buf_adds(out, ")");
+	ret[0] = '\0';
+	for (int i = 0; i < MIN(len, ID_BYTES); i++)
+		snprintf(ret + 2 * i, 3, "%02x", id[i]);
+}
+
+static void add_file(const struct image *image, struct buf *out)
+{
+	char id[2 * ID_BYTES + 1];
+
+	build_id_of(image, id);
+	buf_addf(out, "%s%s (%s%.40s)", out->len ? ", " : "", image->name, id[0] ? "build-id " : "no build-id", id);
+}
+
+int symbols_modules(const struct images *images, pid_t pid, struct analysis *a)
+{
+	CLEAN(free) bool *wanted = calloc(images_count(images) + 1, sizeof(*wanted));
+	char id[2 * ID_BYTES + 1];
+	int r = wanted ? 0 : -ENOMEM;
+
+	for (size_t i = 0; i < a->thread_count && wanted; i++) {
+		for (size_t k = 0; k < a->thread[i].stack.count; k++) {
+			const struct frame *f = &a->thread[i].stack.frame[k];
+			const struct image *image = f->file ? NULL : images_find(images, f->pc);
+
+			if (image)
+				wanted[image - images_get(images, 0)] = true;
+		}
+	}
+	for (size_t i = 0; i < images_count(images) && r == 0; i++) {
+		const struct image *image = images_get(images, i);
+
+		if (!wanted[i])
+			continue;
+		build_id_of(image, id);
+		r = module_add(a, &(struct module_id){ .pid = pid,
+						       .name = (char *)image->name,
+						       .build_id = id[0] ? id : NULL,
+						       .bias = image->bias });
+	}
+	return r;
 }
 
 char *symbols_missing(const struct images *images, const struct stack *stacks, size_t count)
@@ -379,6 +426,71 @@ char *symbols_missing(const struct images *images, const struct stack *stacks, s
 		return NULL;
 	}
 	return buf_take(&out);
+}
+
+/* --- one file alone --- */
+
+static int no_debuginfo(Dwfl_Module *m UNUSED, void **data UNUSED, const char *name UNUSED, Dwarf_Addr base UNUSED,
+			const char *file UNUSED, const char *link UNUSED, GElf_Word crc UNUSED, char **ret UNUSED)
+{
+	return -1;
+}
+
+static const Dwfl_Callbacks file_callbacks = {
+	.find_elf = dwfl_build_id_find_elf,
+	.find_debuginfo = no_debuginfo,
+	.section_address = dwfl_offline_section_address,
+};
+
+static int name_in(const struct image *image, const uint64_t *addr, size_t count, struct place *places,
+		   struct stack *ret_stacks)
+{
+	size_t left = INLINED_MOST;
+	int r = 0;
+
+	for (size_t i = 0; i < count; i++)
+		places[i] = (struct place){ .addr = addr[i], .image = image };
+	qsort(places, count, sizeof(*places), by_addr);
+	name_by_symbols(image, places, count);
+	for (size_t i = 0; i < count; i++) {
+		name_by_line(image, &places[i]);
+		name_inlined(image, &places[i]);
+	}
+	for (size_t i = 0; i < count && r == 0; i++) {
+		const struct place *p = first_from(places, count, addr[i]);
+
+		ret_stacks[i] = (struct stack){ 0 };
+		if (p->function)
+			r = put_place(NULL, p, addr[i], &left, &ret_stacks[i]);
+	}
+	return r;
+}
+
+int symbols_name_file(int fd, const uint64_t *addr, size_t count, struct stack *ret_stacks)
+{
+	Dwfl *dwfl = dwfl_begin(&file_callbacks);
+	struct place *places = calloc(count + 1, sizeof(*places));
+	struct image image = { .name = "" };
+	int own = fcntl(fd, F_DUPFD_CLOEXEC, 0), r = dwfl && places ? 0 : -ENOMEM;
+
+	if (r == 0 && own < 0)
+		r = -errno;
+	if (r == 0) {
+		dwfl_report_begin(dwfl);
+		image.module = dwfl_report_elf(dwfl, "file", "file", own, 0, true);
+		dwfl_report_end(dwfl, NULL, NULL);
+		if (image.module)
+			own = -1; /* libdwfl closes it */
+		r = image.module ? name_in(&image, addr, count, places, ret_stacks) : -ENOEXEC;
+	}
+	for (size_t i = 0; i < count && places; i++)
+		place_done(&places[i]);
+	free(places);
+	if (own >= 0)
+		close(own);
+	if (dwfl)
+		dwfl_end(dwfl);
+	return r;
 }
 
 /* --- exported symbols --- */

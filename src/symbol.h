@@ -21,6 +21,14 @@ int symbols_name(struct images *images, const struct walk *walks, size_t count, 
  * named by their address alone, in the order of the images. On the heap; NULL: none. */
 char *symbols_missing(const struct images *images, const struct stack *stacks, size_t count);
 
+/* Adds the files of which some frame has no source line, of threads whose stacks are named. */
+int symbols_modules(const struct images *images, pid_t pid, struct analysis *analysis);
+
+/* Names in one file that is mapped nowhere, as a debug file is: addresses are the file's.
+ * ret_stacks[i] has the frames of addr[i], none if it has no name there. Takes long with large
+ * files. */
+int symbols_name_file(int fd, const uint64_t *addr, size_t count, struct stack *ret_stacks);
+
 /* Address in the target of an exported object or function; false if it has none.
  * The value is the file's claim: hostile. */
 bool symbol_address(const struct image *image, const char *name, uint64_t *ret_addr);

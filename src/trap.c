@@ -48,6 +48,8 @@ static void trigger_words(struct trap *trap, enum rule_verdict why, const struct
 	text_set(&in->rule, trap->rule->name);
 	in->reason = rule_reason(why);
 	in->limit_ns = trap->rule->time_taken_ns;
+	in->limit_server = trap->rule->server_time;
+	in->server_ns = outer->server_ns;
 	in->status = record->kind == RECORD_STATUS ? (int)record->value : outer->status;
 	in->elapsed_ns = record->at_ns > outer->begin_ns ? record->at_ns - outer->begin_ns : 0;
 	in->fired_after_ns = now > outer->begin_ns ? now - outer->begin_ns : 0;
@@ -321,8 +323,12 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 						   .elapsed_ms = ns_to_ms(in->elapsed_ns) },
 			  &argv, &err);
 	if (r == 0)
-		r = action_start(trap->world->loop, argv, ACTION_TIME_LIMIT_NS, facts, on_action, trap, &trap->action,
-				 &err);
+		r = action_start(trap->world->loop,
+				 &(struct action_spec){ .argv = argv,
+							.user = rule->action_user,
+							.limit_ns = rule_action_limit(rule),
+							.grace_ns = ACTION_GRACE_NS },
+				 facts, on_action, trap, &trap->action, &err);
 	strings_free(argv);
 	if (r < 0) {
 		if (facts->state == ACTION_NONE) {

@@ -149,8 +149,13 @@ const struct verb verbs[] = {
 	  "  reqtrap list\n  reqtrap list --group\n  reqtrap list --json | jq -r .cause | sort | uniq -c\n" },
 	{ "show", "ID", "Show one incident in the terminal.", VERB_SHOW, cmd_show, ID_DETAILS,
 	  "  reqtrap show last\n  reqtrap show 7f3a --json\n  reqtrap show last --view performance\n" },
-	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report, ID_DETAILS,
-	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n" },
+	{ "report", "ID", "Render an incident's page anew.", VERB_REPORT, cmd_report,
+	  ID_DETAILS "--debuginfod asks the servers that DEBUGINFOD_URLS names for the debug files of\n"
+		     "what the capture had no names or lines for, and shows them: as text, or as the\n"
+		     "format says. Nothing but build-ids is sent; the incident in the store stays as\n"
+		     "it is. Needs libdebuginfod1, which keeps what it has got in ~/.cache.\n",
+	  "  reqtrap report last\n  reqtrap report 7f3a --format html -o page.html\n"
+	  "  DEBUGINFOD_URLS=https://debuginfod.debian.net reqtrap report last --debuginfod\n" },
 	{ "export", "ID", "Write an incident in the format of another program.", VERB_EXPORT, cmd_export,
 	  ID_DETAILS "chrome and perfetto: the trace for Perfetto and chrome://tracing. speedscope:\n"
 		     "the trace and all stacks. folded: stacks for flame graphs, one a line.\n"

@@ -247,7 +247,8 @@ __noinline int away_over(struct slot *s, u64 now, u32 same_thread)
 /* It did so when it moved bytes last, and has neither turned away nor waited for events since. */
 static __always_inline bool still_bound(const struct slot *s, const struct source *src, u32 how)
 {
-	return s->task == src->task && s->tid == (u32)src->id && s->seg_kind == SEGMENT_CPU && !s->turn_over &&
+	return s->task == src->task && s->tid == (u32)src->id &&
+	       s->seg_kind == (unseen ? SEGMENT_UNSEEN : SEGMENT_CPU) && !s->turn_over &&
 	       !how == !(s->flags & SLOT_GUESSED);
 }
 
@@ -331,9 +332,9 @@ __noinline int unread_note(struct slot *s, u64 now)
 
 __noinline int find_late_parent(u32 index); /* calls.h */
 
-/* The shortest limit that is longer than that, 0: none. By value, not by index: the rules
- * may change while a request is in flight. */
-static __always_inline u64 limit_after(u64 passed)
+/* The shortest limit of that clock that is longer than what has passed, 0: none. By value, not
+ * by index: the rules may change while a request is in flight. */
+static __always_inline u64 limit_after(u64 passed, u32 clock)
 {
 	u32 set = limit_set & 1;
 	u64 next = 0;
@@ -341,28 +342,66 @@ static __always_inline u64 limit_after(u64 passed)
 	for (u32 i = 0; i < LIMITS_MAX; i++) {
 		u64 limit = limits[set][LIMITS_MAX - 1 - i];
 
-		if (limit > passed)
+		if (limit > passed && (limit & LIMIT_CLOCK) == clock)
 			next = limit;
 	}
 	return next;
 }
 
-/* When the slot wants to be looked at next, 0: not at all. With 'fire' what is due
- * fires first. An inner request fires for itself only when nobody waits for it any
- * more: its outer one has the limit. */
-__noinline u64 slot_due(u32 index, u64 now, u32 fire)
+/* Since when the server has had all that the client sent; 'now': the client is still at it, 0:
+ * the reply has begun. Bytes that lie at the socket unread are the server's to read. */
+__noinline u64 server_since(u32 index, u64 now)
 {
-	struct ref ref = { .slot = index }, parent;
 	struct slot *s = slot_at(index);
-	u64 limit;
+	struct tcp_sock *tp;
+	struct conn *conn;
+	u64 key, came;
+
+	if (!s || s->reply_ns)
+		return 0;
+	key = s->conn;
+	conn = bpf_map_lookup_elem(&conns, &key);
+	if (!conn || conn->in.slot != index || conn->in.gen != s->gen || conn->in_phase == IN_IDLE)
+		return s->last_ns;
+	tp = (struct tcp_sock *)key;
+	if (conn->family == AF_UNIX || !tick_ns || BPF_CORE_READ(tp, rcv_nxt) == BPF_CORE_READ(tp, copied_seq))
+		return now;
+	came = now -
+	       (u64)((u32)bpf_jiffies64() - BPF_CORE_READ((struct inet_connection_sock *)key, icsk_ack.lrcvtime)) *
+		       tick_ns;
+	return came < now && came > s->last_ns ? came : s->last_ns;
+}
+
+/* A limit of one clock has passed: user space is told. */
+static __always_inline void slot_fires(struct slot *s, u32 index, u64 limit, u64 now)
+{
+	struct ref ref = { .slot = index, .gen = s->gen };
+
+	unread_note(s, now);
+	event(s, EVENT_LIMIT, -1, limit & ~LIMIT_CLOCK, now, 0);
+	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
+		send_record(RECORD_LIMIT, &ref, limit, NULL, s->pid);
+}
+
+/* When the slot wants to be looked at next for the limits of a clock, 0: not at all. With
+ * 'fire' what is due fires first. An inner request fires for itself only when nobody waits for
+ * it any more: its outer one has the limit. */
+__noinline u64 slot_due(u32 index, u64 now, u32 fire, u32 clock)
+{
+	struct ref parent;
+	struct slot *s = slot_at(index);
+	u64 limit, since;
 
 	if (!s || (s->state != SLOT_OPEN && s->state != SLOT_HELD))
 		return 0;
-	limit = limit_after(s->passed_ns);
+	limit = limit_after(clock ? s->passed_server : s->passed_whole, clock);
 	if (!limit)
 		return 0;
-	if (now < s->begin_ns + limit)
-		return s->begin_ns + limit;
+	since = clock ? server_since(index, now) : s->begin_ns;
+	if (!since)
+		return 0;
+	if (now < since + limit)
+		return since + limit;
 	if (fire)
 		find_late_parent(index);
 	parent.slot = s->parent_slot;
@@ -374,14 +413,15 @@ __noinline u64 slot_due(u32 index, u64 now, u32 fire)
 		return now + limit;
 	if (!fire)
 		return now;
-	ref.gen = s->gen;
-	s->passed_ns = limit;
-	unread_note(s, now);
-	event(s, EVENT_LIMIT, -1, limit, now, 0);
-	if (__sync_val_compare_and_swap(&s->state, SLOT_OPEN, SLOT_HELD) != SLOT_FREE)
-		send_record(RECORD_LIMIT, &ref, limit, NULL, s->pid);
-	limit = limit_after(limit);
-	return limit ? s->begin_ns + limit : 0;
+	if (clock)
+		s->passed_server = limit;
+	else
+		s->passed_whole = limit;
+	if (!s->reply_ns)
+		s->server_ns = now - server_since(index, now);
+	slot_fires(s, index, limit, now);
+	limit = limit_after(limit, clock);
+	return limit ? since + limit : 0;
 }
 
 /* Of two moments, 0 for none. A function of its own, for what it returns is a number that
@@ -402,7 +442,8 @@ static __always_inline u64 clock_next(u32 key, u64 now, u32 fire)
 
 		if (index >= slot_count)
 			break;
-		next = sooner(slot_due(index, now, fire), next);
+		next = sooner(slot_due(index, now, fire, 0), next);
+		next = sooner(slot_due(index, now, fire, LIMIT_CLOCK), next);
 	}
 	return next;
 }
@@ -566,7 +607,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->up_fd = -1;
 	s->up_pid = 0;
 	s->status = 0;
-	s->passed_ns = 0;
+	s->passed_whole = s->passed_server = s->server_ns = 0;
 	s->up_waiting = s->turn_over = 0;
 	s->reply_len = 0;
 	s->out_left = 0;

@@ -194,6 +194,7 @@ static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, co
 		/* An interim reply: the real one follows. */
 		s->status = 0;
 		s->reply_len = 0;
+		s->reply_ns = 0;
 		s->out_phase = OUT_NONE;
 		return used;
 	}
@@ -255,12 +256,13 @@ __noinline u64 feed_reply(struct conn *conn, const struct source *src, u64 skip)
 		conn->queue_len--;
 		return 0;
 	}
-	s->last_ns = src->now;
 	if (!s->reply_ns) {
 		s->reply_ns = src->now;
+		s->server_ns = src->now - s->last_ns;
 		if (!(s->flags & SLOT_INNER) && may_have_parent(src->port))
 			find_late_parent(self.slot);
 	}
+	s->last_ns = src->now;
 	if (s->flags & SLOT_FASTCGI) {
 		if (s->out_phase == OUT_NONE) {
 			s->out_phase = OUT_WALK;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* A shop of threads, one a connection, for a machine that has nothing but a kernel:
  *   server PORT               /fast, /slow?ms=N sleeps, /locked?ms=N sleeps with the
- *                             lock of the stock in its hand, /fail says 503
+ *                             lock of the stock in its hand, /hog?ms=N fills so many MiB
+ *                             of memory, /fail says 503
  *   server PORT PATH...       its client: one connection, one request after the other;
  *                             prints the statuses
  * Trap: nap() and sell() are looked for in the stacks, so they are not inlined. */
@@ -26,6 +27,16 @@ __attribute__((noinline)) static void sell(long ms)
 	pthread_mutex_lock(&stock);
 	nap(ms);
 	pthread_mutex_unlock(&stock);
+}
+
+__attribute__((noinline)) static void hog(long mib)
+{
+	char *all = malloc((size_t)mib << 20);
+
+	for (size_t at = 0; all && at < (size_t)mib << 20; at += 4096)
+		*(volatile char *)(all + at) = 1;
+	free(all);
+	__asm__ volatile("");
 }
 
 /* Reads up to the blank line. The length, 0 at the end of the connection. */
@@ -55,6 +66,8 @@ static int answer(int fd, const char *head)
 		nap(ms);
 	else if (!strncmp(head, "GET /locked", 11))
 		sell(ms);
+	else if (!strncmp(head, "GET /hog", 8))
+		hog(ms);
 	len = snprintf(reply, sizeof(reply), "HTTP/1.1 %s\r\nContent-Length: 3\r\n\r\nok\n",
 		       strncmp(head, "GET /fail", 9) ? "200 OK" : "503 Service Unavailable");
 	return write(fd, reply, (size_t)len) == len;

@@ -24,6 +24,8 @@ usage: client.py PORT COMMAND [ARGS]
   unread SPIN PATH               while the server is busy with SPIN: PATH?old on an older connection,
                                  PATH?new on a new one; prints how many ms each took
   uploads PATH BYTES COUNT       so many on one connection; each answer is the number of bytes
+  trickle PATH PIECES MS         the head in so many writes with MS between two, then its answer
+  trickle-body PATH PIECES MS    the same with a body of 1000 bytes each
   abort PATH                     sends the request, 'sent', closes when stdin ends
 """
 import random
@@ -291,6 +293,25 @@ def uploads(port, path, size, count):
         check(code == 200 and body == b"%d\n" % int(size), f"POST {path}: {code}, {body[:40]}")
 
 
+def trickle(port, path, pieces, ms):
+    c = Connection(port)
+    text = f"GET {path} HTTP/1.1\r\nHost: shop.example\r\n\r\n".encode()
+    step = len(text) // int(pieces) + 1
+    for at in range(0, len(text), step):
+        c.sock.sendall(text[at:at + step])
+        time.sleep(int(ms) / 1000 if at + step < len(text) else 0)
+    print(c.answer()[0])
+
+
+def trickle_body(port, path, pieces, ms):
+    c = Connection(port)
+    c.send("POST", path, [f"Content-Length: {1000 * int(pieces)}"])
+    for _ in range(int(pieces)):
+        time.sleep(int(ms) / 1000)
+        c.sock.sendall(b"t" * 1000)
+    print(c.answer()[0])
+
+
 def abort(port, path):
     c = Connection(port)
     c.send("GET", path)
@@ -301,7 +322,8 @@ def abort(port, path):
 
 COMMANDS = {f.__name__.replace("_", "-"): f for f in
             (get, repeat, unchanged, status, head, post, post_chunked, post_expect, post_half, old, long_head,
-             pipeline, split, mixed, concurrent, bodies, idle, halves, unread, uploads, abort)}
+             pipeline, split, mixed, concurrent, bodies, idle, halves, unread, uploads, trickle,
+             trickle_body, abort)}
 
 if len(sys.argv) < 3 or sys.argv[2] not in COMMANDS:
     sys.exit(__doc__)

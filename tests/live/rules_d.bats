@@ -82,6 +82,10 @@ rule "top" { status = 500 }'
 	is "$(sed -n 's/^rules.d.\(.*\):0: this file is left out/\1/p' <<<"$errors" | tr '\n' ' ')" \
 		"a b.conf folder.conf large.conf link.conf mode.conf nul.conf pipe.conf top.conf twice.conf typo.conf watch.conf " "left out"
 	local line
+	site user.conf 'rule "user" { status = 404 action = {"/bin/true"} action-user = "root" }'
+	check
+	has "$errors" "rules.d/user.conf:1: 'action-user' is the main file's to say" "a site's user"
+	rm "$S/rules.d/user.conf"
 	for line in 1:store 2:actions-enabled 3:show-values; do
 		has "$errors" "rules.d/top.conf:${line/:/: }: this is the main file's to say" "$line"
 	done

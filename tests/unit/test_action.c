@@ -3,6 +3,7 @@
 #include "action.h"
 
 #include "ktime.h"
+#include "warden.h"
 
 #include <fcntl.h>
 #include <setjmp.h>
@@ -153,14 +154,18 @@ static void run_done(void *arg)
 	loop_stop(run->loop, 0);
 }
 
+static const char *user; /* that it is to run as */
+static uint64_t grace_ns = 300 * NSEC_PER_MSEC;
+
 static int run_args(struct run *run, char *const *argv, uint64_t limit_ns)
 {
+	const struct action_spec spec = { .argv = argv, .user = user, .limit_ns = limit_ns, .grace_ns = grace_ns };
 	struct err err;
 	int r;
 
 	*run = (struct run){ 0 };
 	assert_int_equal(loop_new(&run->loop, &err), 0);
-	r = action_start(run->loop, argv, limit_ns, &run->facts, run_done, run, &run->action, &err);
+	r = action_start(run->loop, &spec, &run->facts, run_done, run, &run->action, &err);
 	if (r == 0)
 		loop_run(run->loop);
 	assert_true(run->done == (r == 0));
@@ -260,12 +265,85 @@ static void test_time_limit(void **state UNUSED)
 	run_script(&run, "exec bash -c 'set -m; (trap \"\" TERM HUP; exec sleep 600) & echo $! $$; wait'",
 		   300 * NSEC_PER_MSEC);
 	assert_int_equal(run.facts.state, ACTION_TIMED_OUT);
-	assert_int_equal(run.facts.exit_code, 128 + SIGKILL);
+	assert_int_equal(run.facts.exit_code, 128 + SIGTERM);
 	assert_true(run.facts.took_ns >= 300 * NSEC_PER_MSEC && run.facts.took_ns < 60 * NSEC_PER_SEC);
 	assert_int_equal(sscanf(run.facts.output, "%d %d", &child, &self), 2);
 	assert_gone(self);
 	assert_gone(child);
 	run_over(&run);
+}
+
+/* Asked first, and all of its group: it may tidy up. */
+static void test_term_before_kill(void **state UNUSED)
+{
+	struct run run;
+
+	grace_ns = 60 * NSEC_PER_SEC;
+	run_script(&run, "trap 'echo tidy; exit 9' TERM; sleep 600 & wait; echo never", 300 * NSEC_PER_MSEC);
+	assert_int_equal(run.facts.state, ACTION_TIMED_OUT);
+	assert_int_equal(run.facts.exit_code, 9);
+	assert_string_equal(run.facts.output, "tidy\n");
+	assert_true(run.facts.took_ns < 50 * NSEC_PER_SEC);
+	run_over(&run);
+
+	grace_ns = 300 * NSEC_PER_MSEC;
+	run_script(&run, "trap 'echo deaf' TERM; while :; do sleep 600 & wait; done", 300 * NSEC_PER_MSEC);
+	assert_int_equal(run.facts.state, ACTION_TIMED_OUT);
+	assert_int_equal(run.facts.exit_code, 128 + SIGKILL);
+	assert_string_equal(run.facts.output, "deaf\n");
+	assert_true(run.facts.took_ns >= 600 * NSEC_PER_MSEC);
+	run_over(&run);
+}
+
+/* A session of its own, and no parent any more: it is ended all the same. */
+static void test_daemons_are_killed(void **state UNUSED)
+{
+	static const char body[] = "(setsid sh -c 'setsid sh -c \"echo \\$\\$ >>$0; exec sleep 600\" $0 & "
+				   "echo $$ >>$0; exec sleep 600' $0.pids &)\n"
+				   "until [ \"$(cat $0.pids 2>/dev/null | wc -l)\" = 2 ]; do sleep 0.02; done\n"
+				   "cat $0.pids; rm $0.pids; ";
+	char text[512];
+	struct run run;
+	int a, b;
+
+	for (int hangs = 0; hangs < 2; hangs++) {
+		snprintf(text, sizeof(text), "%s%s", body, hangs ? "exec sleep 600" : "exit 4");
+		a = b = 0;
+		run_script(&run, text, hangs ? 2 * NSEC_PER_SEC : ACTION_TIME_LIMIT_NS);
+		assert_int_equal(run.facts.state, hangs ? ACTION_TIMED_OUT : ACTION_RAN);
+		assert_int_equal(run.facts.exit_code, hangs ? 128 + SIGTERM : 4);
+		assert_int_equal(sscanf(run.facts.output, "%d %d", &a, &b), 2);
+		assert_gone(a);
+		assert_gone(b);
+		assert_null(run.facts.why);
+		run_over(&run);
+	}
+}
+
+static void test_user(void **state UNUSED)
+{
+	struct run run;
+
+	user = "no-such-user";
+	run_script(&run, "id", ACTION_TIME_LIMIT_NS);
+	assert_int_equal(run.facts.state, ACTION_FAILED);
+	assert_non_null(strstr(run.facts.why, "there is no user 'no-such-user'"));
+	run_over(&run);
+
+	user = "nobody";
+	if (geteuid() == 0) {
+		make_script(
+			"echo $(id -un) $(id -Gn); grep -E '^(Cap(Prm|Eff|Amb)|Uid)' /proc/self/status | tr -d '\\n\\t'");
+		chmod(script, 0755);
+		assert_int_equal(run_args(&run, (char *[]){ script, NULL }, ACTION_TIME_LIMIT_NS), 0);
+		assert_int_equal(run.facts.state, ACTION_RAN);
+		assert_string_equal(run.facts.output,
+				    "nobody nogroup\n"
+				    "Uid:65534655346553465534"
+				    "CapPrm:0000000000000000CapEff:0000000000000000CapAmb:0000000000000000");
+		run_over(&run);
+	}
+	user = NULL;
 }
 
 /* The end is the command's end, though a child of it holds the output open. */
@@ -348,7 +426,9 @@ static void test_kill(void **state UNUSED)
 	struct err err;
 
 	assert_int_equal(loop_new(&run.loop, &err), 0);
-	assert_int_equal(action_start(run.loop, argv, 0, &run.facts, run_done, &run, &run.action, &err), 0);
+	assert_int_equal(action_start(run.loop, &(struct action_spec){ .argv = argv }, &run.facts, run_done, &run,
+				      &run.action, &err),
+			 0);
 	assert_int_equal(loop_add_timer(run.loop, now_ns(), 0, kill_now, &run, &timer), 0);
 	loop_run(run.loop);
 	assert_true(run.done);
@@ -357,7 +437,42 @@ static void test_kill(void **state UNUSED)
 	run_over(&run);
 }
 
-int main(void)
+static void test_abort(void **state UNUSED)
+{
+	char *argv[] = { (char *)"/bin/sh", (char *)"-c", (char *)"trap '' TERM; while :; do sleep 600; done", NULL };
+	uint64_t from = now_ns();
+	struct run run = { 0 };
+	struct err err;
+
+	assert_int_equal(loop_new(&run.loop, &err), 0);
+	assert_int_equal(action_start(run.loop, &(struct action_spec){ .argv = argv }, &run.facts, run_done, &run,
+				      &run.action, &err),
+			 0);
+	action_abort(run.action);
+	assert_false(run.done);
+	assert_int_equal(run.facts.state, ACTION_FAILED);
+	assert_true(now_ns() - from < 20 * NSEC_PER_SEC);
+	run_over(&run);
+}
+
+/* The kernel takes no longer argument: told, nothing is run. */
+static void test_one_mebibyte(void **state UNUSED)
+{
+	char *argv[] = { (char *)"/bin/echo", (char *)"%URL%", NULL }, **out = NULL;
+	struct action_values values = { 0 };
+	char *url = malloc((1 << 20) + 1);
+	struct err err;
+
+	memset(url, 'x', 1 << 20);
+	url[1 << 20] = '\0';
+	values.url = url;
+	assert_int_equal(action_expand(argv, &values, &out, &err), -E2BIG);
+	assert_null(out);
+	assert_non_null(strstr(err.text, "longer than"));
+	free(url);
+}
+
+static int all_tests(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_split),
@@ -372,7 +487,19 @@ int main(void)
 		cmocka_unit_test(test_no_descriptor_leaks),
 		cmocka_unit_test(test_cannot_start),
 		cmocka_unit_test(test_kill),
+		cmocka_unit_test(test_abort),
+		cmocka_unit_test(test_term_before_kill),
+		cmocka_unit_test(test_daemons_are_killed),
+		cmocka_unit_test(test_user),
+		cmocka_unit_test(test_one_mebibyte),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc > 1 && strcmp(argv[1], WARDEN_VERB) == 0)
+		return warden_main(argc - 1, argv + 1);
+	return all_tests();
 }

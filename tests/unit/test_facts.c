@@ -54,6 +54,7 @@ static void test_every_field(void **state UNUSED)
 	text_set(&i->holder.call, "tcp:10.0.0.1:80");
 	i->holder.call_outside = true;
 	text_set(&i->chain[0].doubt, "late");
+	assert_int_equal(module_add(&i->analysis, &(struct module_id){ 7, "libx.so", "4f1c", 0x55d000001000 }), 0);
 	json = write_whole(i);
 	back = read_whole(json);
 	assert_false(back->holder.certain);
@@ -100,6 +101,9 @@ static void test_every_field(void **state UNUSED)
 	assert_string_equal(back->analysis.thread[0].script.frame[1].arguments, "44, \"x\"");
 	assert_string_equal(back->analysis.variable[1].name, "HTTP_COOKIE");
 	assert_true(back->analysis.variable[1].masked);
+	assert_int_equal(back->analysis.module_count, 1);
+	assert_string_equal(back->analysis.module[0].build_id, "4f1c");
+	assert_int_equal(back->analysis.module[0].bias, 0x55d000001000);
 	incident_free(back);
 	same_after_reading(i);
 	incident_free(i);
@@ -120,21 +124,22 @@ static void test_no_member_forgotten(void **state UNUSED)
 	assert_int_equal(sizeof(struct thread), 112);
 	assert_int_equal(sizeof(struct lock), 40);
 	assert_int_equal(sizeof(struct variable), 24);
+	assert_int_equal(sizeof(struct module_id), 32);
 	assert_int_equal(sizeof(struct process_facts), 72);
 	assert_int_equal(sizeof(struct capture_facts), 96);
 	assert_int_equal(sizeof(struct action_facts), 56);
 	assert_int_equal(sizeof(struct losses), 56);
 	assert_int_equal(sizeof(struct task), 40);
-	assert_int_equal(sizeof(struct analysis), 112);
+	assert_int_equal(sizeof(struct analysis), 128);
 	assert_int_equal(sizeof(struct later_look), 232);
 	assert_int_equal(sizeof(struct beyond), 176);
 	assert_int_equal(sizeof(struct open_end), 72);
 	assert_int_equal(sizeof(struct pool_group), 24);
 	assert_int_equal(sizeof(struct pool), 56);
-	assert_int_equal(sizeof(struct host_facts), 72);
-	assert_int_equal(sizeof(struct scene), 160);
+	assert_int_equal(sizeof(struct host_facts), 96);
+	assert_int_equal(sizeof(struct scene), 184);
 	assert_int_equal(sizeof(struct thread_use), 40);
-	assert_int_equal(sizeof(struct incident), 976);
+	assert_int_equal(sizeof(struct incident), 1032);
 }
 
 static void test_scene(void **state UNUSED)
@@ -171,7 +176,7 @@ static void test_scene(void **state UNUSED)
 	group->count = 9;
 	text_set(&group->what, "waits for file /x");
 	text_set(&group->place, "session.php:12");
-	i->scene.host = (struct host_facts){ 8, 1400, 12, HOST_UNKNOWN, 120, 200, 5, 10, 6, 7, 8, 9 };
+	i->scene.host = (struct host_facts){ 8, 1400, 12, HOST_UNKNOWN, 120, 200, 5, 10, 6, 7, 8, 9, 11, 13, 14 };
 	assert_int_equal(strings_add(&i->scene.note, "the socket's other end is in another name space"), 0);
 	same_after_reading(i);
 	incident_free(i);

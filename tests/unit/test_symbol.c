@@ -259,6 +259,41 @@ static void test_files_that_are_none(void **state UNUSED)
 	end(&w);
 }
 
+/* A file that is mapped nowhere: this one, by the addresses that it has in itself. */
+static void test_one_file_alone(void **state)
+{
+	CLEAN(fd) int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), none = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+	struct stack stack[2] = { { 0 } };
+	struct analysis a = { 0 };
+	struct world w;
+	uint64_t addr[2];
+
+	(void)state;
+	begin(&w);
+	assert_int_equal(images_place(w.images, &w.maps), 0);
+	addr[0] = (uint64_t)(uintptr_t)known_function;
+	addr[0] -= images_find(w.images, addr[0])->bias;
+	addr[1] = 1; /* nothing is there */
+	assert_int_equal(symbols_name_file(fd, addr, 2, stack), 0);
+	assert_int_equal(stack[0].count, 1);
+	assert_string_equal(stack[0].frame[0].function, "known_function");
+	assert_int_equal(stack[1].count, 0);
+	assert_int_equal(symbols_name_file(none, addr, 2, stack + 1), -ENOEXEC);
+	stack_done(&stack[0]);
+
+	/* two files of one name */
+	assert_int_equal(module_add(&a, &(struct module_id){ 1, "libx.so", "aa", 4096 }), 0);
+	assert_int_equal(module_add(&a, &(struct module_id){ 2, "libx.so", "bb", 8192 }), 0);
+	assert_int_equal(module_add(&a, &(struct module_id){ 1, "libx.so", "aa", 4096 }), 0);
+	assert_int_equal(a.module_count, 2);
+	assert_string_equal(a.module[0].build_id, "aa");
+	assert_int_equal(module_add(&a, &(struct module_id){ 1, "libx.so", "cc", 0 }), 0);
+	assert_null(a.module[0].build_id);
+	assert_string_equal(a.module[1].build_id, "bb");
+	analysis_done(&a);
+	end(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -267,6 +302,7 @@ int main(void)
 		cmocka_unit_test(test_maps_that_lie),
 		cmocka_unit_test(test_broken_headers),
 		cmocka_unit_test(test_files_that_are_none),
+		cmocka_unit_test(test_one_file_alone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

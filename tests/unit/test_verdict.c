@@ -609,6 +609,28 @@ static void test_hostile_names(void **state UNUSED)
 	incident_free(i);
 }
 
+/* Page faults of a cgroup beyond its memory.high are the kernel's brake; of one within it they are not. */
+static void test_memory_high(void **state UNUSED)
+{
+	struct incident *i = incident_of("shop", 10, 11, 2000 * MS);
+	struct host_facts h = { .cpus = 2, .memory_high_bytes = 12u << 20, .memory_bytes = 13u << 20, .memory_over = 9 };
+
+	spend(i, SPEND_WAIT, "page fault", NULL, 1900 * MS);
+	i->scene.looked = true;
+	i->scene.host = h;
+	check(i,
+	      "Thread 11 of shop 10 asked for memory and was held back, since its cgroup has 13 MiB and may have 12 "
+	      "(memory.high) for 1.90 of 2.00 s.",
+	      "high");
+	i = incident_of("shop", 10, 11, 2000 * MS);
+	spend(i, SPEND_WAIT, "page fault", NULL, 1900 * MS);
+	h.memory_over = 0;
+	i->scene.host = h;
+	verdict_make(i);
+	assert_string_not_equal(i->cause, "memory");
+	incident_free(i);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -639,6 +661,7 @@ int main(void)
 		cmocka_unit_test(test_spread_and_unknown),
 		cmocka_unit_test(test_disagreement),
 		cmocka_unit_test(test_hostile_names),
+		cmocka_unit_test(test_memory_high),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,7 +4,7 @@
 usage: server.py PORT
   /fast            answers at once
   /slow?ms=N       answers after N ms; the thread sleeps in sleep_as_asked()
-  /echo            sends the request's body back (Content-Length or chunked)
+  /echo?ms=N       sends the request's body back (Content-Length or chunked), after N ms
   /status/N        answers with that status; 204 and 304 have no body
   /chunked?ms=N    three chunks, N ms before the last
   /lock?ms=N       takes one lock and holds it for N ms
@@ -78,7 +78,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             hold_the_lock(ms)
             self.answer(200, b"locked\n")
         elif url.path == "/echo":
-            self.answer(200, self.body())
+            body = self.body()
+            sleep_as_asked(ms)
+            self.answer(200, body)
         elif url.path == "/chunked":
             self.chunked(ms)
         elif url.path == "/big":
