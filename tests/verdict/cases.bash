@@ -301,10 +301,10 @@ server_mariadb() {
 	done
 	SQL_PORT=$(free_port)
 	mkdir "$LIVE/maria"
-	chown mysql: "$LIVE/maria"
-	mariadb-install-db --no-defaults --user=mysql --datadir="$LIVE/maria" --auth-root-authentication-method=normal \
+	chown nobody: "$LIVE/maria"
+	mariadb-install-db --no-defaults --user=nobody --datadir="$LIVE/maria" --auth-root-authentication-method=normal \
 		--skip-test-db >"$LIVE/log.install" 2>&1 || skip "mariadb-install-db: $(tail -1 "$LIVE/log.install")" || return
-	start_on_port mariadb "$SQL_PORT" mariadbd --no-defaults --user=mysql --datadir="$LIVE/maria" --port="$SQL_PORT" \
+	start_on_port mariadb "$SQL_PORT" mariadbd --no-defaults --user=nobody --datadir="$LIVE/maria" --port="$SQL_PORT" \
 		--socket="$LIVE/maria/sock" --bind-address=127.0.0.1 --innodb-flush-log-at-trx-commit=0
 	php -r 'error_reporting(E_ALL); $m = new mysqli("127.0.0.1", "root", "", "", (int)$argv[1]);
 		$m->query("CREATE DATABASE shop"); $m->query("CREATE TABLE shop.stock (id INT PRIMARY KEY, n INT) ENGINE=InnoDB");
