@@ -297,7 +297,6 @@ int cmd_rules(int argc, char **argv)
 {
 	struct command_line line;
 	struct err err = { "" };
-	struct buf text;
 	json_t *all;
 	int code = verb_begin("rules", argc, argv, &line);
 
@@ -307,19 +306,18 @@ int cmd_rules(int argc, char **argv)
 		log_error("rules: '%s' is too much: it takes options only", line.rest[0]);
 		return EXIT_MISTAKE;
 	}
-	buf_init(&text, 16u << 20);
-	code = control_get("/api/rules", &text, &err);
+	code = control_json("/api/rules", &all, &err);
+	if (code == 0 && !json_is_array(json_object_get(all, "rules"))) {
+		json_decref(all);
+		code = err_say(&err, -EPROTO, "the daemon at '%s' does not tell its rules", control_path());
+	}
 	if (code < 0) {
 		log_error("%s", err.text);
-		buf_done(&text);
 		return code == -ECONNREFUSED ? EXIT_NOTHING : EXIT_REFUSED;
 	}
-	all = json_loads(text.data ? text.data : "", 0, NULL);
 	if (option_given(&line, "json"))
-		fputs(text.data, stdout);
-	else
-		rules_text(all);
+		return print_json(all);
+	rules_text(all);
 	json_decref(all);
-	buf_done(&text);
 	return EXIT_DONE;
 }

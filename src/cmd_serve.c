@@ -404,6 +404,7 @@ static int open_web(struct daemon *d, struct err *err)
 				     .socket_path = d->socket,
 				     .port = d->port,
 				     .token = d->token,
+				     .allows = serve_allows,
 				     .serve = serve_answer,
 				     .arg = &d->serve };
 	int r;

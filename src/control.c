@@ -3,6 +3,9 @@
  * with forty others behind it, for a socket of ours). */
 #include "control.h"
 
+#include "ktime.h"
+
+#include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -10,6 +13,7 @@
 
 #define SOCKET_PATH "/run/reqtrap/control.sock"
 #define WAIT_S 10
+#define ANSWER_MAX (64u << 20)
 
 const char *control_path(void)
 {
@@ -20,15 +24,28 @@ const char *control_path(void)
 
 static int ask(int fd, const char *path, struct buf *out)
 {
-	char text[512];
+	const uint64_t end_ns = now_ns() + WAIT_S * NSEC_PER_SEC;
+	char text[16384];
 	ssize_t n;
 
 	n = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
 	if ((size_t)n >= sizeof(text) || send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
 		return -EIO;
-	while ((n = recv(fd, text, sizeof(text), 0)) > 0 || (n < 0 && errno == EINTR))
+	for (;;) { /* to its end, and not for as long as it says something */
+		struct pollfd readable = { .fd = fd, .events = POLLIN };
+		uint64_t now = now_ns();
+
+		if (now >= end_ns || poll(&readable, 1, (int)((end_ns - now) / NSEC_PER_MSEC) + 1) == 0)
+			return -ETIMEDOUT;
+		n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
+		if (n < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (n == 0)
+			return 0;
 		buf_add(out, text, n > 0 ? (size_t)n : 0);
-	return n < 0 ? -errno : out->full ? -E2BIG : 0;
+		if (out->full)
+			return -E2BIG;
+	}
 }
 
 static int connect_to(const char *path, struct err *err)
@@ -43,7 +60,7 @@ static int connect_to(const char *path, struct err *err)
 	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot ask the daemon");
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
 	if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) == 0)
 		return fd;
 	r = -errno;
@@ -51,6 +68,29 @@ static int connect_to(const char *path, struct err *err)
 	if (r == -EACCES)
 		return err_say(err, r, "only root may ask the daemon at '%s'", path);
 	return err_say(err, -ECONNREFUSED, "no daemon is there to ask ('%s'): start one with 'reqtrap serve'", path);
+}
+
+int control_json(const char *path, json_t **ret_json, struct err *err)
+{
+	json_error_t why;
+	struct buf text;
+	json_t *json;
+	int r;
+
+	buf_init(&text, ANSWER_MAX);
+	r = control_get(path, &text, err);
+	json = r == 0 ? json_loads(text.data ? text.data : "", 0, &why) : NULL;
+	buf_done(&text);
+	if (r < 0)
+		return r;
+	if (!json_is_object(json)) {
+		r = err_say(err, -EPROTO, "what answers at '%s' is no daemon of this reqtrap: %s", control_path(),
+			    json ? "its JSON is of another kind" : why.text);
+		json_decref(json);
+		return r;
+	}
+	*ret_json = json;
+	return 0;
 }
 
 int control_get(const char *path, struct buf *out, struct err *err)
@@ -62,7 +102,7 @@ int control_get(const char *path, struct buf *out, struct err *err)
 
 	if (fd < 0)
 		return fd;
-	buf_init(&whole, 64u << 20);
+	buf_init(&whole, ANSWER_MAX);
 	r = ask(fd, path, &whole);
 	body = whole.data ? strstr(whole.data, "\r\n\r\n") : NULL;
 	if (r == 0 && (!body || sscanf(whole.data, "HTTP/%*u.%*u %3d", &status) != 1))

@@ -71,7 +71,8 @@ void heat_tick(struct serve *serve); /* each HEAT_NS */
 /* The picture, trapped ones marked, and the same in words. */
 void heat_draw(const struct serve *serve, struct buf *out);
 
-/* web.h's callback: all paths. */
+/* web.h's callbacks: all paths. */
+int serve_allows(const char *path, bool post);
 void serve_answer(void *arg, const struct web_request *request, struct web_reply *reply);
 
 /* A page of them each. 'in' is what follows the path's first part. */

@@ -440,21 +440,27 @@ static const struct route {
 	{ "/api/rules", false, false, serve_api_rules },
 };
 
-void serve_answer(void *arg, const struct web_request *request, struct web_reply *reply)
+static const struct route *find_route(const char *path)
 {
-	bool post = !strcmp(request->method, "POST");
-
 	for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
 		const struct route *r = &routes[i];
-		size_t len = strlen(r->path);
 
-		if (r->deep ? strncmp(request->path, r->path, len) : strcmp(request->path, r->path))
-			continue;
-		if (post && !r->post)
-			break;
-		r->answer(arg, request, request->path + len, reply);
-		return;
+		if (r->deep ? !strncmp(path, r->path, strlen(r->path)) : !strcmp(path, r->path))
+			return r;
 	}
-	reply->status = post ? 405 : 404;
-	buf_adds(&reply->body, "There is no such page.\n");
+	return NULL;
+}
+
+int serve_allows(const char *path, bool post)
+{
+	const struct route *r = find_route(path);
+
+	return !r ? 404 : post && !r->post ? 405 : 0;
+}
+
+void serve_answer(void *arg, const struct web_request *request, struct web_reply *reply)
+{
+	const struct route *r = find_route(request->path); /* serve_allows() found it */
+
+	r->answer(arg, request, request->path + strlen(r->path), reply);
 }

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 /* libmicrohttpd does HTTP, in its own epoll which hangs in ours; we accept, so that who is
- * at the other end of the unix socket is known before a byte is read. Rejected: its own
- * listening (no peer's uid), a thread per connection. Trap: MHD_run may call us for many
- * requests; none of the callbacks may wait. */
+ * at the other end of the unix socket is known before a byte is read. Who asks is judged by
+ * the head; only then is a body taken. Rejected: its own listening (no peer's uid), a thread
+ * per connection, its time limit alone (a byte now and then goes on forever). Trap: MHD_run
+ * may call us for many requests; none of the callbacks may wait. */
 #include "web.h"
 
 #include "ktime.h"
@@ -18,8 +19,12 @@
 #include <sys/un.h>
 
 #define CONNECTIONS_MOST 64
-#define IDLE_S 20
+#define STALL_S 60     /* without a byte */
 #define ACCEPT_MOST 32 /* at a time */
+#define BODIES_MAX (4 * WEB_BODY_MAX)
+#define HEAD_NS (10 * NSEC_PER_SEC)    /* from the connection, or from the answer before, to the head's end */
+#define REQUEST_NS (30 * NSEC_PER_SEC) /* to the body's */
+#define ANSWER_BYTES_PER_S (16u << 10) /* a reader is as quick as that on the whole: 4 GiB take three days */
 #define COOKIE "reqtrap-token"
 #define POLICY                                                                                                \
 	"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " \
@@ -31,6 +36,20 @@ struct door {
 	int fd; /* it listens; -1: there is none */
 	struct MHD_Daemon *daemon;
 	struct source *source, *run_source, *timer;
+	struct caller *caller; /* the newest first */
+	size_t count;
+};
+
+/* One connection, from its first request to its last. */
+struct caller {
+	struct caller *next;
+	struct door *door;
+	int fd;	      /* libmicrohttpd's */
+	bool waiting; /* for a head: who says nothing yet is the first to go when others come */
+	bool taking;  /* a body, from one who may */
+	uint64_t begun_ns, end_ns;
+	size_t reserved; /* of BODIES_MAX */
+	struct buf body;
 };
 
 struct web {
@@ -38,12 +57,7 @@ struct web {
 	char token[WEB_TOKEN_LEN + 1];
 	char path[108];
 	struct door local, port;
-};
-
-/* A body on its way in. */
-struct upload {
-	struct buf body;
-	bool begun;
+	size_t reserved; /* by bodies on their way in */
 };
 
 /* ---- who may ---- */
@@ -66,35 +80,48 @@ static bool is_token(const char *token, const char *text)
 	return text && strlen(text) == len && same_secret(token, text, len);
 }
 
-static bool cookie_has(const char *token, const char *cookie)
-{
-	size_t len = strlen(token);
-
-	for (const char *p = cookie; p && (p = strstr(p, COOKIE "=")); p++) {
-		const char *value = p + strlen(COOKIE "=");
-
-		if ((p == cookie || p[-1] == ' ' || p[-1] == ';') && same_secret(token, value, len) &&
-		    (!value[len] || value[len] == ';'))
-			return true;
-	}
-	return false;
-}
-
-/* A name that somebody else's DNS may point here is none of these. Through a tunnel
- * (ssh -L 8080:SOCKET) the port is any. */
-static bool host_is_ours(const char *host, uint16_t port)
+/* Where the port begins in a Host header that names the loopback, else NULL. A name that
+ * somebody else's DNS may point here is none of these; through a tunnel (ssh -L) the port
+ * is any. */
+static const char *port_of(const char *host)
 {
 	static const char *const names[] = { "127.0.0.1", "localhost", "[::1]" };
-	char whole[64];
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
-		size_t len = strlen(names[i]);
+		size_t len = strlen(names[i]), digits;
 
-		snprintf(whole, sizeof(whole), "%s:%u", names[i], port);
-		if (port ? !strcmp(host, whole)
-			 : !strncmp(host, names[i], len) &&
-				    (!host[len] ||
-				     (host[len] == ':' && !host[len + 1 + strspn(host + len + 1, "0123456789")])))
+		if (strncmp(host, names[i], len) != 0)
+			continue;
+		if (!host[len])
+			return "80";
+		digits = host[len] == ':' ? strspn(host + len + 1, "0123456789") : 0;
+		if (digits && digits <= 5 && !host[len + 1 + digits])
+			return host + len + 1;
+	}
+	return NULL;
+}
+
+/* Browsers know hosts, not ports, by their cookies: without the port in the name two daemons
+ * behind one host name would log each other out. It is the one that the browser sees. */
+static void name_cookie(const char *host, char *name, size_t size)
+{
+	const char *port = host ? port_of(host) : NULL;
+
+	snprintf(name, size, COOKIE "-%s", port ? port : "");
+}
+
+static bool cookie_has(const char *token, const char *host, const char *cookie)
+{
+	size_t len = strlen(token), name_len;
+	char name[32];
+
+	name_cookie(host, name, sizeof(name));
+	name_len = strlen(name);
+	for (const char *p = cookie; p && (p = strstr(p, name)); p++) {
+		const char *value = p + name_len + 1;
+
+		if (p[name_len] == '=' && (p == cookie || p[-1] == ' ' || p[-1] == ';') &&
+		    same_secret(token, value, len) && (!value[len] || value[len] == ';'))
 			return true;
 	}
 	return false;
@@ -105,7 +132,7 @@ enum web_verdict web_judge(const struct web_head *head, const char *token)
 	static const char bearer[] = "Bearer ";
 	const char *site = head->fetch_site;
 
-	if (head->host ? !host_is_ours(head->host, head->local ? 0 : head->port) : !head->local)
+	if (head->host ? !port_of(head->host) : !head->local)
 		return WEB_WRONG_HOST;
 	/* A click on a link elsewhere may bring somebody to a page, never to a change. */
 	if (site && strcmp(site, "same-origin") && (head->post || strcmp(site, "none")))
@@ -121,7 +148,7 @@ enum web_verdict web_judge(const struct web_head *head, const char *token)
 	if (!head->post && is_token(token, head->query_token))
 		return WEB_OK;
 	/* What a browser sends by itself must come with a word on where the wish comes from. */
-	if (cookie_has(token, head->cookie) && (!head->post || site || head->origin))
+	if (cookie_has(token, head->host, head->cookie) && (!head->post || site || head->origin))
 		return WEB_OK;
 	return WEB_NO_TOKEN;
 }
@@ -170,13 +197,26 @@ const char *web_query(const struct web_request *request, const char *key)
 
 /* ---- a request ---- */
 
-static enum MHD_Result send_reply(struct MHD_Connection *connection, const struct web *web, struct web_reply *reply,
+static const char *header(struct MHD_Connection *connection, const char *name)
+{
+	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+}
+
+static struct caller *caller_of(struct MHD_Connection *connection)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+
+	return info ? info->socket_context : NULL;
+}
+
+static enum MHD_Result send_reply(struct MHD_Connection *connection, struct caller *caller, struct web_reply *reply,
 				  bool set_cookie)
 {
+	const struct web *web = caller->door->web;
 	struct MHD_Response *response = NULL;
-	char text[512];
+	struct stat st = { .st_size = (off_t)reply->body.len };
+	char text[512], cookie[32];
 	enum MHD_Result done;
-	struct stat st;
 
 	if (reply->fd >= 0 && fstat(reply->fd, &st) == 0)
 		response = MHD_create_response_from_fd64((uint64_t)st.st_size, reply->fd);
@@ -201,46 +241,40 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, const struc
 	if (reply->location[0])
 		MHD_add_response_header(response, MHD_HTTP_HEADER_LOCATION, reply->location);
 	if (set_cookie) {
-		snprintf(text, sizeof(text), COOKIE "=%s; Path=/; HttpOnly; SameSite=Strict", web->token);
+		name_cookie(header(connection, "Host"), cookie, sizeof(cookie));
+		snprintf(text, sizeof(text), "%s=%s; Path=/; HttpOnly; SameSite=Strict", cookie, web->token);
 		MHD_add_response_header(response, MHD_HTTP_HEADER_SET_COOKIE, text);
 	}
+	if (reply->status >= 400 && caller->reserved == 0) /* there may be a body that nobody takes */
+		MHD_add_response_header(response, MHD_HTTP_HEADER_CONNECTION, "close");
 	done = MHD_queue_response(connection, (unsigned int)(reply->status ? reply->status : 200), response);
 	MHD_destroy_response(response);
+	caller->end_ns = now_ns() + REQUEST_NS + (uint64_t)st.st_size / ANSWER_BYTES_PER_S * NSEC_PER_SEC;
 	return done;
 }
 
-static enum MHD_Result refuse(struct MHD_Connection *connection, const struct web *web, int status, const char *why)
+static enum MHD_Result refuse(struct MHD_Connection *connection, struct caller *caller, int status, const char *why)
 {
 	struct web_reply reply = { .status = status, .fd = -1 };
 	enum MHD_Result done;
 
 	buf_init(&reply.body, 4096);
 	buf_addf(&reply.body, "%s\n", why);
-	done = send_reply(connection, web, &reply, false);
+	done = send_reply(connection, caller, &reply, false);
 	buf_done(&reply.body);
 	return done;
 }
 
-static const char *header(struct MHD_Connection *connection, const char *name)
+static bool is_local(const struct caller *caller)
 {
-	return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, name);
+	return caller->door == &caller->door->web->local;
 }
 
-static bool is_local(struct MHD_Connection *connection)
-{
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
-	int domain = 0;
-	socklen_t len = sizeof(domain);
-
-	return info && getsockopt(info->connect_fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain == AF_UNIX;
-}
-
-static enum web_verdict judge(const struct web *web, struct MHD_Connection *connection, bool post, bool *ret_by_query)
+static enum web_verdict judge(const struct caller *caller, struct MHD_Connection *connection, bool post)
 {
 	struct web_head head = {
-		.local = is_local(connection),
+		.local = is_local(caller),
 		.post = post,
-		.port = web->config.port,
 		.host = header(connection, "Host"),
 		.origin = header(connection, "Origin"),
 		.fetch_site = header(connection, "Sec-Fetch-Site"),
@@ -249,36 +283,89 @@ static enum web_verdict judge(const struct web *web, struct MHD_Connection *conn
 		.query_token = MHD_lookup_connection_value(connection, MHD_GET_ARGUMENT_KIND, "token"),
 	};
 
-	*ret_by_query = !head.local && head.query_token;
-	return web_judge(&head, web->token);
+	return web_judge(&head, caller->door->web->token);
 }
 
-static enum MHD_Result answer(struct web *web, struct MHD_Connection *connection, const char *path, bool post,
-			      const struct buf *body)
+/* Room for a body, which is given back with the request. The status of a refusal, or 0. */
+static int reserve(struct caller *caller, struct MHD_Connection *connection)
 {
-	struct web_request request = { .method = post ? "POST" : "GET",
-				       .path = path,
-				       .body = body->data ? body->data : "",
-				       .local = is_local(connection),
-				       .connection = connection };
-	struct web_reply reply = { .fd = -1 };
-	enum MHD_Result done;
-	bool by_query;
+	const char *length = header(connection, "Content-Length");
+	struct web *web = caller->door->web;
+	size_t want = WEB_BODY_MAX;
 
-	switch (judge(web, connection, post, &by_query)) {
+	if (!header(connection, "Transfer-Encoding")) {
+		unsigned long long n = length ? strtoull(length, NULL, 10) : 0;
+
+		if (n > WEB_BODY_MAX)
+			return 413;
+		want = n;
+	}
+	if (want > BODIES_MAX - web->reserved)
+		return 503;
+	web->reserved += want;
+	caller->reserved = want;
+	caller->taking = true;
+	buf_init(&caller->body, want);
+	return 0;
+}
+
+static void give_back(struct caller *caller)
+{
+	caller->door->web->reserved -= caller->reserved;
+	caller->reserved = 0;
+	caller->taking = false;
+	buf_done(&caller->body);
+}
+
+/* The head is in, and nothing of a body. */
+static enum MHD_Result on_head(struct caller *caller, struct MHD_Connection *connection, const char *path,
+			       const char *method)
+{
+	bool post = !strcmp(method, "POST");
+	struct web *web = caller->door->web;
+	int status = 0;
+
+	caller->waiting = false;
+	caller->end_ns = caller->begun_ns + REQUEST_NS;
+	switch (judge(caller, connection, post)) {
 	case WEB_WRONG_HOST:
-		return refuse(connection, web, 421, "This is not a host of that name.");
+		return refuse(connection, caller, 421, "This is not a host of that name.");
 	case WEB_FOREIGN:
-		return refuse(connection, web, 403, "Asked for by a page of another site.");
+		return refuse(connection, caller, 403, "Asked for by a page of another site.");
 	case WEB_NO_TOKEN:
-		return refuse(connection, web, 401,
+		return refuse(connection, caller, 401,
 			      "The token is missing or wrong: open the address that the file "
 			      "'web-url' beside the control socket has.");
 	default:
 		break;
 	}
-	if (path[0] != '/')
-		return refuse(connection, web, 400, "No such path.");
+	if (!post && strcmp(method, "GET") != 0 && strcmp(method, "HEAD") != 0)
+		return refuse(connection, caller, 405, "Only GET and POST.");
+	status = path[0] == '/' ? web->config.allows(path, post) : 404;
+	if (status == 404)
+		return refuse(connection, caller, status, "There is no such page.");
+	if (status)
+		return refuse(connection, caller, status, "This page is to be read, not posted to.");
+	status = reserve(caller, connection);
+	if (status == 413)
+		return refuse(connection, caller, status, "That is too long.");
+	if (status)
+		return refuse(connection, caller, status, "Too many are sending at once: try again.");
+	return MHD_YES;
+}
+
+static enum MHD_Result answer(struct caller *caller, struct MHD_Connection *connection, const char *path, bool post)
+{
+	struct web *web = caller->door->web;
+	struct web_request request = { .method = post ? "POST" : "GET",
+				       .path = path,
+				       .body = caller->body.data ? caller->body.data : "",
+				       .local = is_local(caller),
+				       .connection = connection };
+	struct web_reply reply = { .fd = -1 };
+	bool by_query = !request.local && web_query(&request, "token");
+	enum MHD_Result done;
+
 	buf_init(&reply.body, 64u << 20);
 	if (by_query) { /* not to stay in the address */
 		reply.status = 303;
@@ -287,72 +374,134 @@ static enum MHD_Result answer(struct web *web, struct MHD_Connection *connection
 		web->config.serve(web->config.arg, &request, &reply);
 	}
 	if (reply.body.full)
-		done = refuse(connection, web, 500, "The answer is too long, or memory is short.");
+		done = refuse(connection, caller, 500, "The answer is too long, or memory is short.");
 	else
-		done = send_reply(connection, web, &reply, by_query);
+		done = send_reply(connection, caller, &reply, by_query);
 	buf_done(&reply.body);
 	return done;
 }
 
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *path, const char *method,
-				  const char *version UNUSED, const char *data, size_t *size, void **state)
+static enum MHD_Result on_request(void *arg UNUSED, struct MHD_Connection *connection, const char *path,
+				  const char *method, const char *version UNUSED, const char *data, size_t *size,
+				  void **state)
 {
-	bool post = !strcmp(method, "POST"), head = !strcmp(method, "HEAD");
-	struct upload *upload = *state;
-	struct web *web = arg;
+	struct caller *caller = caller_of(connection);
 
-	if (!post && !head && strcmp(method, "GET"))
-		return refuse(connection, web, 405, "Only GET and POST.");
-	if (!upload) {
-		upload = *state = calloc(1, sizeof(*upload));
-		if (!upload)
-			return MHD_NO;
-		buf_init(&upload->body, WEB_BODY_MAX);
-		return MHD_YES;
+	if (!caller)
+		return MHD_NO;
+	if (!*state) {
+		*state = caller;
+		return on_head(caller, connection, path, method);
 	}
 	if (*size) {
-		buf_add(&upload->body, data, *size);
+		buf_add(&caller->body, data, *size);
 		*size = 0;
 		return MHD_YES;
 	}
-	if (upload->body.full)
-		return refuse(connection, web, 413, "That is too long.");
-	return answer(web, connection, path, post, &upload->body);
+	if (caller->body.full)
+		return refuse(connection, caller, 413, "That is too long.");
+	return answer(caller, connection, path, !strcmp(method, "POST"));
 }
 
 static void on_completed(void *arg UNUSED, struct MHD_Connection *connection UNUSED, void **state,
 			 enum MHD_RequestTerminationCode how UNUSED)
 {
-	struct upload *upload = *state;
+	struct caller *caller = *state;
 
-	if (upload)
-		buf_done(&upload->body);
-	free(upload);
+	if (!caller)
+		return;
+	give_back(caller);
+	caller->waiting = true;
+	caller->begun_ns = now_ns();
+	caller->end_ns = caller->begun_ns + HEAD_NS;
 	*state = NULL;
+}
+
+static void on_connection(void *arg, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode what)
+{
+	struct caller *caller = *context;
+	struct door *door = arg;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *info =
+			MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+
+		caller = info ? calloc(1, sizeof(*caller)) : NULL;
+		if (!caller) /* then no request of it is answered */
+			return;
+		*caller = (struct caller){ .next = door->caller, .door = door, .fd = info->connect_fd };
+		caller->waiting = true;
+		caller->begun_ns = now_ns();
+		caller->end_ns = caller->begun_ns + HEAD_NS;
+		door->caller = *context = caller;
+		door->count++;
+	} else if (caller) {
+		struct caller **at = &door->caller;
+
+		while (*at != caller)
+			at = &(*at)->next;
+		*at = caller->next;
+		door->count--;
+		free(caller);
+		*context = NULL;
+	}
 }
 
 /* ---- the loop ---- */
 
 static void on_run(void *arg, uint32_t events);
 
+/* libmicrohttpd sees the end of it and closes. */
+static void hang_up(struct caller *caller)
+{
+	shutdown(caller->fd, SHUT_RDWR);
+	caller->waiting = false;
+	caller->end_ns = UINT64_MAX;
+}
+
 /* It has time limits of its own. */
 static void set_timer(struct door *door)
 {
 	struct loop *loop = door->web->config.loop;
 	MHD_UNSIGNED_LONG_LONG ms;
+	uint64_t when = UINT64_MAX;
 
 	loop_remove(loop, door->timer);
 	door->timer = NULL;
+	for (struct caller *c = door->caller; c; c = c->next)
+		when = MIN(when, c->end_ns);
 	if (MHD_get_timeout(door->daemon, &ms) == MHD_YES)
-		loop_add_timer(loop, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC, 0, on_run, door, &door->timer);
+		when = MIN(when, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC);
+	if (when != UINT64_MAX)
+		loop_add_timer(loop, when, 0, on_run, door, &door->timer);
 }
 
 static void on_run(void *arg, uint32_t events UNUSED)
 {
 	struct door *door = arg;
+	uint64_t now = now_ns();
 
+	for (struct caller *c = door->caller; c; c = c->next) {
+		if (c->end_ns <= now)
+			hang_up(c);
+	}
 	MHD_run(door->daemon);
 	set_timer(door);
+}
+
+/* Of those of whom there is no head yet the one that has waited longest makes room. */
+static void make_room(struct door *door)
+{
+	struct caller *longest = NULL;
+
+	for (struct caller *c = door->caller; c; c = c->next) {
+		if (c->waiting && (!longest || c->begun_ns < longest->begun_ns))
+			longest = c;
+	}
+	if (longest)
+		hang_up(longest);
+	MHD_run(door->daemon);
 }
 
 static bool may_come(int fd)
@@ -379,6 +528,8 @@ static void on_caller(void *arg, uint32_t events UNUSED)
 			close(fd);
 			continue;
 		}
+		if (door->count >= CONNECTIONS_MOST)
+			make_room(door);
 		if (len < sizeof(sa_family_t)) /* a unix socket without a name */
 			len = sizeof(sa_family_t);
 		addr.ss_family = local ? AF_UNIX : AF_INET;
@@ -441,10 +592,11 @@ static int open_door(struct door *door, struct err *err)
 	const union MHD_DaemonInfo *info;
 	int r;
 
-	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, door->web,
-					MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
-					(unsigned int)CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
-					(unsigned int)IDLE_S, MHD_OPTION_END);
+	door->daemon =
+		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, NULL,
+				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
+				 on_connection, door, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MOST,
+				 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)STALL_S, MHD_OPTION_END);
 	info = door->daemon ? MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info)
 		return err_say(err, -ENOMEM, "cannot start the web server");

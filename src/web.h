@@ -38,6 +38,8 @@ struct web_config {
 	const char *socket_path; /* replaced if it is a dead one of ours; NULL: none */
 	uint16_t port;		 /* on 127.0.0.1; 0: none */
 	const char *token;	 /* that the port wants; NULL only without a port */
+	/* By the head alone: 0, or the status of a refusal, 404 or 405. */
+	int (*allows)(const char *path, bool post);
 	void (*serve)(void *arg, const struct web_request *request, struct web_reply *reply);
 	void *arg;
 };
@@ -58,7 +60,6 @@ char *web_field(const char *body, const char *key);
 /* What a request says of itself, to be judged. NULL: the header was not sent. */
 struct web_head {
 	bool local, post;
-	uint16_t port;
 	const char *host, *origin, *fetch_site, *authorization, *cookie, *query_token;
 };
 

@@ -1,0 +1,107 @@
+#!/usr/bin/env bats
+# SPDX-License-Identifier: MIT
+# The daemon's web side under those who want it to fail: heads that do not end, bodies that
+# nobody may send, tunnels, files that change under the editor, disks that are full.
+
+load helpers
+load serve
+
+setup_file() {
+	live_begin
+	start_python
+}
+
+teardown_file() {
+	live_end
+}
+
+caller() { # ARGUMENT...: web_client.py's
+	python3 "$LIVE_TESTS/web_client.py" "$@"
+}
+
+@test "who may not ask, and what may not be asked for, is refused by the head: no body is waited for" {
+	local port token auth
+	rules_file 1h
+	port=$(free_port)
+	serve --web-port "$port"
+	token=$(sed 's/.*token=//' "$S/web-url")
+	auth="Authorization: Bearer $token"
+	refused() { # STATUS REQUEST-LINE HEADER...
+		is "$(caller head "$port" "${@:2}")" "$1" "${*:2}"
+	}
+	local length='Content-Length: 100000' host="Host: 127.0.0.1:$port"
+	refused 421 'POST /rules/edit' 'Host: rebound.example' "$auth" "$length"
+	refused 401 'POST /rules/edit' "$host" "$length"
+	refused 401 'POST /rules/edit' "$host" "$length" "Cookie: reqtrap-token-$port=$token"
+	refused 403 'POST /rules/edit' "$host" "$auth" "$length" 'Sec-Fetch-Site: cross-site'
+	refused 403 'POST /rules/edit' "$host" "$auth" "$length" 'Origin: http://evil.example'
+	refused 405 'PUT /rules/edit' "$host" "$auth" "$length"
+	refused 405 'POST /rules' "$host" "$auth" "$length"
+	refused 404 'POST /nothing' "$host" "$auth" "$length"
+	refused 413 'POST /rules/edit' "$host" "$auth" "Content-Length: $((2 * 1024 * 1024 + 1))"
+	refused 413 'POST /rules/edit' "$host" "$auth" 'Content-Length: 99999999999999999999'
+}
+
+@test "all bodies on their way in have one limit" {
+	rules_file 1h
+	serve
+	is "$(caller bodies "$SOCKET")" "503 200" "the fifth of 2 MiB, and when one of them has gone"
+	head -c 3000000 /dev/zero | tr '\0' x >"$S/long"
+	is "$(status_of http://localhost/rules/edit --unix-socket "$SOCKET" -H 'Transfer-Encoding: chunked' \
+		--data-binary "@$S/long")" 413 "one whose length is not said"
+}
+
+@test "a head takes 10 seconds at most and a request 30, also if bytes come now and then" {
+	local port
+	rules_file 1h
+	port=$(free_port)
+	serve --web-port "$port"
+	caller trickle "$port" "$SOCKET" >"$S/trickled" || fail "it is not ended: $(cat "$S/trickled")"
+	between "$(awk '$1 == "port" { print $2 }' "$S/trickled")" 9 14 "seconds of a head at the port"
+	between "$(awk '$1 == "socket" { print $2 }' "$S/trickled")" 9 14 "seconds of a head at the socket"
+	between "$(awk '$1 == "second" { print $2 }' "$S/trickled")" 9 14 "seconds of a second head"
+	between "$(awk '$1 == "body" { print $2 }' "$S/trickled")" 29 34 "seconds of a body"
+	is "$(status_of http://localhost/healthz --unix-socket "$SOCKET")" 200 "after that"
+}
+
+@test "through a tunnel the port is another one; two daemons of one name keep their cookies apart" {
+	local port origin token
+	rules_file 1h
+	port=$(free_port)
+	serve --web-port "$port"
+	origin=http://127.0.0.1:$port
+	token=$(sed 's/.*token=//' "$S/web-url")
+	here() { # NAME:PORT PATH [CURL OPTION...]: what a browser sends through 'ssh -L PORT:127.0.0.1:...'
+		status_of "$origin$2" -H "Host: $1" "${@:3}"
+	}
+	is "$(here localhost:4711 "/?token=$token" -D "$S/head")" 303 "localhost by another port"
+	has "$(cat "$S/head")" "Set-Cookie: reqtrap-token-4711=$token;" "the cookie"
+	is "$(here localhost:4711 / -H "Cookie: reqtrap-token-4712=other; reqtrap-token-4711=$token")" 200 "with it"
+	is "$(here localhost:4712 / -H "Cookie: reqtrap-token-4711=$token")" 401 "of the other daemon"
+	is "$(here '[::1]:4711' /healthz -H "Authorization: Bearer $token")" 200 "IPv6"
+	is "$(here 127.0.0.1:4711 /rules/edit -H "Authorization: Bearer $token" -H 'Origin: http://127.0.0.1:4711' -d do=check)" \
+		200 "a form"
+	is "$(here 127.0.0.1:4711 /rules/edit -H "Authorization: Bearer $token" -H 'Origin: http://127.0.0.1:4712' -d do=check)" \
+		403 "a form of another port's page"
+	is "$(here rebound.example:4711 / -H "Authorization: Bearer $token")" 421 "a name that was made to point here"
+	is "$(here localhost.rebound.example:4711 / -H "Authorization: Bearer $token")" 421 "one that looks like ours"
+}
+
+@test "what answers in place of the daemon, or goes on forever, is told" {
+	python3 "$LIVE_TESTS/web_client.py" pretend "$SOCKET" >"$S/pretends" 3>&- </dev/null &
+	local pretender=$! begun
+	remember "$pretender"
+	wait_for 10 test -S "$SOCKET"
+	run "$REQTRAP" rules
+	is "$status" 3 "exit code of 'rules' when a page comes"
+	has "$output" "is no daemon of this reqtrap" "'rules' then"
+	run "$REQTRAP" rules
+	is "$status" 3 "exit code when the JSON is of another kind"
+	has "$output" "does not tell its rules" "'rules' then"
+	begun=$SECONDS
+	run "$REQTRAP" rules --json
+	between $((SECONDS - begun)) 9 15 "seconds of an answer without end"
+	is "$status" 3 "exit code then"
+	has "$output" "does not answer" "'rules' then"
+	end_process "$pretender"
+}
