@@ -39,7 +39,6 @@ struct daemon {
 	struct command_line line;
 	char socket[108], url_path[120], token[WEB_TOKEN_LEN + 1];
 	uint16_t port;
-	uint64_t seen;	/* config_stamp() of the rules as they were read */
 	uint64_t named; /* which processes the words named last */
 	bool looked;
 };
@@ -262,6 +261,7 @@ int serve_reload(struct serve *serve, struct err *err)
 
 	buf_init(&problems, 1 << 20);
 	notify_reloading();
+	serve->seen = config_stamp(serve->config_path); /* before: a change while it is read is another one */
 	r = serve_read_rules(serve->config_path, &rules, &problems, err);
 	if (r == 0)
 		r = engine_reload(serve->engine, rules, err);
@@ -327,9 +327,8 @@ static void on_look(void *arg, uint32_t events UNUSED)
 	struct err err;
 
 	look(d);
-	if (stamp == d->seen || access(d->serve.config_path, F_OK) < 0) /* the same, or between two versions */
+	if (stamp == d->serve.seen || access(d->serve.config_path, F_OK) < 0) /* the same, or between two versions */
 		return;
-	d->seen = stamp;
 	serve_reload(&d->serve, &err);
 }
 
@@ -348,7 +347,6 @@ static void on_signal(void *arg, uint32_t signal)
 	struct err err;
 
 	if (signal == SIGHUP) {
-		d->seen = config_stamp(d->serve.config_path);
 		serve_reload(&d->serve, &err);
 	} else if (d->serve.ending) {
 		loop_stop(d->serve.loop, 0);
@@ -531,7 +529,7 @@ static int read_first(struct daemon *d, struct err *err)
 	int r;
 
 	buf_init(&problems, 1 << 20);
-	d->seen = config_stamp(d->serve.config_path);
+	d->serve.seen = config_stamp(d->serve.config_path);
 	r = serve_read_rules(d->serve.config_path, &d->serve.rules, &problems, err);
 	if (problems.len)
 		fputs(problems.data, stderr);

@@ -22,6 +22,10 @@
  * the disk does. rules_free frees the rules. */
 int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err);
 
+/* The same as it would be with 'text' in the main file, which is there: a text that is being
+ * edited, with the rules.d of now. */
+int config_read_as(const char *path, const char *text, struct rules *ret_rules, struct buf *problems, struct err *err);
+
 /* Another number when one of these files may have changed. May block as the disk does. */
 uint64_t config_stamp(const char *path);
 

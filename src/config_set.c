@@ -65,29 +65,21 @@ static bool is_somebody_elses(const struct stat *st)
 	return st->st_uid != 0 && st->st_uid != geteuid();
 }
 
-static int read_main(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err)
+/* 'text' is, or may become, what is in the file of 'st'. */
+static int judge_main(const char *path, const struct stat *st, const char *text, size_t len, struct rules *ret_rules,
+		      struct buf *problems, struct err *err)
 {
-	CLEAN(fd) int fd = open_at(AT_FDCWD, path, 0);
-	CLEAN(free) char *text = NULL;
-	struct stat st;
-	size_t len = 0;
 	int code;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(err, -errno, "cannot read '%s'", path);
-	if (S_ISDIR(st.st_mode))
-		return err_sys(err, -EISDIR, "cannot read '%s'", path);
-	if (others_write(&st))
+	if (others_write(st))
 		return err_say(err, -EPERM, "'%s' is not to be trusted: others may write to it (try 'chmod go-w')",
 			       path);
-	code = config_load_fd(fd, path, CONFIG_BYTES_MAX, &text, &len, err);
-	if (code == 0)
-		code = config_parse_main(path, text, len, ret_rules, problems, err);
-	if (code == 0 && ret_rules->actions_enabled && is_somebody_elses(&st)) {
+	code = config_parse_main(path, text, len, ret_rules, problems, err);
+	if (code == 0 && ret_rules->actions_enabled && is_somebody_elses(st)) {
 		rules_free(ret_rules);
 		code = err_say(err, -EPERM,
 			       "'%s' is not to be trusted with actions: it is user %u's, neither root's nor ours", path,
-			       st.st_uid);
+			       st->st_uid);
 	}
 	return code;
 }
@@ -214,10 +206,11 @@ static void read_sites(int dir_fd, struct rules *rules, struct buf *problems)
 	free(entry);
 }
 
-int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err)
+static int read_all(const char *path, const struct stat *st, const char *text, size_t len, struct rules *ret_rules,
+		    struct buf *problems, struct err *err)
 {
 	struct rules rules = { 0 };
-	int fd, code = read_main(path, &rules, problems, err);
+	int fd, code = judge_main(path, st, text, len, &rules, problems, err);
 
 	if (code < 0)
 		return code;
@@ -233,6 +226,31 @@ int config_read(const char *path, struct rules *ret_rules, struct buf *problems,
 	}
 	*ret_rules = rules;
 	return 0;
+}
+
+int config_read(const char *path, struct rules *ret_rules, struct buf *problems, struct err *err)
+{
+	CLEAN(fd) int fd = open_at(AT_FDCWD, path, 0);
+	CLEAN(free) char *text = NULL;
+	struct stat st;
+	size_t len = 0;
+	int code;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_sys(err, -errno, "cannot read '%s'", path);
+	if (S_ISDIR(st.st_mode))
+		return err_sys(err, -EISDIR, "cannot read '%s'", path);
+	code = config_load_fd(fd, path, CONFIG_BYTES_MAX, &text, &len, err);
+	return code < 0 ? code : read_all(path, &st, text, len, ret_rules, problems, err);
+}
+
+int config_read_as(const char *path, const char *text, struct rules *ret_rules, struct buf *problems, struct err *err)
+{
+	struct stat st;
+
+	if (stat(path, &st) < 0)
+		return err_sys(err, -errno, "cannot read '%s'", path);
+	return read_all(path, &st, text, strlen(text), ret_rules, problems, err);
 }
 
 /* ---- changes ---- */

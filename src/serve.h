@@ -52,6 +52,7 @@ struct serve {
 	struct serve_rule *rule;
 	size_t rule_count;
 	uint64_t reloads, reload_wall_ns, started_wall_ns;
+	uint64_t seen;	    /* config_stamp() of the rules as they were read last */
 	char *reload_error; /* of the last try; NULL: it went well */
 	struct heat heat;
 	uint64_t pauses[SERVE_PAUSES + 1], pause_sum_ns, pause_count;

@@ -3,6 +3,7 @@
  * tried on a made-up request before it is swapped in; what is wrong changes nothing. Trap:
  * the file may have changed since it was shown, and then it is somebody else's work. */
 #include "config.h"
+#include "config_save.h"
 #include "ktime.h"
 #include "log.h"
 #include "quota.h"
@@ -10,9 +11,7 @@
 #include "serve.h"
 #include "value.h"
 
-#include <fcntl.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #define LINES_MOST 3000 /* of a file that is compared */
 
@@ -219,23 +218,6 @@ static void add_exact(struct buf *out, const char *text)
 	}
 }
 
-static char *read_whole(const char *path, struct stat *ret_st, struct err *err)
-{
-	CLEAN(fd) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-	char *text = NULL;
-	ssize_t n = -1;
-
-	if (fd >= 0 && fstat(fd, ret_st) == 0 && ret_st->st_size <= CONFIG_BYTES_MAX)
-		text = calloc(1, CONFIG_BYTES_MAX + 1);
-	if (text)
-		n = read(fd, text, CONFIG_BYTES_MAX);
-	if (n >= 0)
-		return text;
-	err_sys(err, errno ? -errno : -EFBIG, "cannot read '%s'", path);
-	free(text);
-	return NULL;
-}
-
 /* As browsers send it: CR LF. */
 static void plain_lines(char *text)
 {
@@ -257,44 +239,17 @@ static uint64_t sum_of(const char *text)
 	return sum;
 }
 
-static int replace(const char *path, const char *text, const struct stat *as, struct err *err)
-{
-	char temp[4096];
-	size_t len = strlen(text);
-	int fd, r = 0;
-
-	if (snprintf(temp, sizeof(temp), "%s.new", path) >= (int)sizeof(temp))
-		return err_say(err, -ENAMETOOLONG, "the path '%s' is too long", path);
-	unlink(temp);
-	fd = open(temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot write '%s'", temp);
-	if (write(fd, text, len) != (ssize_t)len)
-		r = -EIO;
-	else if ((fchown(fd, as->st_uid, as->st_gid) < 0 && errno != EPERM) || /* then it is ours */
-		 fchmod(fd, as->st_mode & 07777) < 0 || fdatasync(fd) < 0)
-		r = -errno;
-	close(fd);
-	if (r == 0 && rename(temp, path) < 0)
-		r = -errno;
-	if (r < 0) {
-		unlink(temp);
-		err_sys(err, r, "cannot replace '%s'", path);
-	}
-	return r;
-}
-
 struct edit {
 	char *text, *file; /* as it is wished; as it is */
-	char *method, *url, *host, *status, *taken, *base, *wish;
-	struct stat st;
-	struct rules rules; /* of 'text' */
+	char *method, *url, *host, *status, *taken, *watch, *base, *wish;
+	struct rules rules; /* of 'text', and of rules.d */
 	bool ok;
 };
 
 static void edit_done(struct edit *e)
 {
-	char *const all[] = { e->text, e->file, e->method, e->url, e->host, e->status, e->taken, e->base, e->wish };
+	char *const all[] = { e->text,	 e->file,  e->method, e->url,  e->host,
+			      e->status, e->taken, e->watch,  e->base, e->wish };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		free(all[i]);
@@ -326,6 +281,7 @@ static void add_form(const struct edit *e, struct buf *out)
 	add_input(out, "host", "host", e->host, 16);
 	add_input(out, "status", "status", e->status, 5);
 	add_input(out, "time taken", "taken", e->taken, 8);
+	add_input(out, "watch set", "watch", e->watch, 12);
 	buf_adds(out, "<button name=\"do\" value=\"test\">Test</button></p></fieldset>\n</form>\n");
 }
 
@@ -338,9 +294,20 @@ static void add_problems(const struct buf *problems, struct buf *out)
 	buf_adds(out, "</pre>\n");
 }
 
-static void add_test(const struct edit *e, struct buf *out)
+static bool is_in_watch(void *arg, const char *name)
 {
-	struct rule_input input = { .method = e->method, .url = e->url, .host = e->host && *e->host ? e->host : NULL };
+	const struct edit *e = arg;
+
+	return e->watch && !strcmp(e->watch, name);
+}
+
+static void add_test(struct edit *e, struct buf *out)
+{
+	struct rule_input input = { .method = e->method,
+				    .url = e->url,
+				    .host = e->host && *e->host ? e->host : NULL,
+				    .in_watch = is_in_watch,
+				    .arg = e };
 	const struct rule *first;
 	enum rule_verdict verdict;
 	uint64_t number;
@@ -371,6 +338,11 @@ static void add_test(const struct edit *e, struct buf *out)
 
 		buf_adds(out, "<tr><td>");
 		page_text(out, rule->name);
+		if (rule->file) {
+			buf_adds(out, "<br><span class=\"soft\">");
+			page_text(out, rule->file);
+			buf_adds(out, "</span>");
+		}
 		buf_adds(out, would && rule == first ? "</td><td><b class=\"good\">fires</b></td><td>"
 			      : would		     ? "</td><td>would; another one comes first</td><td>"
 						     : "</td><td class=\"soft\">no</td><td>");
@@ -389,20 +361,25 @@ static bool save(struct serve *serve, const struct web_request *request, const s
 	if (!request->local && !serve->may_edit)
 		r = err_say(&err, -EPERM, "over the port rules are changed only where 'serve' runs with --web-edit");
 	else if (!e->ok)
-		r = err_say(&err, -EINVAL, "not saved: it has mistakes");
+		r = err_say(&err, -EINVAL, "it has mistakes");
 	else if (!e->base || strtoull(e->base, NULL, 16) != sum_of(e->file))
 		r = err_say(&err, -EBUSY,
-			    "not saved: the file has changed since this page was made; see below how "
+			    "the file has changed since this page was made; see below how "
 			    "yours differs, and save again if that is meant");
 	if (r == 0)
-		r = replace(serve->config_path, e->text, &e->st, &err);
-	if (r == 0)
+		r = config_save(serve->config_path, e->file, e->text, &err);
+	if (r < 0)
+		err_wrap(&err, r, "not saved");
+	else
 		log_note("the rules were changed through the page");
-	if (r == 0 && serve_reload(serve, &err) < 0) {
+	if (r > 0)
+		log_warn("%s", err.text);
+	if (r >= 0) {
 		struct err again;
 
-		replace(serve->config_path, e->file, &e->st, &again);
-		r = -EINVAL;
+		r = serve_reload(serve, &err);
+		if (r < 0 && config_save(serve->config_path, e->text, e->file, &again) >= 0)
+			serve->seen = config_stamp(serve->config_path); /* what is in force already */
 	}
 	if (r == 0)
 		return true;
@@ -414,7 +391,10 @@ static bool save(struct serve *serve, const struct web_request *request, const s
 
 static void edit_read(struct edit *e, const struct web_request *request, struct serve *serve, struct err *err)
 {
-	e->file = read_whole(serve->config_path, &e->st, err);
+	size_t len;
+
+	if (config_load(serve->config_path, CONFIG_BYTES_MAX, &e->file, &len, err) == 0)
+		e->file[len] = '\0'; /* there is room for it */
 	e->text = web_field(request->body, "text");
 	e->base = web_field(request->body, "base");
 	e->wish = web_field(request->body, "do");
@@ -423,20 +403,22 @@ static void edit_read(struct edit *e, const struct web_request *request, struct 
 	e->host = web_field(request->body, "host");
 	e->status = web_field(request->body, "status");
 	e->taken = web_field(request->body, "taken");
+	e->watch = web_field(request->body, "watch");
 	if (!e->text)
 		e->text = strdup(e->file ? e->file : "");
 	if (e->text)
 		plain_lines(e->text);
 }
 
-/* Then the main file need not have a rule. */
-static bool has_sites(const struct serve *serve)
+static void add_judgement(const struct edit *e, struct buf *out)
 {
-	for (size_t i = 0; i < serve->rules->count; i++) {
-		if (serve->rules->rule[i].file)
-			return true;
-	}
-	return false;
+	if (!e->ok || !e->wish)
+		return;
+	buf_addf(out, "<p class=\"good\" role=\"status\">No mistakes: %zu rule%s.</p>\n", e->rules.count,
+		 e->rules.count == 1 ? "" : "s");
+	if (e->rules.refused)
+		buf_addf(out, "<p class=\"warn\">Left out of " CONFIG_SITES ": %s.</p>\n",
+			 word_count(e->rules.refused).s);
 }
 
 void serve_edit_page(struct serve *serve, const struct web_request *request, const char *in UNUSED,
@@ -455,16 +437,15 @@ void serve_edit_page(struct serve *serve, const struct web_request *request, con
 		page_text(out, err.text[0] ? err.text : "out of memory");
 		buf_adds(out, "</p>\n");
 	} else {
-		e.ok = (has_sites(serve) ? config_parse_main : config_parse)(serve->config_path, e.text, strlen(e.text),
-									     &e.rules, &problems, &err) == 0;
+		e.ok = config_read_as(serve->config_path, e.text, &e.rules, &problems, &err) == 0;
+		if (!e.ok && !problems.len) /* nothing about a line of it */
+			buf_addf(&problems, "%s\n", err.text);
 		if (e.wish && !strcmp(e.wish, "save") && save(serve, request, &e, out)) {
 			reply->status = 303;
 			snprintf(reply->location, sizeof(reply->location), "/rules");
 		}
 		add_problems(&problems, out);
-		if (e.ok && e.wish)
-			buf_addf(out, "<p class=\"good\" role=\"status\">No mistakes: %zu rule%s.</p>\n", e.rules.count,
-				 e.rules.count == 1 ? "" : "s");
+		add_judgement(&e, out);
 		if (e.wish)
 			add_diff(e.file, e.text, out);
 		if (e.ok && e.wish && !strcmp(e.wish, "test"))

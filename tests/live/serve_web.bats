@@ -105,3 +105,95 @@ caller() { # ARGUMENT...: web_client.py's
 	has "$output" "does not answer" "'rules' then"
 	end_process "$pretender"
 }
+
+# ---- the editor ----
+
+base() {
+	get /rules/edit | sed -n 's/.*name="base" value="\([0-9a-f]*\)".*/\1/p'
+}
+
+edit() { # DO TEXT [CURL OPTION...]
+	get /rules/edit --data-urlencode "text=$2" -d "do=$1" "${@:3}"
+}
+
+@test "a saved file stays what it was, behind its links, and is read once" {
+	local port late old new
+	port=$(free_port)
+	mkdir "$S/etc"
+	chmod 755 "$S/etc"
+	old="store = \"$S/store\"
+watch \"late\" { port = {$port} }
+rule \"slow\" { time-taken = 1h }"
+	new=${old/1h/2h}
+	echo "$old" >"$S/real.conf"
+	chmod 604 "$S/real.conf"
+	chown nobody:daemon "$S/real.conf"
+	ln -s ../real.conf "$S/etc/rules.conf"
+	CONF=$S/etc/rules.conf
+	serve
+	is "$(edit save "$new" -d "base=$(base)" -o /dev/null -w '%{http_code}')" 303 "saved"
+	is "$(get /api/rules | jq .reloads)" 1 "reloads at once"
+	start_on_port late "$port" python3 "$LIVE_TESTS/servers/server.py" "$port"
+	late=$STARTED
+	wait_for 15 grep -q "watching 2 processes by name" "$LOG" || fail "no look at the file and for targets"
+	is "$(get /api/rules | jq .reloads)" 1 "reloads after the next look at the file"
+	end_process "$late"
+	is "$(cat "$S/real.conf")" "$new" "the file"
+	is "$(stat -c '%a %U %G %F' "$S/real.conf")" "604 nobody daemon regular file" "its owner and mode"
+	is "$(readlink "$CONF")" ../real.conf "the link"
+	is "$(find "$S" -name '*.new' | wc -l)" 0 "files beside them"
+}
+
+@test "a disk that is full leaves the old rules, on it and in force, and the page says why" {
+	need_mounts
+	local old inside
+	rules_file 1h
+	old=$(cat "$CONF")
+	mkdir "$S/small"
+	cat >"$S/in_small" <<-END
+		#!/bin/bash
+		# \$1 serve -c FILE ...: the file on a disk of its own, 64 KiB
+		exec unshare -m --propagation private bash -c 'mount -t tmpfs -o size=64k,mode=755 none "$S/small" &&
+			cp "$CONF" "$S/small/rules.conf" && exec "\$@"' - "$REQTRAP" "\$@"
+	END
+	chmod +x "$S/in_small"
+	REQTRAP=$S/in_small CONF=$S/small/rules.conf serve
+	CONF=$S/small/rules.conf
+	inside=/proc/$SERVE/root/$S/small
+	is "$(cat "$inside/rules.conf")" "$old" "the file"
+	head -c 100000 /dev/zero >"$inside/filler" 2>/dev/null || :
+	has "$(edit save "${old/1h/2h}" -d "base=$(base)")" "not saved: cannot write" "the page"
+	has "$(edit save "${old/1h/2h}" -d "base=$(base)")" "No space left on device" "why"
+	is "$(cat "$inside/rules.conf")" "$old" "the file after that"
+	is "$(get /api/rules | jq .reloads)" 0 "reloads"
+	is "$(ls "$inside" | tr '\n' ' ')" "filler rules.conf " "what is on the disk"
+	rm "$inside/filler"
+	is "$(edit save "${old/1h/2h}" -d "base=$(base)" -o /dev/null -w '%{http_code}')" 303 "when there is room again"
+	is "$(cat "$inside/rules.conf")" "${old/1h/2h}" "the file then"
+}
+
+@test "the editor knows the rules of rules.d" {
+	local old page
+	rules_file 1h
+	old=$(cat "$CONF")
+	mkdir "$S/rules.d"
+	chmod 755 "$S/rules.d"
+	printf 'rule "site" { status = 404 }\n' >"$S/rules.d/site.conf"
+	chmod 644 "$S/rules.d/site.conf"
+	serve
+	has "$(edit check "$old")" "No mistakes: 2 rules" "all of them"
+	page=$(edit test "$old" -d method=GET -d url=/x -d status=404)
+	has "$page" 'site<br><span class="soft">rules.d/site.conf</span></td><td><b class="good">fires</b>' "the rule that fires"
+	page=$(edit check "${old/\"slow\"/\"site\"}")
+	has "$page" "rules.d/site.conf:1: there is a rule 'site' in another file" "a name that is taken there"
+	has "$page" "Left out of rules.d: 1" "that it is left out"
+	has "$(edit check "store = \"$S/store\"")" "No mistakes: 1 rule." "none in the main file"
+	page=$(edit test "$old
+watch \"shop\" { process = {\"nginx\"} }
+rule \"shop\" { watch = {\"shop\"} status = 500 }" -d method=GET -d url=/ -d status=500 -d watch=shop)
+	has "$page" 'shop</td><td><b class="good">fires</b>' "a rule of a watch set"
+	rm "$S/rules.d/site.conf"
+	has "$(edit check "store = \"$S/store\"")" "there is no rule in it" "none at all"
+	chmod 666 "$CONF"
+	has "$(edit check "$old")" "others may write to it" "a file that is not to be trusted"
+}
