@@ -5,10 +5,10 @@
  * terminal its Ctrl-C comes to us too. */
 #include "child.h"
 #include "cmd.h"
+#include "cmd_store.h"
 #include "log.h"
 #include "modules.h"
 #include "report_words.h"
-#include "store.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -278,7 +278,7 @@ static int find_core(const struct command_line *line, struct opening *o)
 	struct incident *incident;
 	struct store *store;
 	struct err err;
-	int code = VERB_GO_ON, r = store_open(option_value(line, "store"), false, &store, &err);
+	int code = VERB_GO_ON, r = store_open_meant(line, &store, &err);
 
 	if (r < 0)
 		return fail(r, &err);

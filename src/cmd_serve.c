@@ -442,6 +442,7 @@ static void load_rows(struct serve *serve)
 
 	if (store_open(serve->store_path, false, &store, &err) < 0)
 		return;
+	text_set(&serve->store_path, store_path(store)); /* absolute, for others to read */
 	if (store_list(store, &rows, &count, &err) == 0) {
 		for (size_t i = MIN(count, 200u); i-- > 0;) /* newest first there, oldest first here */
 			load_row(serve, store, &rows[i]);

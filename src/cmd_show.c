@@ -3,13 +3,13 @@
  * (pipes do that). */
 #include "cmd.h"
 #include "cmd_list_groups.h"
+#include "cmd_store.h"
 #include "debugfile.h"
 #include "facts.h"
 #include "log.h"
 #include "report.h"
 #include "report_words.h"
 #include "rule.h"
-#include "store.h"
 
 #include <fcntl.h>
 #include <string.h>
@@ -47,7 +47,7 @@ static int begin(const char *name, int argc, char **argv, int least, int most, s
 static int open_store(const struct command_line *line, struct store **ret_store)
 {
 	struct err err;
-	int r = store_open(option_value(line, "store"), false, ret_store, &err);
+	int r = store_open_meant(line, ret_store, &err);
 
 	return r < 0 ? fail(r, &err) : VERB_GO_ON;
 }

@@ -2,11 +2,12 @@
 /* 'top': the tracer of 'watch' without a rule; who is in flight is read out of its slots
  * each round, so that the requests pay nothing for being looked at. On a terminal the
  * screen is drawn anew in one write; else a table, or with --json a line, per round.
- * Trap: the terminal's settings are put back on every way out that we see; a SIGKILL
+ * Without a TARGET it is the daemon who looks, and tells each round. Trap: the terminal's settings are put back on every way out that we see; a SIGKILL
  * leaves it without echo ('reset' mends that). */
 #include "cmd.h"
 #include "cmd_targets.h"
 #include "cmd_top.h"
+#include "control.h"
 #include "ktime.h"
 #include "log.h"
 #include "incident_mask.h"
@@ -29,9 +30,10 @@ struct top {
 	struct tracer *tracer;
 	struct watched *watched;
 	struct child command;
-	struct termios before; /* of the terminal */
-	bool json, screen, keys;
-	uint64_t every_ns, most, rounds, seen, older, last_ns;
+	struct termios before;		       /* of the terminal */
+	struct err *err;		       /* what ends it */
+	bool json, screen, keys, daemons, any; /* it asks the daemon; there was a request */
+	uint64_t every_ns, most, rounds, seen, last_ns;
 };
 
 /* ---- rounds ---- */
@@ -61,62 +63,123 @@ static void write_all(const char *data, size_t len)
 }
 
 /* Home, each line cleared to its end, the rest of the screen too: no flicker. */
-static void draw(struct top *top, const struct top_round *round)
+static void draw(const struct buf *table)
 {
-	unsigned int columns, lines;
-	struct buf table, out;
+	struct buf out;
 
-	screen_size(&columns, &lines);
-	buf_init(&table, SCREEN_MAX);
 	buf_init(&out, SCREEN_MAX);
-	top_table(top->tracer, round, columns, lines, &table);
 	buf_adds(&out, "\033[H");
-	for (char *line = table.data, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+	for (char *line = table->data, *end; line && (end = strchr(line, '\n')); line = end + 1) {
 		buf_add(&out, line, (size_t)(end - line));
 		buf_adds(&out, end[1] ? "\033[K\r\n" : "\033[K");
 	}
 	buf_adds(&out, "\033[J");
 	write_all(out.data, out.len);
-	buf_done(&table);
 	buf_done(&out);
 }
 
-static void print_table(struct top *top, const struct top_round *round)
+static void print(const struct top *top, const struct buf *table)
 {
-	struct buf out;
-
-	buf_init(&out, TABLE_MAX);
-	top_table(top->tracer, round, PLAIN_COLUMNS, 0, &out);
-	if (out.full)
+	if (table->full)
 		log_warn("the table is longer than %u MiB: not all of it is printed", TABLE_MAX >> 20);
-	printf("%s%s", top->rounds > 1 ? "\n" : "", out.data ? out.data : "");
+	printf("%s%s", top->rounds > 1 ? "\n" : "", table->data ? table->data : "");
 	fflush(stdout);
-	buf_done(&out);
 }
 
-static void show(struct top *top)
+/* One of the two has the round. */
+static void show_table(const struct top *top, const struct top_round *round, const json_t *told, double per_second)
+{
+	unsigned int columns = PLAIN_COLUMNS, lines = 0;
+	struct buf table;
+
+	if (top->screen)
+		screen_size(&columns, &lines);
+	buf_init(&table, top->screen ? SCREEN_MAX : TABLE_MAX);
+	if (told)
+		top_table_told(told, per_second, columns, lines, &table);
+	else
+		top_table(top->tracer, round, columns, lines, &table);
+	if (top->screen)
+		draw(&table);
+	else
+		print(top, &table);
+	buf_done(&table);
+}
+
+/* Requests a second since the last round. */
+static double pace(struct top *top, uint64_t seen)
+{
+	uint64_t now = now_ns(), before = top->last_ns, since = seen >= top->seen ? seen - top->seen : 0;
+
+	top->seen = seen;
+	top->last_ns = now;
+	return now > before ? (double)since * 1e9 / (double)(now - before) : 0;
+}
+
+static void show_own(struct top *top)
 {
 	struct top_round round = { .number = top->rounds };
-	uint64_t now = now_ns();
 
 	tracer_totals(top->tracer, &round.totals);
 	if (flight_take(top->tracer, &round.flight) < 0) {
 		log_warn("no memory for a round");
 		return;
 	}
-	if (now > top->last_ns)
-		round.per_second =
-			(double)(round.totals.counters.requests - top->seen) * 1e9 / (double)(now - top->last_ns);
-	top->seen = round.totals.counters.requests;
-	top->older = round.totals.counters.older;
-	top->last_ns = now;
-	if (top->screen)
-		draw(top, &round);
-	else if (top->json)
+	round.per_second = pace(top, round.totals.counters.requests);
+	top->any = round.totals.counters.requests || round.totals.counters.older;
+	if (top->json)
 		top_json(top->tracer, &round);
 	else
-		print_table(top, &round);
+		show_table(top, &round, NULL, 0);
 	flight_done(&round.flight);
+}
+
+static int ask(struct top *top, json_t **ret_round, uint64_t *ret_seen)
+{
+	int r = control_json("/api/live", ret_round, top->err);
+	json_t *seen;
+
+	if (r < 0)
+		return r;
+	seen = json_object_get(*ret_round, "seen");
+	if (!json_is_integer(seen) || !json_is_array(json_object_get(*ret_round, "requests"))) {
+		json_decref(*ret_round);
+		return err_say(top->err, -EPROTO, "the daemon at '%s' does not tell what is in flight", control_path());
+	}
+	*ret_seen = (uint64_t)json_integer_value(seen);
+	return 0;
+}
+
+static void show_daemons(struct top *top)
+{
+	uint64_t seen, before = top->seen;
+	double per_second;
+	json_t *round;
+	int r = ask(top, &round, &seen);
+
+	if (r < 0) {
+		loop_stop(top->loop, r);
+		return;
+	}
+	per_second = pace(top, seen);
+	top->any |= seen != before || json_array_size(json_object_get(round, "requests"));
+	if (top->json) {
+		json_object_set_new(round, "round", json_integer((json_int_t)top->rounds));
+		json_dumpf(round, stdout, JSON_COMPACT | JSON_REAL_PRECISION(13));
+		putchar('\n');
+		fflush(stdout);
+	} else {
+		show_table(top, NULL, round, per_second);
+	}
+	json_decref(round);
+}
+
+static void show(struct top *top)
+{
+	if (top->daemons)
+		show_daemons(top);
+	else
+		show_own(top);
 }
 
 static void on_round(void *arg, uint32_t events UNUSED)
@@ -253,6 +316,30 @@ static int trace(struct top *top, const struct command_line *line, struct err *e
 	return r;
 }
 
+/* What the daemon has seen so far is not of the first round. */
+static int meet_daemon(struct top *top, const struct command_line *line, struct err *err)
+{
+	static const char *const others[] = { "hooks", "slots", "show-values" };
+	json_t *round;
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(others); i++) {
+		if (option_given(line, others[i]))
+			return err_say(err, -EINVAL,
+				       "--%s goes with a TARGET: without one the daemon is asked, as it runs",
+				       others[i]);
+	}
+	r = ask(top, &round, &top->seen);
+	if (r == -ECONNREFUSED) {
+		r = targets_named(line, err);
+		return err_say(err, r, "%s (and there is no daemon to ask at '%s')", strdupa(err->text),
+			       control_path());
+	}
+	if (r == 0)
+		json_decref(round);
+	return r;
+}
+
 static int set_up(struct top *top, const struct command_line *line, struct err *err)
 {
 	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGWINCH };
@@ -270,7 +357,7 @@ static int set_up(struct top *top, const struct command_line *line, struct err *
 	if (r == 0)
 		r = loop_add_signals(top->loop, signals, top->screen ? 4 : 3, on_signal, top, err);
 	if (r == 0)
-		r = trace(top, line, err);
+		r = (top->daemons ? meet_daemon : trace)(top, line, err);
 	if (r < 0)
 		return r;
 	top->last_ns = now_ns();
@@ -306,9 +393,9 @@ int cmd_top(int argc, char **argv)
 	top.json = option_given(&line, "json");
 	top.screen = !top.json && isatty(STDOUT_FILENO);
 	log_quiet(option_given(&line, "quiet"));
-	r = targets_named(&line, &err);
-	if (r == 0)
-		r = set_up(&top, &line, &err);
+	top.err = &err;
+	top.daemons = targets_named(&line, &err) < 0;
+	r = set_up(&top, &line, &err);
 	if (r == 0)
 		r = loop_run(top.loop);
 	tear_down(&top);
@@ -316,5 +403,5 @@ int cmd_top(int argc, char **argv)
 		log_error("%s", err.text[0] ? err.text : strerror(-r));
 		return exit_code_of(r);
 	}
-	return top.seen || top.older ? EXIT_DONE : EXIT_NOTHING;
+	return top.any ? EXIT_DONE : EXIT_NOTHING;
 }

@@ -18,6 +18,8 @@ struct top_round {
 /* The rows that fit into 'lines' (0: all), each of 'columns' characters at most. */
 void top_table(struct tracer *tracer, const struct top_round *round, unsigned int columns, unsigned int lines,
 	       struct buf *out);
+/* The same of a round that the daemon told as JSON. */
+void top_table_told(const json_t *round, double per_second, unsigned int columns, unsigned int lines, struct buf *out);
 json_t *top_round_json(struct tracer *tracer, const struct top_round *round); /* NULL: no memory */
 void top_json(struct tracer *tracer, const struct top_round *round);	      /* one line on stdout */
 

@@ -107,35 +107,57 @@ static void add_heading(unsigned int columns, struct buf *out)
 	buf_adds(out, "STATE\n");
 }
 
-static void add_summary(const struct top_round *round, struct buf *out)
+struct summary {
+	size_t count, inner, torn;
+	uint64_t refused;
+	double per_second;
+};
+
+static void add_summary(const struct summary *all, struct buf *out)
 {
-	const struct flight *flight = &round->flight;
-	const struct counters *c = &round->totals.counters;
-	uint64_t refused = c->refused + c->refused_conn + c->refused_queue;
 	time_t now = (time_t)(wall_ns() / NSEC_PER_SEC);
 	struct tm tm;
 
 	localtime_r(&now, &tm);
-	buf_addf(out, "%02d:%02d:%02d  %zu in flight", tm.tm_hour, tm.tm_min, tm.tm_sec, flight->count);
-	if (flight->inner)
-		buf_addf(out, " (and %zu calls between them)", flight->inner);
-	buf_addf(out, ", %.0f requests/s", round->per_second);
-	if (refused)
-		buf_addf(out, ", %llu refused (--slots)", (unsigned long long)refused);
-	if (flight->torn)
-		buf_addf(out, ", %zu torn", flight->torn);
+	buf_addf(out, "%02d:%02d:%02d  %zu in flight", tm.tm_hour, tm.tm_min, tm.tm_sec, all->count);
+	if (all->inner)
+		buf_addf(out, " (and %zu calls between them)", all->inner);
+	buf_addf(out, ", %.0f requests/s", all->per_second);
+	if (all->refused)
+		buf_addf(out, ", %llu refused (--slots)", (unsigned long long)all->refused);
+	if (all->torn)
+		buf_addf(out, ", %zu torn", all->torn);
 	buf_adds(out, "\n");
+}
+
+static uint64_t refused_of(const struct top_round *round)
+{
+	const struct counters *c = &round->totals.counters;
+
+	return c->refused + c->refused_conn + c->refused_queue;
+}
+
+/* Below the two lines of the head, and with one more for what is left out. */
+static size_t room_of(unsigned int lines)
+{
+	return lines > 4 ? lines - 3 : lines ? 1 : SIZE_MAX;
+}
+
+static void add_more(size_t more, struct buf *out)
+{
+	buf_addf(out, "%9s %zu more, all younger\n", "", more);
 }
 
 void top_table(struct tracer *tracer, const struct top_round *round, unsigned int columns, unsigned int lines,
 	       struct buf *out)
 {
 	const struct flight *flight = &round->flight;
-	size_t shown = 0, torn = 0, room = lines > 4 ? lines - 3 : lines ? 1 : SIZE_MAX;
+	const struct summary all = { flight->count, flight->inner, flight->torn, refused_of(round), round->per_second };
+	size_t shown = 0, torn = 0, room = room_of(lines);
 	bool is_torn;
 
 	columns = MAX(columns, LEAST);
-	add_summary(round, out);
+	add_summary(&all, out);
 	add_heading(columns, out);
 	for (size_t i = 0; i < flight->count && shown < room; i++) {
 		struct flight_row row;
@@ -149,12 +171,62 @@ void top_table(struct tracer *tracer, const struct top_round *round, unsigned in
 		}
 	}
 	if (lines && shown == room && flight->count > shown)
-		buf_addf(out, "%9s %zu more, all younger\n", "", flight->count - shown);
+		add_more(flight->count - shown, out);
 	if (torn)
 		buf_addf(out, "%9s %zu changed while they were read: left out\n", "", torn);
 }
 
 /* ---- JSON ---- */
+
+static uint64_t count_of(const json_t *json, const char *key)
+{
+	json_int_t n = json_integer_value(json_object_get(json, key));
+
+	return n > 0 ? (uint64_t)n : 0;
+}
+
+static char *text_of(const json_t *json, const char *key)
+{
+	return (char *)(uintptr_t)json_string_value(json_object_get(json, key)); /* only read */
+}
+
+static void row_told(const json_t *json, struct flight_row *ret_row)
+{
+	const char *process = text_of(json, "process"), *word = text_of(json, "state"), *on = text_of(json, "on");
+	double ms = json_number_value(json_object_get(json, "elapsed_ms"));
+
+	*ret_row = (struct flight_row){
+		.method = text_of(json, "method"),
+		.url = text_of(json, "url"),
+		.pid = (pid_t)count_of(json, "pid"),
+		.tid = (pid_t)count_of(json, "tid"),
+		.elapsed_ns = ms > 0 && ms < 1e12 ? (uint64_t)(ms * 1e6) : 0,
+		.start_unknown = json_is_true(json_object_get(json, "start_unknown")),
+		.state.word = word ? word : "?",
+	};
+	snprintf(ret_row->process, sizeof(ret_row->process), "%s", process ? process : "?");
+	snprintf(ret_row->state.on, sizeof(ret_row->state.on), "%s", on ? on : "");
+}
+
+void top_table_told(const json_t *round, double per_second, unsigned int columns, unsigned int lines, struct buf *out)
+{
+	const json_t *requests = json_object_get(round, "requests");
+	size_t count = json_array_size(requests), room = room_of(lines);
+	const struct summary all = { count, count_of(round, "inner"), count_of(round, "torn"),
+				     count_of(round, "refused"), per_second };
+
+	columns = MAX(columns, LEAST);
+	add_summary(&all, out);
+	add_heading(columns, out);
+	for (size_t i = 0; i < count && i < room; i++) {
+		struct flight_row row;
+
+		row_told(json_array_get(requests, i), &row);
+		add_row(&row, columns, out);
+	}
+	if (count > room)
+		add_more(count - room, out);
+}
 
 static void set_text(json_t *json, const char *key, const char *text)
 {
@@ -223,7 +295,7 @@ json_t *top_round_json(struct tracer *tracer, const struct top_round *round)
 	set_count(json, "in_flight", json_array_size(requests));
 	set_count(json, "inner", flight->inner);
 	set_count(json, "torn", torn);
-	set_count(json, "refused", c->refused + c->refused_conn + c->refused_queue);
+	set_count(json, "refused", refused_of(round));
 	set_count(json, "seen", c->requests);
 	set_count(json, "start_unknown", c->older);
 	json_object_set_new(json, "requests", requests);

@@ -29,9 +29,11 @@ static int ask(int fd, const char *path, struct buf *out)
 	ssize_t n;
 
 	n = snprintf(text, sizeof(text), "GET %s HTTP/1.0\r\nHost: localhost\r\n\r\n", path);
-	if ((size_t)n >= sizeof(text) || send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+	if ((size_t)n >= sizeof(text))
 		return -EIO;
-	for (;;) { /* to its end, and not for as long as it says something */
+	if (send(fd, text, (size_t)n, MSG_NOSIGNAL) != n)
+		return errno == EPIPE ? -EACCES : -EIO; /* it hung up on us */
+	for (;;) {					/* to its end, and not for as long as it says something */
 		struct pollfd readable = { .fd = fd, .events = POLLIN };
 		uint64_t now = now_ns();
 
@@ -39,7 +41,7 @@ static int ask(int fd, const char *path, struct buf *out)
 			return -ETIMEDOUT;
 		n = recv(fd, text, sizeof(text), MSG_DONTWAIT);
 		if (n < 0 && errno != EINTR && errno != EAGAIN)
-			return -errno;
+			return errno == ECONNRESET ? -EACCES : -errno;
 		if (n == 0)
 			return 0;
 		buf_add(out, text, n > 0 ? (size_t)n : 0);

@@ -87,6 +87,7 @@ void serve_metrics(struct serve *serve, const struct web_request *request, const
 void serve_api_live(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
 void serve_api_incidents(struct serve *serve, const struct web_request *request, const char *in,
 			 struct web_reply *reply);
+void serve_api_daemon(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
 void serve_api_rules(struct serve *serve, const struct web_request *request, const char *in, struct web_reply *reply);
 
 /* The frame around a page. */

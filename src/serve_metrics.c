@@ -274,6 +274,15 @@ void serve_api_incidents(struct serve *serve, const struct web_request *request 
 	send_json(json_pack("{s:o, s:o}", "store", text_json(serve->store_path), "incidents", list), reply);
 }
 
+/* What the other verbs ask before they go on by themselves. */
+void serve_api_daemon(struct serve *serve, const struct web_request *request UNUSED, const char *in UNUSED,
+		      struct web_reply *reply)
+{
+	send_json(json_pack("{s:i, s:o, s:o, s:o}", "pid", (int)getpid(), "store", text_json(serve->store_path), "file",
+			    text_json(serve->config_path), "started", time_json(serve->started_wall_ns)),
+		  reply);
+}
+
 void serve_api_rules(struct serve *serve, const struct web_request *request UNUSED, const char *in UNUSED,
 		     struct web_reply *reply)
 {

@@ -437,7 +437,7 @@ static const struct route {
 	{ "/metrics", false, false, serve_metrics },	 { "/healthz", false, false, send_health },
 	{ "/page.css", false, false, send_style },	 { "/page.js", false, false, send_script },
 	{ "/api/live", false, false, serve_api_live },	 { "/api/incidents", false, false, serve_api_incidents },
-	{ "/api/rules", false, false, serve_api_rules },
+	{ "/api/rules", false, false, serve_api_rules }, { "/api/daemon", false, false, serve_api_daemon },
 };
 
 static const struct route *find_route(const char *path)

@@ -7,7 +7,9 @@
 
 #include <string.h>
 
-#define ID_DETAILS "ID is any unique beginning of an incident's id, or 'last'.\n"
+#define ID_DETAILS                                                                        \
+	"ID is any unique beginning of an incident's id, or 'last', of the daemon that\n" \
+	"runs unless --store or $REQTRAP_STORE says otherwise.\n"
 
 #define PROCESS_DETAILS                                                                  \
 	"TARGET is a PID, a process NAME, ':PORT' (whoever listens there), unit:NAME,\n" \
@@ -61,8 +63,10 @@ const struct verb verbs[] = {
 	  "  curl --unix-socket /run/reqtrap/control.sock http://localhost/metrics\n" },
 	{ "rules", "", "Show the daemon's rules, and what they did.", VERB_RULES, cmd_rules, NULL,
 	  "  reqtrap rules\n  reqtrap rules --json\n" },
-	{ "top", "TARGET...", "Show the requests in flight now, oldest first.", VERB_TOP, cmd_top,
-	  PROCESS_DETAILS "A request is named by the thread that holds it; behind a proxy on this host\n"
+	{ "top", "[TARGET...]", "Show the requests in flight now, oldest first.", VERB_TOP, cmd_top,
+	  PROCESS_DETAILS "Without a TARGET the daemon is asked for those it watches; only root, and who\n"
+			  "runs it, may.\n"
+			  "A request is named by the thread that holds it; behind a proxy on this host\n"
 			  "that is the one that works on it. STATE is what that thread does: cpu, runnable,\n"
 			  "lock, socket to X, client (it reads from, or writes to, whoever asked), file,\n"
 			  "disk, pipe, sleep, poll, child, fault; 'behind': it is at another request.\n"
@@ -71,6 +75,7 @@ const struct verb verbs[] = {
 			  "line: {\"event\":\"round\",\"in_flight\":N,\"requests\":[{\"elapsed_ms\":N,\"pid\":N,\n"
 			  "\"tid\":N,\"method\":\"GET\",\"url\":\"/x\",\"state\":\"socket\",\"on\":\"tcp:...\"}]}.\n"
 			  "Exit code: 0 done, 1 there was no request, 2 a mistake, 3 no rights.\n",
+	  "  reqtrap top\n"
 	  "  reqtrap top nginx php-fpm\n"
 	  "  reqtrap top :8080 --every 200ms\n"
 	  "  reqtrap top unit:nginx --json -n 1 | jq '.requests[] | select(.tid == 12)'\n" },
@@ -144,6 +149,8 @@ const struct verb verbs[] = {
 	  "  reqtrap stacks /var/crash/shop.core.zst --sysroot /srv/shop-image\n"
 	  "  reqtrap stacks ./leak-1.core ./leak-2.core\n" },
 	{ "list", "", "List the captured incidents, newest first.", VERB_LIST, cmd_list,
+	  "They are those of the daemon that runs, unless --store or $REQTRAP_STORE says\n"
+	  "otherwise; only root, and who runs it, may read them.\n"
 	  "With --group incidents are one entry if they have the cause of the verdict, the\n"
 	  "place in the program and what they waited for in common: how many, the first\n"
 	  "and the last, and why they are one. Lines within a function, addresses and the\n"

@@ -197,3 +197,81 @@ rule \"shop\" { watch = {\"shop\"} status = 500 }" -d method=GET -d url=/ -d sta
 	chmod 666 "$CONF"
 	has "$(edit check "$old")" "others may write to it" "a file that is not to be trusted"
 }
+
+# ---- the other verbs ----
+
+as_nobody() { # COMMAND...
+	setpriv --reuid nobody --regid nogroup --clear-groups env HOME=/nonexistent "$@"
+}
+
+@test "list, show and report find the daemon's store; who may not is told what to do" {
+	local id
+	unset REQTRAP_STORE
+	export REQTRAP_SOCKET=$LIVE/control.sock # where anybody may look
+	SOCKET=$REQTRAP_SOCKET
+	rules_file 200ms 'capture = {"trace"}'
+	cd "$S"
+	serve -o by-name # to be found from elsewhere, too
+	ask '/slow?ms=400'
+	wait_for 20 incidents 1 || fail "no incident"
+	id=$(get /api/incidents | jq -r '.incidents[0].id')
+	cd /
+	is "$(get /api/daemon | jq -r .store)" "$S/by-name" "the store"
+	is "$("$REQTRAP" list --json | jq -r .id)" "$id" "list"
+	has "$("$REQTRAP" show last)" "/slow" "show"
+	is "$("$REQTRAP" show "$id" --json | jq -r .id)" "$id" "show ID"
+	has "$("$REQTRAP" report last)" "$S/by-name/" "report"
+	mkdir "$LIVE/other"
+	is "$("$REQTRAP" list --store "$LIVE/other" --json)" "" "a store that is named"
+	is "$(REQTRAP_STORE=$LIVE/other "$REQTRAP" list --json)" "" "one that the environment names"
+	run as_nobody "$REQTRAP" list
+	is "$status" 3 "exit code for nobody"
+	has "$output" "try 'sudo reqtrap'" "what nobody is told"
+	chmod 666 "$SOCKET" # even if somebody opens it
+	run as_nobody "$REQTRAP" show last
+	is "$status" 3 "exit code for nobody, at an open socket"
+	has "$output" "try 'sudo reqtrap'" "what nobody is told then"
+	run as_nobody "$REQTRAP" list --store "$LIVE/other"
+	has "$output" "no incident in '$LIVE/other'" "nobody with a store of his own"
+}
+
+@test "top without a TARGET shows what the daemon watches" {
+	local row
+	rules_file 1h
+	run "$REQTRAP" top
+	is "$status" 2 "exit code without a daemon"
+	has "$output" "there is no daemon to ask" "what is said then"
+	serve
+	run "$REQTRAP" top -n 1 --every 50ms
+	is "$status" 1 "exit code without a request"
+	ask '/slow?ms=8000&secret=hush' &
+	ASKED=$!
+	wait_for 10 flying "/slow" || fail "it is not seen in flight"
+	run "$REQTRAP" top -n 2 --every 50ms
+	is "$status" 0 "exit code"
+	row=$(grep -E "^ +[0-9.]+ (ms|s) $PYTHON" <<<"$output" | tail -n 1)
+	has "$row" "GET     /slow?ms=***" "the request"
+	has "$row" " sleep" "what its thread does"
+	lacks "$output" hush "a secret"
+	is "$(grep -c ELAPSED <<<"$output")" 2 "rounds"
+	is "$(grep -m 1 ELAPSED <<<"$output")" "$("$REQTRAP" top -q "$PYTHON" -n 1 --every 50ms | grep ELAPSED)" "the head, as with a TARGET"
+	is "$("$REQTRAP" top --json -n 2 --every 50ms | jq -r '"\(.event) \(.round) \(.in_flight) \(.requests[0].pid)"')" \
+		"round 1 1 $PYTHON
+round 2 1 $PYTHON" "as JSON"
+	is "$(script -qec "stty cols 80 rows 24; exec '$REQTRAP' top -n 2 --every 50ms" /dev/null </dev/null | tr '\r' '\n' |
+		sed 's/\x1b\[H/\n/g; s/\x1b\[[0-9;?]*[A-Za-z]//g' | awk 'length($0) > 80' | wc -l)" 0 "lines of more than 80 columns"
+	run "$REQTRAP" top --slots 100
+	is "$status" 2 "exit code of an option that is not the daemon's"
+	chmod 755 "$S"
+	run as_nobody "$REQTRAP" top
+	is "$status" 3 "exit code for nobody"
+	has "$output" "only root may ask the daemon" "what nobody is told"
+	"$REQTRAP" top --every 50ms >"$S/top.out" 2>"$S/top.err" &
+	row=$!
+	remember "$row"
+	wait_for 10 grep -q slow "$S/top.out"
+	kill -TERM "$SERVE"
+	wait_for 40 gone "$row" || fail "top goes on without its daemon"
+	has "$(cat "$S/top.err")" "no daemon is there" "what is said when the daemon ends"
+	wait "$ASKED" || :
+}
