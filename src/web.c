@@ -2,8 +2,9 @@
 /* libmicrohttpd does HTTP, in its own epoll which hangs in ours; we accept, so that who is
  * at the other end of the unix socket is known before a byte is read. Who asks is judged by
  * the head; only then is a body taken. Rejected: its own listening (no peer's uid), a thread
- * per connection, its time limit alone (a byte now and then goes on forever). Trap: MHD_run
- * may call us for many requests; none of the callbacks may wait. */
+ * per connection, its time limit alone (a byte now and then goes on forever), its sendfile
+ * (waits for the disk). Trap: MHD_run may call us for many requests; none of the callbacks
+ * may wait. */
 #include "web.h"
 
 #include "ktime.h"
@@ -11,11 +12,13 @@
 #include <microhttpd.h>
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 
 #define CONNECTIONS_MOST 64
@@ -25,6 +28,9 @@
 #define HEAD_NS (10 * NSEC_PER_SEC)    /* from the connection, or from the answer before, to the head's end */
 #define REQUEST_NS (30 * NSEC_PER_SEC) /* to the body's */
 #define ANSWER_BYTES_PER_S (16u << 10) /* a reader is as quick as that on the whole: 4 GiB take three days */
+#define BLOCK_BYTES (64u << 10)
+#define AHEAD_BYTES (1u << 20)	     /* of a file that is sent, to be in memory before it is its turn */
+#define AGAIN_NS (4 * NSEC_PER_MSEC) /* when it is not */
 #define COOKIE "reqtrap-token"
 #define POLICY                                                                                                \
 	"default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self' data:; connect-src 'self'; " \
@@ -44,9 +50,11 @@ struct door {
 struct caller {
 	struct caller *next;
 	struct door *door;
-	int fd;	      /* libmicrohttpd's */
-	bool waiting; /* for a head: who says nothing yet is the first to go when others come */
-	bool taking;  /* a body, from one who may */
+	struct MHD_Connection *connection;
+	int fd;		/* libmicrohttpd's */
+	bool waiting;	/* for a head: who says nothing yet is the first to go when others come */
+	bool suspended; /* its file is not in memory yet */
+	bool gone;	/* we hung up */
 	uint64_t begun_ns, end_ns;
 	size_t reserved; /* of BODIES_MAX */
 	struct buf body;
@@ -209,6 +217,65 @@ static struct caller *caller_of(struct MHD_Connection *connection)
 	return info ? info->socket_context : NULL;
 }
 
+/* A file on its way to somebody. */
+struct sending {
+	struct caller *caller;
+	int fd;
+	uint64_t asked; /* so far the kernel was told to read ahead */
+};
+
+/* What is not in memory is asked for, and tried again later: the loop waits for no disk. File
+ * systems that cannot say so (tmpfs, FUSE) are read as they are. */
+static ssize_t send_more(void *arg, uint64_t pos, char *data, size_t most)
+{
+	struct sending *sending = arg;
+	struct caller *caller = sending->caller;
+	const struct iovec to = { data, most };
+	ssize_t n;
+
+	if (caller->gone)
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	n = preadv2(sending->fd, &to, 1, (off_t)pos, RWF_NOWAIT);
+	if (n < 0 && errno == EOPNOTSUPP)
+		n = pread(sending->fd, data, most, (off_t)pos);
+	if ((n < 0 && errno == EAGAIN) || pos + AHEAD_BYTES / 2 >= sending->asked) {
+		posix_fadvise(sending->fd, (off_t)pos, AHEAD_BYTES, POSIX_FADV_WILLNEED);
+		sending->asked = pos + AHEAD_BYTES;
+	}
+	if (n > 0)
+		return n;
+	if (n == 0 || errno != EAGAIN) /* it has become shorter, or cannot be read */
+		return MHD_CONTENT_READER_END_WITH_ERROR;
+	MHD_suspend_connection(caller->connection);
+	caller->suspended = true;
+	return 0;
+}
+
+static void send_done(void *arg)
+{
+	struct sending *sending = arg;
+
+	close(sending->fd);
+	free(sending);
+}
+
+/* Takes the fd over, also when there is no memory for a response. */
+static struct MHD_Response *file_response(struct caller *caller, int fd, uint64_t bytes)
+{
+	struct sending *sending = calloc(1, sizeof(*sending));
+	struct MHD_Response *response = NULL;
+
+	if (sending) {
+		*sending = (struct sending){ .caller = caller, .fd = fd };
+		response = MHD_create_response_from_callback(bytes, BLOCK_BYTES, send_more, sending, send_done);
+	}
+	if (!response) {
+		close(fd);
+		free(sending);
+	}
+	return response;
+}
+
 static enum MHD_Result send_reply(struct MHD_Connection *connection, struct caller *caller, struct web_reply *reply,
 				  bool set_cookie)
 {
@@ -219,7 +286,7 @@ static enum MHD_Result send_reply(struct MHD_Connection *connection, struct call
 	enum MHD_Result done;
 
 	if (reply->fd >= 0 && fstat(reply->fd, &st) == 0)
-		response = MHD_create_response_from_fd64((uint64_t)st.st_size, reply->fd);
+		response = file_response(caller, reply->fd, (uint64_t)st.st_size);
 	else
 		response = MHD_create_response_from_buffer(reply->body.len, reply->body.data ? reply->body.data : "",
 							   MHD_RESPMEM_MUST_COPY);
@@ -304,7 +371,6 @@ static int reserve(struct caller *caller, struct MHD_Connection *connection)
 		return 503;
 	web->reserved += want;
 	caller->reserved = want;
-	caller->taking = true;
 	buf_init(&caller->body, want);
 	return 0;
 }
@@ -313,7 +379,6 @@ static void give_back(struct caller *caller)
 {
 	caller->door->web->reserved -= caller->reserved;
 	caller->reserved = 0;
-	caller->taking = false;
 	buf_done(&caller->body);
 }
 
@@ -430,7 +495,8 @@ static void on_connection(void *arg, struct MHD_Connection *connection, void **c
 		caller = info ? calloc(1, sizeof(*caller)) : NULL;
 		if (!caller) /* then no request of it is answered */
 			return;
-		*caller = (struct caller){ .next = door->caller, .door = door, .fd = info->connect_fd };
+		*caller = (struct caller){ .next = door->caller, .door = door, .connection = connection };
+		caller->fd = info->connect_fd;
 		caller->waiting = true;
 		caller->begun_ns = now_ns();
 		caller->end_ns = caller->begun_ns + HEAD_NS;
@@ -457,7 +523,17 @@ static void hang_up(struct caller *caller)
 {
 	shutdown(caller->fd, SHUT_RDWR);
 	caller->waiting = false;
+	caller->gone = true;
 	caller->end_ns = UINT64_MAX;
+}
+
+/* To be tried again, or to be told that it is over. */
+static void wake(struct caller *caller)
+{
+	if (!caller->suspended)
+		return;
+	caller->suspended = false;
+	MHD_resume_connection(caller->connection);
 }
 
 /* It has time limits of its own. */
@@ -470,7 +546,7 @@ static void set_timer(struct door *door)
 	loop_remove(loop, door->timer);
 	door->timer = NULL;
 	for (struct caller *c = door->caller; c; c = c->next)
-		when = MIN(when, c->end_ns);
+		when = MIN(when, c->suspended ? MIN(c->end_ns, now_ns() + AGAIN_NS) : c->end_ns);
 	if (MHD_get_timeout(door->daemon, &ms) == MHD_YES)
 		when = MIN(when, now_ns() + MAX(ms, 1ull) * NSEC_PER_MSEC);
 	if (when != UINT64_MAX)
@@ -485,6 +561,7 @@ static void on_run(void *arg, uint32_t events UNUSED)
 	for (struct caller *c = door->caller; c; c = c->next) {
 		if (c->end_ns <= now)
 			hang_up(c);
+		wake(c);
 	}
 	MHD_run(door->daemon);
 	set_timer(door);
@@ -592,11 +669,11 @@ static int open_door(struct door *door, struct err *err)
 	const union MHD_DaemonInfo *info;
 	int r;
 
-	door->daemon =
-		MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET, 0, NULL, NULL, on_request, NULL,
-				 MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_NOTIFY_CONNECTION,
-				 on_connection, door, MHD_OPTION_CONNECTION_LIMIT, (unsigned int)CONNECTIONS_MOST,
-				 MHD_OPTION_CONNECTION_TIMEOUT, (unsigned int)STALL_S, MHD_OPTION_END);
+	door->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_USE_NO_LISTEN_SOCKET | MHD_ALLOW_SUSPEND_RESUME, 0, NULL,
+					NULL, on_request, NULL, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL,
+					MHD_OPTION_NOTIFY_CONNECTION, on_connection, door, MHD_OPTION_CONNECTION_LIMIT,
+					(unsigned int)CONNECTIONS_MOST, MHD_OPTION_CONNECTION_TIMEOUT,
+					(unsigned int)STALL_S, MHD_OPTION_END);
 	info = door->daemon ? MHD_get_daemon_info(door->daemon, MHD_DAEMON_INFO_EPOLL_FD) : NULL;
 	if (!info)
 		return err_say(err, -ENOMEM, "cannot start the web server");
@@ -613,6 +690,8 @@ static void close_door(struct door *door)
 	loop_remove(loop, door->timer);
 	if (door->fd >= 0)
 		close(door->fd);
+	for (struct caller *c = door->caller; c; c = c->next)
+		wake(c); /* it does not stop otherwise */
 	if (door->daemon)
 		MHD_stop_daemon(door->daemon);
 }

@@ -15,6 +15,11 @@ teardown_file() {
 	live_end
 }
 
+teardown() {
+	[[ -z $SERVE ]] || end_process "$SERVE"
+	[[ -z ${GROUP:-} || ! -d $GROUP ]] || rmdir "$GROUP"
+}
+
 caller() { # ARGUMENT...: web_client.py's
 	python3 "$LIVE_TESTS/web_client.py" "$@"
 }
@@ -274,4 +279,46 @@ round 2 1 $PYTHON" "as JSON"
 	wait_for 40 gone "$row" || fail "top goes on without its daemon"
 	has "$(cat "$S/top.err")" "no daemon is there" "what is said when the daemon ends"
 	wait "$ASKED" || :
+}
+
+# ---- a disk that is slow ----
+
+# A control group of this test in which the disk of $S gives 64 KiB a second.
+slow_group() {
+	local source disk
+	GROUP=/sys/fs/cgroup/blkio/reqtrap-test.$$
+	source=$(findmnt -no SOURCE -T "$S")
+	[[ -d /sys/fs/cgroup/blkio && -b $source ]] || skip "no disk whose speed may be limited here"
+	disk=$(lsblk -ndo PKNAME "$source")
+	disk=$(lsblk -ndo MAJ:MIN "/dev/${disk:-${source##*/}}" | tr -d ' ')
+	mkdir "$GROUP" && echo "$disk 65536" >"$GROUP/blkio.throttle.read_bps_device" || skip "its speed may not be limited"
+}
+
+@test "the loop waits for no disk while a core is downloaded" {
+	need findmnt lsblk
+	local id core begun
+	rules_file 200ms 'capture = {"trace", "mini"}'
+	serve
+	ask '/slow?ms=400'
+	wait_for 20 incidents 1 || fail "no incident"
+	id=$(get /api/incidents | jq -r '.incidents[0].id')
+	core=$(echo "$S"/store/*"$id"*/core*)
+	[[ -s $core ]] || fail "no core"
+	head -c 1500000 /dev/urandom >"$core"
+	sync "$core"
+	slow_group
+	echo "$SERVE" >"$GROUP/cgroup.procs"
+	dd if="$core" iflag=nocache count=0 status=none # out of memory
+	get "/incident/$id/core" --max-time 200 >"$S/got" &
+	begun=$!
+	remember "$begun"
+	some() { [[ -s $S/got ]]; }
+	wait_for 10 some || fail "nothing comes"
+	is "$(for _ in {1..20}; do curl -s --unix-socket "$SOCKET" -o /dev/null -w '%{time_total}\n' http://localhost/healthz; done |
+		sort -n | awk 'END { print $1 < 1 }')" 1 "a second at most for an answer meanwhile"
+	is "$(gone "$begun" && echo gone)" "" "the download, until then"
+	echo "$SERVE" >"${GROUP%/*}/cgroup.procs"
+	wait_for 60 gone "$begun" || fail "the download does not end"
+	cmp "$S/got" "$core" || fail "it is another file"
+	rmdir "$GROUP"
 }
