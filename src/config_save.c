@@ -4,14 +4,26 @@
  * disk leaves half of it). Trap: rename would put a file in the place of a symbolic link. */
 #include "config_save.h"
 
+#include "child.h"
 #include "config.h"
+#include "ktime.h"
 
 #include <fcntl.h>
 #include <limits.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
 #define SUFFIX ".new"
+
+/* Of the child: two texts, and what became of it. */
+enum { WAS_FD = 3, TEXT_FD, DONE_FD };
+
+struct outcome {
+	int code; /* config_save's; never written: it died */
+	bool told;
+	struct err err;
+};
 
 static int write_whole(int fd, const char *text)
 {
@@ -112,4 +124,67 @@ int config_save(const char *path, const char *was, const char *text, struct err 
 		return 1;
 	}
 	return r;
+}
+
+/* ---- by a child ---- */
+
+static char *text_of(int fd)
+{
+	CLEAN(free) char *text = NULL;
+	struct err err;
+	size_t len;
+
+	if (config_load_fd(fd, "", CONFIG_BYTES_MAX, &text, &len, &err) < 0)
+		return NULL;
+	text[len] = '\0';
+	return strdup(text);
+}
+
+int config_save_main(int argc, char **argv)
+{
+	struct outcome outcome = { .code = -EINVAL, .told = true };
+	CLEAN(free) char *was = text_of(WAS_FD);
+	CLEAN(free) char *text = text_of(TEXT_FD);
+
+	if (argc == 2 && was && text)
+		outcome.code = config_save(argv[1], was, text, &outcome.err);
+	return pwrite(DONE_FD, &outcome, sizeof(outcome), 0) == (ssize_t)sizeof(outcome) ? 0 : 1;
+}
+
+/* A text of which the child reads from the begin. */
+static int memory_of(const char *text)
+{
+	CLEAN(fd) int fd = memfd_create("reqtrap-rules", MFD_CLOEXEC);
+
+	if (fd < 0 || write_whole(fd, text) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+		return -1;
+	return take_fd(&fd);
+}
+
+int config_save_apart(const char *path, const char *was, const char *text, uint64_t wait_ns, struct err *err)
+{
+	CLEAN(fd) int was_fd = memory_of(was);
+	CLEAN(fd) int text_fd = memory_of(text);
+	CLEAN(fd) int done_fd = memory_of("");
+	const struct child_fd fds[] = { { was_fd, WAS_FD }, { text_fd, TEXT_FD }, { done_fd, DONE_FD } };
+	char name[] = "reqtrap", verb[] = CONFIG_SAVE_VERB, *argv[] = { name, verb, strdupa(path), NULL };
+	const struct child_spec spec = { .argv = argv, .fds = fds, .fd_count = ARRAY_LEN(fds), .own_session = true };
+	struct outcome outcome = { .told = false };
+	struct child child;
+	int r;
+
+	if (was_fd < 0 || text_fd < 0 || done_fd < 0)
+		return err_sys(err, -errno, "cannot save '%s'", path);
+	r = child_start(&spec, &child, err);
+	if (r < 0)
+		return r;
+	if (child_reap_until(&child, now_ns() + wait_ns) == -ETIMEDOUT) {
+		child_leave(&child);
+		return err_say(err, -EINPROGRESS,
+			       "the disk of '%s' takes long: see in a few seconds whether it is saved", path);
+	}
+	if (pread(done_fd, &outcome, sizeof(outcome), 0) != (ssize_t)sizeof(outcome) || !outcome.told)
+		return err_say(err, -EIO, "cannot save '%s': the one who was to do it died", path);
+	*err = outcome.err;
+	return outcome.code;
 }

@@ -12,4 +12,11 @@
  * the host, err says why. Waits for the disk. */
 int config_save(const char *path, const char *was, const char *text, struct err *err);
 
+/* The same by a child, for who must not wait for a disk: -EINPROGRESS when it is not done
+ * after wait_ns. Then it goes on for a while, and the file is the old or the new one. */
+int config_save_apart(const char *path, const char *was, const char *text, uint64_t wait_ns, struct err *err);
+
+#define CONFIG_SAVE_VERB "--save"
+int config_save_main(int argc, char **argv); /* the child */
+
 #endif

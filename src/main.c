@@ -5,6 +5,7 @@
 #include "procdump.h"
 #include "analyst.h"
 #include "cmd.h"
+#include "config_save.h"
 #include "debugfile.h"
 #include "demo_server.h"
 #include "dump.h"
@@ -21,9 +22,10 @@ static const struct hidden {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } hidden[] = {
-	{ "--worker", dump_worker_main },   { "--analyst", analyst_main }, { "--scribe", scribe_main },
-	{ "--names", debugfile_main },	    { WARDEN_VERB, warden_main },  { DEMO_SERVER_VERB, demo_server_main },
-	{ DEMO_LOAD_VERB, demo_load_main },
+	{ "--worker", dump_worker_main },   { "--analyst", analyst_main },
+	{ "--scribe", scribe_main },	    { "--names", debugfile_main },
+	{ WARDEN_VERB, warden_main },	    { DEMO_SERVER_VERB, demo_server_main },
+	{ DEMO_LOAD_VERB, demo_load_main }, { CONFIG_SAVE_VERB, config_save_main },
 };
 
 static int run_verb(int argc, char **argv)

@@ -13,7 +13,8 @@
 
 #include <string.h>
 
-#define LINES_MOST 3000 /* of a file that is compared */
+#define SAVE_NS NSEC_PER_SEC /* that the loop waits for it */
+#define LINES_MOST 3000	     /* of a file that is compared */
 
 /* ---- state ---- */
 
@@ -367,8 +368,10 @@ static bool save(struct serve *serve, const struct web_request *request, const s
 			    "the file has changed since this page was made; see below how "
 			    "yours differs, and save again if that is meant");
 	if (r == 0)
-		r = config_save(serve->config_path, e->file, e->text, &err);
-	if (r < 0)
+		r = config_save_apart(serve->config_path, e->file, e->text, SAVE_NS, &err);
+	if (r == -EINPROGRESS) /* the next look at the file finds it */
+		log_warn("%s", err.text);
+	else if (r < 0)
 		err_wrap(&err, r, "not saved");
 	else
 		log_note("the rules were changed through the page");
@@ -378,7 +381,7 @@ static bool save(struct serve *serve, const struct web_request *request, const s
 		struct err again;
 
 		r = serve_reload(serve, &err);
-		if (r < 0 && config_save(serve->config_path, e->text, e->file, &again) >= 0)
+		if (r < 0 && config_save_apart(serve->config_path, e->text, e->file, SAVE_NS, &again) >= 0)
 			serve->seen = config_stamp(serve->config_path); /* what is in force already */
 	}
 	if (r == 0)

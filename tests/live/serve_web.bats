@@ -290,8 +290,8 @@ slow_group() {
 	source=$(findmnt -no SOURCE -T "$S")
 	[[ -d /sys/fs/cgroup/blkio && -b $source ]] || skip "no disk whose speed may be limited here"
 	disk=$(lsblk -ndo PKNAME "$source")
-	disk=$(lsblk -ndo MAJ:MIN "/dev/${disk:-${source##*/}}" | tr -d ' ')
-	mkdir "$GROUP" && echo "$disk 65536" >"$GROUP/blkio.throttle.read_bps_device" || skip "its speed may not be limited"
+	DISK=$(lsblk -ndo MAJ:MIN "/dev/${disk:-${source##*/}}" | tr -d ' ')
+	mkdir "$GROUP" && echo "$DISK 65536" >"$GROUP/blkio.throttle.read_bps_device" || skip "its speed may not be limited"
 }
 
 @test "the loop waits for no disk while a core is downloaded" {
@@ -321,4 +321,22 @@ slow_group() {
 	wait_for 60 gone "$begun" || fail "the download does not end"
 	cmp "$S/got" "$core" || fail "it is another file"
 	rmdir "$GROUP"
+}
+
+@test "the loop waits for the disk for a second at most while rules are saved" {
+	need findmnt lsblk
+	local old saving
+	rules_file 1h
+	serve
+	old=$(cat "$CONF")
+	slow_group
+	echo "$DISK 8192" >"$GROUP/blkio.throttle.write_bps_device"
+	echo "$SERVE" >"$GROUP/cgroup.procs"
+	saving=$(edit save "${old/1h/2h}" -d "base=$(base)" -w '%{time_total}')
+	has "$saving" "takes long" "the page"
+	between "${saving##*$'\n'}" 0.9 3 "seconds for that"
+	wait_for 20 reloads 1 || fail "the saved file is not read"
+	is "$(cat "$CONF")" "${old/1h/2h}" "the file"
+	is "$(get /api/rules | jq .reloads)" 1 "reloads"
+	echo "$SERVE" >"${GROUP%/*}/cgroup.procs"
 }
