@@ -136,7 +136,7 @@ void heat_draw(const struct serve *serve, struct buf *out)
 	buf_addf(
 		out,
 		"<div class=\"wide\" tabindex=\"0\" role=\"region\" aria-label=\"How long requests took\">\n<svg viewBox=\"0 0 %g "
-		"%g\" role=\"img\" aria-label=\"How long requests took in the last hour; the text below says it in words\">\n",
+		"%g\" role=\"group\" aria-label=\"How long requests took in the last hour; the text below says it in words\">\n",
 		WIDTH, BOTTOM + 24);
 	add_axes(out);
 	add_cells(&serve->heat, out);

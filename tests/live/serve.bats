@@ -41,6 +41,7 @@ teardown_file() {
 	wait "$ASKED" || :
 	has "$(get /metrics)" 'http_server_request_duration_seconds_count 1' "how long requests took"
 	has "$(get /incidents)" '<circle class="trap"' "the picture"
+	has "$(get /incidents)" 'role="group" aria-label="How long' "the picture: a picture alone would have no links"
 	has "$(get /metrics)" 'reqtrap_captures_total{rule="slow",result="captured"} 1' metrics
 }
 
