@@ -26,66 +26,79 @@ struct source {
 	u64 unix_ino; /* of a unix socket's file */
 };
 
+#define TAKE_PARTS 64 /* buffers of one call that are looked at for a head */
+
+struct taking {
+	u64 skip, left; /* bytes of the call that are none of ours; those that are */
+	u32 to, room;
+};
+
+/* What one buffer has of it. A function of its own, so that the verifier looks at it once.
+ * Returns 0 when there is no more to take. */
+__noinline int take_part(struct slot *s, const struct source *src, struct taking *t, u32 reply, u32 i)
+{
+	struct user_iovec v;
+	u32 n, to;
+	u8 *dst;
+
+	if (!s || !src || !t || i >= src->iov_count)
+		return 0;
+	if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + i * sizeof(v)))) {
+		COUNT(bad_read);
+		return 0;
+	}
+	if (t->skip >= v.len) {
+		t->skip -= v.len;
+		return 1;
+	}
+	v.base += t->skip;
+	v.len -= t->skip;
+	t->skip = 0;
+	if (v.len > t->left)
+		v.len = t->left;
+	if (v.len > t->room)
+		v.len = t->room;
+	n = v.len;
+	to = t->to;
+	/* The verifier wants to see the bound on the very register it uses. */
+	asm volatile("%0 &= 0xfff" : "+r"(n));
+	asm volatile("%0 &= 0x7ff" : "+r"(to));
+	if (n > SLOT_HEAD || n == 0)
+		return 0;
+	dst = reply ? s->reply : s->head;
+	if (bpf_probe_read_user(dst + to, n, (void *)v.base)) {
+		COUNT(bad_read);
+		s->flags |= SLOT_UNREADABLE;
+		return 0;
+	}
+	t->to += n;
+	t->room -= n;
+	t->left -= n;
+	return t->room && t->left;
+}
+
 __noinline u32 take_vector(struct slot *s, const struct source *src, u64 skip, u32 reply)
 {
-	u32 at, room, got = 0;
-	u64 left;
+	struct taking t = { .skip = skip };
+	u32 at;
 
 	if (!s || !src)
 		return 0;
 	at = reply ? s->reply_len : s->head_len;
 	if (at >= SLOT_HEAD || !src->readable || skip >= src->len)
 		return 0;
-	room = SLOT_HEAD - at;
-	left = src->len - skip;
-	for (int i = 0; i < 8; i++) {
-		struct user_iovec v = { src->base, src->len };
-		u32 n, to = at + got;
-		u8 *dst = reply ? s->reply : s->head;
-
-		if (src->iov_count) {
-			if ((u32)i >= src->iov_count)
-				break;
-			if (bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + i * sizeof(v)))) {
-				COUNT(bad_read);
-				break;
-			}
-		} else if (i) {
-			break;
-		}
-		if (skip >= v.len) {
-			skip -= v.len;
-			continue;
-		}
-		v.base += skip;
-		v.len -= skip;
-		skip = 0;
-		if (v.len > left)
-			v.len = left;
-		if (v.len > room)
-			v.len = room;
-		n = v.len;
-		/* The verifier wants to see the bound on the very register it uses. */
-		asm volatile("%0 &= 0xfff" : "+r"(n));
-		asm volatile("%0 &= 0x7ff" : "+r"(to));
-		if (n > SLOT_HEAD || n == 0)
-			break;
-		if (bpf_probe_read_user(dst + to, n, (void *)v.base)) {
-			COUNT(bad_read);
-			s->flags |= SLOT_UNREADABLE;
-			break;
-		}
-		got += n;
-		room -= n;
-		left -= n;
-		if (!room || !left)
+	t.to = at;
+	t.room = SLOT_HEAD - at;
+	t.left = src->len - skip;
+	for (u32 i = 0; i < TAKE_PARTS; i++) {
+		if (!take_part(s, src, &t, reply, i))
 			break;
 	}
 	if (reply)
-		s->reply_len = at + got;
+		s->reply_len = t.to;
 	else
-		s->head_len = at + got;
-	return got;
+		s->head_len = t.to;
+	return t.to - at;
 }
 
 /* Appends what the call moved, from 'skip' on, to the head (or reply) kept in the
@@ -306,6 +319,62 @@ __noinline int scan_head(struct slot *s, u32 reply, struct scanned *out)
 	return 0;
 }
 
+#define METHOD_HEAD 2
+#define METHOD_CONNECT 8
+#define METHOD_OTHER 255
+
+static __always_inline bool in_method(u8 c)
+{
+	return (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
+}
+
+/* Behind the blank: '/x', '*', 'http://...' */
+static __always_inline bool begins_target(u8 c)
+{
+	return c == '/' || c == '*' || (c | 0x20) == 'h';
+}
+
+/* A method that is not in the table below, by the same bytes: anybody may make one. In small
+ * letters only where what it is for is seen, too: many a protocol begins with a word. */
+__noinline u32 other_method(u64 w, u32 n)
+{
+	u32 small = 0;
+
+	if ((u32)w == (u32)WORD('P', 'R', 'I', ' ', 0, 0, 0, 0))
+		return 0; /* HTTP/2 */
+	for (u32 i = 0; i < 8; i++) {
+		u8 c = w & 0xff;
+
+		if (i >= n)
+			break;
+		w >>= 8;
+		if (c == ' ')
+			return i && (i + 1 < n ? begins_target(w & 0xff) : !small) ? METHOD_OTHER : 0;
+		if (!in_method(c)) {
+			if ((c < 'a' || c > 'z') && (c < '0' || c > '9'))
+				return 0;
+			small = 1;
+		}
+	}
+	return n && !small ? METHOD_OTHER : 0;
+}
+
+/* The same of a word longer than that, by what is kept of the head. */
+__noinline u32 other_method_kept(const struct slot *s)
+{
+	if (!s)
+		return 0;
+	for (u32 i = 0; i < 40; i++) {
+		if (i >= s->head_len)
+			return METHOD_OTHER; /* so far */
+		if (s->head[i] == ' ')
+			return i + 1 >= s->head_len || begins_target(s->head[i + 1]) ? METHOD_OTHER : 0;
+		if (i >= 8 && !in_method(s->head[i]))
+			return 0;
+	}
+	return 0;
+}
+
 /* The request method by its first eight bytes; n of them are known. Returns 0 when
  * none fits, else 1 + its index. */
 static __always_inline u32 method_of(u64 w, u32 n)
@@ -335,7 +404,7 @@ static __always_inline u32 method_of(u64 w, u32 n)
 	METHOD(17, WORD('S', 'E', 'A', 'R', 'C', 'H', ' ', 0), 7);
 	METHOD(18, WORD('P', 'U', 'R', 'G', 'E', ' ', 0, 0), 6);
 #undef METHOD
-	return 0;
+	return other_method(w, n);
 }
 
 /* 'HTTP/1.' and a digit */
@@ -344,13 +413,92 @@ static __always_inline bool is_reply(u64 w)
 	return !((w ^ WORD('H', 'T', 'T', 'P', '/', '1', '.', 0)) << 8);
 }
 
-#define METHOD_HEAD 2
-#define METHOD_CONNECT 8
-
 static __always_inline bool is_fastcgi_begin(u64 w, u32 n)
 {
 	/* version 1, type BEGIN_REQUEST, any id, length 8 */
 	return n >= 8 && (w & 0xffff) == 0x0101 && (w >> 32 & 0xffff) == 0x0800;
+}
+
+#define FASTCGI_PARAMS 4
+#define FASTCGI_HEADER 8
+#define PARAMS_MOST 128 /* of one request */
+#define PARAM_NAME 127
+#define PARAM_KEPT 384 /* bytes of a value, where not all of them have room */
+
+struct params {
+	u64 at, end; /* of the bytes of the call */
+	u32 to, cut;
+};
+
+/* One name with its value, the begin of a long one. A function of its own, so that the verifier
+ * looks at it once. Returns 0 when there is no more, or it is not to be read. */
+__noinline int param_take(struct slot *s, const struct source *src, struct params *p)
+{
+	u32 name, kept, front, n, to;
+	u64 value, size;
+	u8 l[8] = {};
+
+	if (!s || !src || !p || p->at + 2 > p->end || p->at + sizeof(l) > src->len)
+		return 0;
+	if (bpf_probe_read_user(l, sizeof(l), (void *)(src->base + p->at)))
+		return 0;
+	front = l[1] & 0x80 ? 5 : 2;
+	name = l[0];
+	value = l[1] & 0x80 ? (u32)(l[1] & 0x7f) << 24 | l[2] << 16 | l[3] << 8 | l[4] : l[1];
+	size = front + name + value;
+	if (name > PARAM_NAME || size > p->end - p->at)
+		return 0;
+	kept = value < PARAM_KEPT ? value : PARAM_KEPT;
+	n = name + kept;
+	to = p->to;
+	if (kept < value || to + 5 + n > SLOT_HEAD)
+		p->cut = 1;
+	if (to + 5 + n <= SLOT_HEAD) {
+		asm volatile("%0 &= 0x7ff" : "+r"(to));
+		s->head[to] = name;
+		s->head[to + 1] = 0x80;
+		s->head[to + 2] = 0;
+		s->head[to + 3] = kept >> 8;
+		s->head[to + 4] = kept;
+		asm volatile("%0 &= 0x1ff" : "+r"(n));
+		if (bpf_probe_read_user(s->head + to + 5, n, (void *)(src->base + p->at + front)))
+			return 0;
+		p->to = to + 5 + n;
+	}
+	p->at += size;
+	return 1;
+}
+
+/* More parameters than are kept, as a long query makes them: the begin of each value instead of
+ * all of the first ones. The header of their record, before the byte at 'skip', ends the head. */
+__noinline int params_take(struct slot *s, const struct source *src, u64 skip)
+{
+	struct params p = { .at = skip };
+	u32 header, content;
+
+	if (!s || !src || !src->readable || src->iov_count)
+		return 0;
+	header = s->head_len - FASTCGI_HEADER;
+	asm volatile("%0 &= 0x7ff" : "+r"(header));
+	content = s->head[header + 4] << 8 | s->head[header + 5];
+	p.end = skip + content;
+	p.to = s->head_len;
+	if (s->head[header] != 1 || s->head[header + 1] != FASTCGI_PARAMS || p.end > src->len)
+		return 0;
+	for (int i = 0; i < PARAMS_MOST; i++) {
+		if (!param_take(s, src, &p))
+			break;
+	}
+	if (p.cut || p.at < p.end) {
+		s->flags |= SLOT_HEAD_CUT;
+		COUNT(head_cut);
+	}
+	content = p.to - s->head_len;
+	s->head[header + 4] = content >> 8;
+	s->head[header + 5] = content;
+	s->head[header + 6] = 0; /* nothing is padded */
+	s->head_len = p.to;
+	return 1;
 }
 
 /* The first bytes may lie in several buffers. */

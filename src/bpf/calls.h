@@ -70,6 +70,8 @@ __noinline int find_parent(const u64 *key, struct ref *ret_parent)
 	caller = bpf_map_lookup_elem(&conns, &peer);
 	if (!caller || caller->role != ROLE_CLIENT)
 		return 0;
+	if (family == AF_UNIX && caller->ino != inode_of((struct sock *)peer))
+		return 0; /* of a socket that went, where this one is now */
 	if (!caller->owner.gen)
 		return 2;
 	*ret_parent = caller->owner;

@@ -36,7 +36,7 @@ static __always_inline struct conn *conn_of(const struct source *src)
 
 static const struct conn no_conn; /* too large for a stack that older kernels add up to 512 */
 
-/* The same, made if need be. */
+/* The same, made if need be. NULL: the table is full, which the caller counts by what is lost. */
 static __noinline struct conn *conn_make(u64 key)
 {
 	struct conn *conn = bpf_map_lookup_elem(&conns, &key);
@@ -44,16 +44,28 @@ static __noinline struct conn *conn_make(u64 key)
 
 	if (conn)
 		return conn;
-	if (bpf_map_update_elem(&conns, &key, &no_conn, BPF_NOEXIST)) {
-		COUNT(refused_conn);
+	if (bpf_map_update_elem(&conns, &key, &no_conn, BPF_NOEXIST))
 		return NULL;
-	}
 	conn = bpf_map_lookup_elem(&conns, &key);
 	if (!conn)
 		return NULL;
 	conn->ino = inode_of(sk);
 	endpoint_of(key, &conn->peer);
 	conn->family = conn->peer.family;
+	return conn;
+}
+
+/* A connection to somebody else: which request it is for is not known without its state. */
+static __always_inline struct conn *conn_make_client(u64 key)
+{
+	struct conn *conn = conn_make(key);
+
+	if (!conn) {
+		COUNT(lost_link);
+		return NULL;
+	}
+	conn->role = ROLE_CLIENT;
+	conn->answered = 1;
 	return conn;
 }
 

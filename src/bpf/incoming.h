@@ -175,7 +175,11 @@ __noinline u64 feed_body(struct conn *conn, const struct source *src, u64 skip)
 		if (s && s->flags & SLOT_FASTCGI) {
 			u32 at = s->head_len;
 
-			first = taken_word(s, at, take_head(s, src, skip, 0), 0);
+			if (unlikely(used > SLOT_HEAD - at && at >= FASTCGI_HEADER && at < SLOT_HEAD) &&
+			    conn->in_walk.phase == WALK_CONTENT && params_take(s, src, skip))
+				first = 0;
+			else
+				first = taken_word(s, at, take_head(s, src, skip, 0), 0);
 		}
 		/* Records in one buffer are all that most reads of FastCGI bring. */
 		if (likely(conn->fastcgi && src->readable && !src->iov_count))
@@ -230,7 +234,7 @@ static __always_inline u64 feed_head(struct conn *conn, struct slot *s, const st
 	if (likely(sc.end && !sc.odd)) {
 		used = sc.end > before ? sc.end - before : 0;
 		request_framed(conn, s, &sc, src);
-	} else if (sc.end || s->head_len >= SLOT_HEAD || sc.given_up) {
+	} else if (sc.end || s->head_len - before < avail || s->head_len >= SLOT_HEAD || sc.given_up) {
 		used = head_walk(conn, s, before, src->now);
 	}
 	s->request_bytes += used;
@@ -262,6 +266,8 @@ static __always_inline u64 head_goes_on(struct conn *conn, const struct source *
 	if (s->method == 0) {
 		n = s->head_len < 8 ? s->head_len : 8;
 		fits = method_of(*(u64 *)s->head, n);
+		if (fits == METHOD_OTHER)
+			fits = other_method_kept(s);
 		if (n == 8) {
 			s->method = fits;
 			if (fits)
@@ -305,6 +311,8 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	}
 	method = method_of(w, n);
 	fastcgi = is_fastcgi_begin(w, n);
+	if (unlikely(method == METHOD_OTHER && s))
+		method = other_method_kept(s);
 	if (unlikely(n == 0 || (!fastcgi && !method)))
 		return request_none(src, avail, w, n, index);
 	conn->role = ROLE_SERVER;
@@ -327,6 +335,11 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	request_counted(s);
 	s->head_ns = src->now;
 	conn->in_phase = IN_WALK;
+	if (unlikely(s->head_len == SLOT_HEAD)) { /* a record that begins it, and that of its parameters */
+		s->head_len = 3 * FASTCGI_HEADER;
+		if (!params_take(s, src, skip + s->head_len))
+			s->head_len = SLOT_HEAD;
+	}
 	walk_begin(&conn->in_walk, WALK_RECORD, 0);
 	avail = walk(&conn->in_walk, src, skip, taken_word(s, 0, s->head_len, 0));
 	request_walked(conn, s, src->now);

@@ -204,6 +204,8 @@ static __always_inline int older_calls(struct sock *sk)
 {
 	struct conn *conn = conn_make((u64)sk);
 
+	if (!conn)
+		COUNT(lost_link);
 	if (!conn || conn->role != ROLE_NONE)
 		return 0;
 	conn->role = ROLE_CLIENT;

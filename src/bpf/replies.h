@@ -173,7 +173,7 @@ static __always_inline u64 feed_reply_head(struct conn *conn, struct slot *s, co
 		return avail;
 	}
 	scan_head(s, 1, &sc);
-	if (sc.end ? sc.odd : s->reply_len >= SLOT_HEAD || sc.given_up) {
+	if (sc.end ? sc.odd : s->reply_len - before < avail || s->reply_len >= SLOT_HEAD || sc.given_up) {
 		if (!sc.end) {
 			s->flags |= SLOT_REPLY_CUT;
 			COUNT(head_cut);

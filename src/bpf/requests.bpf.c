@@ -72,12 +72,9 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 	}
 	if (kind && n == 8 && w == WORD('H', 'T', 'T', 'P', '/', '1', '.', '1')) {
 		/* An answer: a connection to somebody else, made before we looked. */
-		conn = conn_make(src->sk);
-		if (conn) {
-			conn->role = ROLE_CLIENT;
-			conn->answered = 1;
+		conn = conn_make_client(src->sk);
+		if (conn)
 			conn->last_ns = src->now;
-		}
 		return false;
 	}
 	if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
@@ -121,8 +118,10 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 			return 0;
 		if (!conn)
 			conn = conn_make(src->sk);
-		if (!conn)
+		if (!conn) {
+			COUNT(refused_conn);
 			return 0;
+		}
 	} else if (conn->in_phase == IN_IDLE && kind && follow) {
 		if (may_have_parent(src->port))
 			find_parent(&src->sk, &parent);
@@ -156,7 +155,6 @@ static __noinline int on_lookup(const struct source *src, const struct ref *mine
 static __noinline struct conn *on_first_words(const struct source *src)
 {
 	struct sock *sk = (struct sock *)src->sk;
-	struct conn *conn;
 	struct ref mine;
 	u32 n = 0;
 	u64 w;
@@ -183,12 +181,7 @@ static __noinline struct conn *on_first_words(const struct source *src)
 		if (!has_called(sk, port) && (n < 8 || (!is_fastcgi_begin(w, n) && !method_of(w, n))))
 			return NULL;
 	}
-	conn = conn_make(src->sk);
-	if (conn) {
-		conn->role = ROLE_CLIENT;
-		conn->answered = 1;
-	}
-	return conn;
+	return conn_make_client(src->sk);
 }
 
 static __always_inline int reply_sent(struct conn *conn, struct source *src)
@@ -356,11 +349,9 @@ int BPF_PROG(tcp_state, struct sock *sk, int oldstate, int newstate)
 
 		if (!follow || !target_kind(task->tgid))
 			return 0;
-		conn = conn_make(key);
+		conn = conn_make_client(key);
 		if (!conn)
 			return 0;
-		conn->role = ROLE_CLIENT;
-		conn->answered = 1;
 		current_request(&mine);
 		if (mine.gen) {
 			conn->owner = mine;

@@ -447,6 +447,26 @@ __noinline int walk_step(struct walk *w, const struct source *src, struct cursor
 	return 1;
 }
 
+#define SKIP_BUFFERS 64 /* in a call, and a quarter as many calls: all that the kernel takes */
+
+/* Buffers of which no byte is ours. Returns 1 if there may be more of them. */
+__noinline int walk_skip(const struct source *src, struct cursor *c)
+{
+	struct user_iovec v;
+
+	if (!src || !c)
+		return 0;
+	for (int n = 0; n < SKIP_BUFFERS; n++) {
+		if (c->next >= src->iov_count ||
+		    bpf_probe_read_user(&v, sizeof(v), (void *)(src->base + c->next * sizeof(v))) ||
+		    v.len > c->skip - c->at)
+			return 0;
+		c->at += v.len;
+		c->next++;
+	}
+	return 1;
+}
+
 #define WALK_RECORDS 8
 
 /* FastCGI in one buffer, headers whole: the way they mostly come. 'word': the bytes at 'at', 0:
@@ -496,12 +516,19 @@ __noinline u64 walk(struct walk *w, const struct source *src, u64 skip, u64 firs
 			c.at = walk_records(w, src, skip, first);
 		c.base = src->base + c.at;
 		c.len = src->len - c.at;
+	} else if (skip) {
+		for (int n = 0; n < SKIP_BUFFERS / 4; n++) {
+			if (!walk_skip(src, &c))
+				break;
+		}
 	}
 	for (int n = 0; n < WALK_STEPS && c.at < src->len; n++) {
 		if (!walk_step(w, src, &c))
 			break;
 	}
-	if (w->phase == WALK_LOST || c.at < c.skip)
+	if (c.at < c.skip) /* too many buffers before it */
+		w->phase = WALK_LOST;
+	if (w->phase == WALK_LOST)
 		return src->len - c.skip;
 	return c.at - c.skip;
 }

@@ -87,7 +87,7 @@ try() {
 @test "test: which rule would fire, and why not the others" {
 	try 0 test "$RULES" GET '/checkout/7?x=1' --time-taken 3s
 	has "$out" "fires  slow checkout" "stdout"
-	has "$out" "3s reached the limit of 2s" "stdout"
+	has "$out" "3s of the server's time reached the limit of 2s" "stdout"
 	has "$out" "no     broken" "stdout"
 	has "$out" "no status was sent yet" "stdout"
 	try 0 test "$RULES" GET /checkout --time-taken 3s --status 500
@@ -137,7 +137,7 @@ try() {
 	is "${COMPREPLY[*]}" "watch" "verbs"
 	COMP_WORDS=(reqtrap watch --time) COMP_CWORD=2
 	_reqtrap || :
-	is "${COMPREPLY[*]}" "--time-taken" "options"
+	is "${COMPREPLY[*]}" "--time-taken --time-counts" "options"
 	COMP_WORDS=(reqtrap watch --hooks sy) COMP_CWORD=3
 	_reqtrap || :
 	is "${COMPREPLY[*]}" "syscalls" "choices"
