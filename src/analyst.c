@@ -186,6 +186,8 @@ struct job {
 	uint64_t go_ns;
 	struct lang_lock lock[LANG_LOCKS_MAX];
 	size_t lock_count;
+	int envoy_fd;		/* what the process says itself comes here; -1: nothing */
+	struct lang_said *said; /* ... and is this, one per thread; NULL */
 	struct analysis analysis;
 };
 
@@ -459,7 +461,7 @@ static ssize_t read_pieces(void *arg, uint64_t addr, void *buf, size_t len)
 static int wait_for_go(struct job *job, int sock, struct err *err)
 {
 	struct analyst_message msg;
-	int fds[2], r;
+	int fds[3], r;
 	size_t count;
 
 	r = receive(sock, &msg, fds, ARRAY_LEN(fds), &count);
@@ -468,12 +470,14 @@ static int wait_for_go(struct job *job, int sock, struct err *err)
 		return err_say(err, r, "the dump worker ended before the capture");
 	if (r == 0 && msg.type == ANALYST_FAILED)
 		return err_say(err, -ECANCELED, "%.*s", (int)sizeof(msg.text), msg.text);
-	if (r == 0 && (msg.type != ANALYST_GO || count != 1 + (size_t)(msg.has_copy != 0)))
+	if (r == 0 &&
+	    (msg.type != ANALYST_GO || count != 1 + (size_t)(msg.has_copy != 0) + (size_t)(msg.has_envoy != 0)))
 		r = -EPROTO;
 	if (r == 0) {
 		job->live = msg.live && !job->worker_gone;
 		job->arguments = msg.arguments;
 		job->copy_fd = msg.has_copy ? fds[1] : -1;
+		job->envoy_fd = msg.has_envoy ? fds[count - 1] : -1;
 		job->memory_open = true;
 		job->sock = sock;
 		job->served = msg.served;
@@ -556,7 +560,7 @@ static void read_scripts(struct job *job, const struct memory *mem)
 	struct analysis *a = &job->analysis;
 	const char *why = NULL;
 
-	if (job->language_state && scripts)
+	if (job->language_state && job->language->walk && scripts)
 		job->lock_count = job->language->walk(job->language_state, mem, job->cap.head.pid, job->cap.thread,
 						      job->cap.count, job->arguments, scripts, job->lock);
 	if (job->language_state && job->language->request)
@@ -570,6 +574,44 @@ static void read_scripts(struct job *job, const struct memory *mem)
 		text_setf(&job->analysis.thread[0].script.unavailable, "%s stack unavailable: %s",
 			  job->analysis.language, job->language_why);
 	free(scripts);
+}
+
+/* --- what the process says itself --- */
+
+static void take_said(struct job *job, const struct analyst_told *told)
+{
+	uint64_t after_ns = told->asked_ns - MIN(job->cap.head.taken_ns, told->asked_ns);
+
+	for (size_t i = 0; i < job->cap.count; i++) {
+		struct thread *t = &job->analysis.thread[i];
+		struct lang_said *said = &job->said[i];
+
+		stack_done(&t->script);
+		t->script = said->script;
+		said->script = (struct stack){ 0 };
+		t->cpu_ns = said->cpu_ns;
+		t->cpu_over_ns = said->over_ns;
+	}
+	note(job,
+	     "%s itself told its stacks and locks %.0f ms after the snapshot, and stood still for it for %.1f ms at most",
+	     job->analysis.language, ns_to_ms(after_ns), ns_to_ms(told->first_ns));
+	if (told->cut)
+		note(job, "what it told is longer than the %u MiB that are read", ANALYST_TOLD_MAX >> 20);
+}
+
+static void read_said(struct job *job)
+{
+	struct analyst_told told = { 0 };
+	const char *why;
+
+	if (!job->language_state || !job->language->told || job->served)
+		return;
+	why = said_hear(job->envoy_fd, job->language, job->cap.thread, job->cap.count, &told, &job->said);
+	if (job->said)
+		take_said(job, &told);
+	if (why && job->cap.count)
+		text_setf(&job->analysis.thread[0].script.unavailable, "%s stack %s: %s", job->analysis.language,
+			  job->said ? "incomplete" : "unavailable", why);
 }
 
 static void memory_done(struct job *job, int sock)
@@ -670,7 +712,9 @@ static int analyse(struct job *job, int sock)
 	for (size_t i = 0; i < c->count; i++)
 		walk_done(&walks[i]);
 	if (r == 0)
-		r = locks_solve(c->thread, words, c->count, job->lock, job->lock_count, &job->analysis);
+		read_said(job);
+	if (r == 0)
+		r = locks_solve(c->thread, words, c->count, job->lock, job->lock_count, job->said, &job->analysis);
 	add_notes(job);
 	return r;
 }
@@ -704,7 +748,7 @@ static int answer(const struct analysis *analysis)
 
 int analyst_main(int argc UNUSED, char **argv UNUSED)
 {
-	struct job job = { .mem_fd = -1, .copy_fd = -1 };
+	struct job job = { .mem_fd = -1, .copy_fd = -1, .envoy_fd = -1 };
 	struct err err = { "" };
 	int r = sandbox_enter(&err);
 

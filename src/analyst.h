@@ -22,6 +22,8 @@
  *   READ     analyst to whoever plays the worker over a core file ('served' in GO): one
  *            page of memory, answered by an analyst_page. Until MEMORY_DONE.
  *   FAILED   worker to analyst: there will be no GO; text says why.
+ * With 'has_envoy' GO brings a stream as well: what the process itself says of its threads
+ * once it runs again, asked by the envoy (envoy.h): an analyst_told, then text to its end.
  * The answer, an 'analysis' as JSON (facts.h), goes to the parent's pipe. */
 #ifndef REQTRAP_ANALYST_H
 #define REQTRAP_ANALYST_H
@@ -45,7 +47,7 @@ enum analyst_message_type {
 
 /* The fixed part of each message; fds come by SCM_RIGHTS in the order given above:
  * PREPARE: [mem (first message only)] [maps memfd (first message only)] files...
- * GO: capture memfd [copy mem]. */
+ * GO: capture memfd [copy mem] [envoy's stream]. */
 struct analyst_message {
 	uint32_t type;
 	int32_t pid;
@@ -55,6 +57,7 @@ struct analyst_message {
 	uint32_t served;    /* GO: memory is asked for, page by page */
 	uint32_t arguments; /* GO: what functions were called with is wanted, too */
 	uint32_t file_count;
+	uint32_t has_envoy;
 	uint64_t addr; /* READ: of a page; the answer is an analyst_page */
 	struct analyst_file {
 		uint64_t dev_major, dev_minor, inode; /* as in maps: which mappings this file is */
@@ -69,6 +72,16 @@ struct analyst_page {
 	uint64_t addr;
 	uint64_t len;
 	uint8_t data[ANALYST_PAGE_BYTES];
+};
+
+#define ANALYST_TOLD_MAX (32u << 20) /* bytes of text */
+
+struct analyst_told {
+	uint64_t size;	   /* of this struct: a check */
+	uint64_t asked_ns; /* CLOCK_MONOTONIC */
+	uint64_t first_ns; /* from then to the first byte of the answer */
+	uint32_t cut;	   /* the text is longer */
+	char why[236];	   /* '': it follows; else why not */
 };
 
 struct analyst; /* a running one */

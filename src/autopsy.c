@@ -502,6 +502,20 @@ static int brief(struct body *b, int sock)
 	return r;
 }
 
+static void name_program(struct body *b)
+{
+	for (uint32_t i = 0; i < b->file_count; i++) {
+		struct buf name;
+
+		if (!is_program(b, i + 1))
+			continue;
+		buf_init(&name, sizeof(b->facts->program));
+		buf_add_escaped(&name, b->file[i].name, strlen(b->file[i].name));
+		snprintf(b->facts->program, sizeof(b->facts->program), "%s", name.data ? name.data : "");
+		buf_done(&name);
+	}
+}
+
 static void PRINTF(2, 3) note(struct analysis *a, const char *fmt, ...)
 {
 	char text[1024];
@@ -546,6 +560,7 @@ static int analyse(struct body *b, struct analysis *ret, struct err *err)
 		return err_sys(err, r, "cannot read the stacks in the file");
 	if (ret->failed)
 		return err_say(err, -EIO, "cannot read the stacks in the file: %s", ret->failed);
+	name_program(b);
 	add_notes(b, ret);
 	return 0;
 }

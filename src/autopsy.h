@@ -22,9 +22,10 @@ struct autopsy_spec {
 
 struct autopsy_facts {
 	pid_t pid;
-	char process[80]; /* escaped; '' not told */
-	pid_t tid;	  /* of the first thread: that of the signal */
-	int signal;	  /* it died of that; 0: it did not */
+	char process[80];   /* escaped; '' not told */
+	char program[4096]; /* its file, escaped; '' not told */
+	pid_t tid;	    /* of the first thread: that of the signal */
+	int signal;	    /* it died of that; 0: it did not */
 	size_t threads;
 };
 

@@ -143,18 +143,24 @@ int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *ma
 	return -ETIMEDOUT;
 }
 
-int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, bool arguments)
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, int envoy_fd, bool arguments)
 {
 	struct analyst_message msg = {
 		.type = ANALYST_GO,
 		.pid = pid,
 		.live = copy_mem_fd < 0,
 		.has_copy = copy_mem_fd >= 0,
+		.has_envoy = envoy_fd >= 0,
 		.arguments = arguments,
 	};
-	int fds[2] = { capture_fd, copy_mem_fd };
+	int fds[3] = { capture_fd };
+	size_t count = 1;
 
-	return fd < 0 ? 0 : send_message(fd, &msg, fds, copy_mem_fd < 0 ? 1 : 2);
+	if (copy_mem_fd >= 0)
+		fds[count++] = copy_mem_fd;
+	if (envoy_fd >= 0)
+		fds[count++] = envoy_fd;
+	return fd < 0 ? 0 : send_message(fd, &msg, fds, count);
 }
 
 void briefing_failed(int fd, pid_t pid, const char *why)

@@ -10,8 +10,8 @@
  * (maps_fd: their text, kept by the caller and not written to any more) and memory; then waits for 'ready', at most wait_ns. fd < 0: does nothing. */
 int briefing_prepare(int fd, const struct proc *proc, const struct proc_maps *maps, int maps_fd, uint64_t wait_ns);
 
-/* copy_mem_fd: -1 when the target itself stands still. */
-int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, bool arguments);
+/* copy_mem_fd: -1 when the target itself stands still; envoy_fd: -1 without an envoy. */
+int briefing_go(int fd, pid_t pid, int capture_fd, int copy_mem_fd, int envoy_fd, bool arguments);
 void briefing_failed(int fd, pid_t pid, const char *why);
 
 /* Waits for MEMORY_DONE until the given moment (CLOCK_MONOTONIC). False: not done. */

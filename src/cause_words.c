@@ -87,9 +87,23 @@ static void put_at(struct buf *out, const struct frame *f)
 		buf_addf(out, " in %s", f->file);
 }
 
+/* Of Java's own classes, none of which lies in a package of others. */
+static bool is_java_library(const struct frame *f)
+{
+	static const char *const package[] = { "java.", "javax.", "jdk.", "sun.", "com.sun." };
+
+	for (size_t i = 0; i < ARRAY_LEN(package); i++) {
+		if (starts(f->function, package[i]))
+			return true;
+	}
+	return false;
+}
+
 /* Of the language, not of the program. */
 static bool is_library(const struct frame *f)
 {
+	if (f->module && !strcmp(f->module, "java"))
+		return is_java_library(f);
 	return !f->file || !strncmp(f->file, "<frozen ", 8) ||
 	       (strstr(f->file, "/lib/python3.") && !strstr(f->file, "-packages/"));
 }

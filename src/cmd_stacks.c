@@ -335,6 +335,26 @@ static bool is_core(const char *word)
 	return is;
 }
 
+/* HotSpot's own reader knows each build's frames; ours asks living JVMs only. */
+static void point_to_jhsdb(const struct subject *subject, const char *program, struct analysis *a)
+{
+	size_t len = strlen(subject->core), dir = strlen(program) - MIN(strlen(program), strlen("java"));
+	bool packed = len > 4 && !strcmp(subject->core + len - 4, ".zst");
+	struct buf line;
+
+	if (!a->language || strncmp(a->language, "Java", 4) != 0 || strcmp(program + dir, "java") != 0)
+		return;
+	buf_init(&line, 2 * PATH_MAX + 256);
+	buf_adds(&line, "Java's own frames are read by the JDK of the same build, out of a full core: ");
+	if (packed)
+		buf_addf(&line, "zstd -d '%s' && ", subject->core);
+	buf_addf(&line, "%.*sjhsdb jstack --core '%.*s' --exe '%s'", (int)dir, program, (int)(packed ? len - 4 : len),
+		 subject->core, program);
+	if (line.data)
+		strings_add(&a->note, line.data);
+	buf_done(&line);
+}
+
 static int read_core(struct samples *s, struct subject *subject, const struct autopsy_spec *spec, struct incident *i,
 		     struct err *err)
 {
@@ -352,6 +372,7 @@ static int read_core(struct samples *s, struct subject *subject, const struct au
 	subject->signal = facts.signal;
 	subject->signal_tid = facts.tid;
 	snprintf(subject->name, sizeof(subject->name), "%s", facts.process);
+	point_to_jhsdb(subject, facts.program, &i->analysis);
 	r = tell(s, subject, i, NULL, NULL);
 	if (r == 0)
 		r = remember(subject, &moment, &i->analysis);

@@ -21,6 +21,15 @@ struct lang_lock {
 	size_t owner;  /* which of the threads has it; SIZE_MAX: none, or not known */
 };
 
+/* What a thread does, as its process itself tells it. */
+struct lang_said {
+	struct stack script;
+	char *wait;   /* what for: 'monitor 0x6c.. (shop.Cart)'; NULL: it does not say */
+	size_t owner; /* of that lock: which of the threads; SIZE_MAX: none, or not known */
+	bool is_lock;
+	uint64_t cpu_ns, over_ns; /* CPU that it used, and since when; over_ns 0: not told */
+};
+
 struct language {
 	const char *name; /* 'php': the module of its frames */
 
@@ -31,7 +40,7 @@ struct language {
 
 	/* While memory stands still: fills the threads' scripts (zeroed, one per thread), with
 	 * what functions were called with if 'arguments' and the reader can, and at most
-	 * LANG_LOCKS_MAX locks. Returns the number of locks. */
+	 * LANG_LOCKS_MAX locks. Returns the number of locks. NULL: memory says nothing. */
 	size_t (*walk)(const void *state, const struct memory *mem, pid_t pid, const struct capture_thread *threads,
 		       size_t count, bool arguments, struct stack *ret_scripts, struct lang_lock *ret_locks);
 
@@ -45,11 +54,23 @@ struct language {
 	 * tasks; ret_more: so many were not looked at. Returns why not, in words; NULL: it did. */
 	const char *(*tasks)(const void *state, const struct memory *mem, struct task **ret_task, size_t *ret_count,
 			     size_t *ret_more);
+
+	/* May be NULL: what the process answered when it ran again (envoy.h), hostile text, into
+	 * ret_said, zeroed, one per thread. Returns what is wrong with it, in words; NULL: nothing. */
+	const char *(*told)(const char *text, size_t len, const struct capture_thread *threads, size_t count,
+			    struct lang_said *ret_said);
 	void (*free_state)(void *state);
 };
 
-extern const struct language lang_php, lang_python;
+/* Reads the envoy's answer (analyst.h) to its end, and has the language read it: so many
+ * ret_said, on the heap; NULL: there are none. Returns what is wrong, in words. */
+struct analyst_told;
+const char *said_hear(int fd, const struct language *language, const struct capture_thread *threads, size_t count,
+		      struct analyst_told *ret_told, struct lang_said **ret_said);
+void said_done(struct lang_said *said);
 
-#define LANGUAGES &lang_php, &lang_python
+extern const struct language lang_php, lang_python, lang_java;
+
+#define LANGUAGES &lang_php, &lang_python, &lang_java
 
 #endif

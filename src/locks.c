@@ -69,6 +69,7 @@ static const struct lock_row lock_rows[] = {
 
 /* A lock of the language. */
 static const struct lock_row own_row = { .is_lock = true };
+static const struct lock_row wait_row = { .is_lock = false }; /* something else of the language's */
 
 /* One blocked thread, solved. */
 struct found {
@@ -91,6 +92,7 @@ struct solver {
 	size_t count;
 	const struct lang_lock *own;
 	size_t own_count;
+	const struct lang_said *said;
 	struct analysis *analysis;
 };
 
@@ -299,6 +301,15 @@ static bool solve_one(const struct solver *s, size_t i, struct found *ret)
 
 	if (!s->words[i].uaddr)
 		return false;
+	if (s->said && s->said[i].wait) {
+		const struct lang_said *said = &s->said[i];
+
+		*ret = (struct found){ .row = said->is_lock ? &own_row : &wait_row,
+				       .name = said->wait,
+				       .owner = said->owner < s->count ? said->owner : NOBODY,
+				       .guess = NOBODY };
+		return true;
+	}
 	for (size_t k = 0; k < s->own_count; k++) {
 		const struct lang_lock *own = &s->own[k];
 
@@ -372,7 +383,7 @@ static int put_wait(struct solver *s, size_t i, const struct found *f)
 {
 	struct thread *t = &s->analysis->thread[i];
 	CLEAN(free) char *owner = NULL;
-	char name[64];
+	char name[LANG_NAME_MAX + 64];
 
 	if (f->owner != NOBODY) {
 		t->waits_for_tid = s->analysis->thread[f->owner].tid;
@@ -456,9 +467,9 @@ static int put_own(struct solver *s)
 }
 
 int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
-		const struct lang_lock *own, size_t own_count, struct analysis *analysis)
+		const struct lang_lock *own, size_t own_count, const struct lang_said *said, struct analysis *analysis)
 {
-	struct solver s = { threads, words, count, own, own_count, analysis };
+	struct solver s = { threads, words, count, own, own_count, said, analysis };
 	size_t *next = calloc(count + 1, sizeof(*next));
 	int r = next ? 0 : -ENOMEM;
 

@@ -27,11 +27,12 @@ struct lock_words {
 /* Reads the words for one thread, while memory stands still. */
 void locks_read(const struct memory *mem, const struct capture_thread *thread, struct lock_words *ret);
 
-/* 'own': the locks of the script language itself, which no pthread lock explains. Fills
+/* 'own': the locks of the script language itself, which no pthread lock explains; 'said':
+ * what its threads say that they wait for, NULL if none does. Fills
  * lock, deadlock, and each thread's waits_for and waits_for_tid. The arrays are
  * parallel: threads[i], words[i] and analysis->thread[i] are the same thread, whose
  * stack has its names already. */
 int locks_solve(const struct capture_thread *threads, const struct lock_words *words, size_t count,
-		const struct lang_lock *own, size_t own_count, struct analysis *analysis);
+		const struct lang_lock *own, size_t own_count, const struct lang_said *said, struct analysis *analysis);
 
 #endif

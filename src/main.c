@@ -9,6 +9,7 @@
 #include "debugfile.h"
 #include "demo_server.h"
 #include "dump.h"
+#include "envoy.h"
 #include "log.h"
 #include "scribe.h"
 #include "warden.h"
@@ -26,6 +27,7 @@ static const struct hidden {
 	{ "--scribe", scribe_main },	    { "--names", debugfile_main },
 	{ WARDEN_VERB, warden_main },	    { DEMO_SERVER_VERB, demo_server_main },
 	{ DEMO_LOAD_VERB, demo_load_main }, { CONFIG_SAVE_VERB, config_save_main },
+	{ ENVOY_VERB, envoy_main },
 };
 
 static int run_verb(int argc, char **argv)

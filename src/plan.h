@@ -8,6 +8,7 @@
 #include "account.h"
 #include "assemble.h"
 #include "cost.h"
+#include "envoy.h"
 #include "follow.h"
 #include "leftover.h"
 #include "mini.h"
@@ -42,6 +43,7 @@ struct worker {
 	uint64_t moved_ns, moved_bytes;
 	bool held; /* it is at its end, and stands until the core is written */
 	struct snapshot snapshot;
+	struct envoy envoy;
 	struct cost cost;
 	struct leftover left; /* our entry in the journal, while we may leave something */
 	int journal_fd;

@@ -223,7 +223,7 @@ int proc_status_read(int dir_fd, const char *path, struct proc_status *ret_statu
 		st.uid = uid;
 		st.euid = euid;
 	}
-	sscanf(status_field(text, "Gid"), "%u", &st.gid);
+	sscanf(status_field(text, "Gid"), "%u %u", &st.gid, &st.egid);
 	st.seccomp = atoi(status_field(text, "Seccomp"));
 	st.threads = (unsigned int)atoi(status_field(text, "Threads"));
 	st.rss_anon_bytes = strtoull(status_field(text, "RssAnon"), NULL, 10) * 1024;

@@ -97,7 +97,7 @@ struct proc_status {
 	char state;
 	pid_t tgid, ppid, tracer;
 	uid_t uid, euid;
-	gid_t gid;
+	gid_t gid, egid;
 	int seccomp; /* 0 none, 1 strict, 2 filter */
 	unsigned int threads;
 	uint64_t rss_anon_bytes, rss_file_bytes, rss_shmem_bytes, swap_bytes, pte_bytes;

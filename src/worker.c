@@ -79,6 +79,7 @@ static int no_core(struct worker *w, int code)
 static void let_go(struct worker *w)
 {
 	freeze_thaw(&w->freeze);
+	envoy_start(&w->envoy, &w->proc);
 	w->result.pause_ns += w->freeze.thaw_ns - (w->fired_ns ? w->fired_ns : w->freeze.stop_ns);
 }
 
@@ -241,7 +242,7 @@ static int brief_analyst(struct worker *w, struct err *err)
 	r = triage_write(&w->triage, &w->freeze, &mem, &w->frozen, &w->frozen_text, w->order.holder_tid, &capture, err);
 	if (r == 0)
 		r = briefing_go(w->analyst_fd, w->order.pid, capture, w->result.method == METHOD_CLONE ? mem_fd : -1,
-				w->order.arguments);
+				w->envoy.theirs, w->order.arguments);
 	return r;
 }
 
@@ -546,6 +547,8 @@ int worker_dump(struct worker *w, struct err *err)
 		 * for it, so that the stop need not. */
 		bool copy = w->clone && (w->order.kinds & DUMP_FULL) && w->core_code == 0;
 
+		if (!w->held)
+			envoy_prepare(&w->envoy, &w->before);
 		briefing_prepare(w->analyst_fd, &w->proc, &w->before, w->before_text.fd, copy ? 0 : ANALYST_PREPARE_NS);
 		if (triage_look(&w->proc, &w->triage) < 0)
 			r = err_say(err, -ESRCH, "process %d has ended", w->order.pid);
@@ -632,6 +635,7 @@ static struct worker worker = {
 	.analyst_fd = -1,
 	.journal_fd = -1,
 	.account = { .result = &worker.result, .maps = &worker.frozen },
+	.envoy = ENVOY_NONE,
 	.before_text.fd = -1,
 	.frozen_text.fd = -1,
 	.side = { .mem_fd = -1, .pagemap_fd = -1, .copy.fd = -1 },
@@ -668,6 +672,8 @@ int dump_worker_main(int argc, char **argv)
 	else
 		r = look_and_dump(w, &err);
 	if (r < 0) {
+		if (!w->freeze.thaw_ns)
+			envoy_end(&w->envoy); /* nobody would read its answer */
 		if (w->freeze.stop_ns && !w->freeze.thaw_ns)
 			let_go(w);
 		tidy(w);
@@ -684,6 +690,7 @@ int dump_worker_main(int argc, char **argv)
 	}
 	leftover_forget(w->journal_fd, &w->left);
 	assembly_about_done(&w->about);
+	envoy_end(&w->envoy);
 	worker_answer(w);
 	return 0;
 }

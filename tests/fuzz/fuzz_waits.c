@@ -43,7 +43,7 @@ static void fuzz_locks(const struct memory *mem, const uint8_t *data, size_t siz
 	}
 	own.addr = thread[0].arg[0];
 	own.owner = data[0];
-	if (locks_solve(thread, words, THREADS, &own, 1, &a) == 0) {
+	if (locks_solve(thread, words, THREADS, &own, 1, NULL, &a) == 0) {
 		for (size_t i = 0; i < THREADS; i++) {
 			pid_t tid = a.thread[i].waits_for_tid;
 			bool shared =

@@ -342,7 +342,7 @@ static void solve_two(const struct capture_thread *threads, const struct lock_wo
 		t->tid = threads[i].tid;
 		text_set(&f->function, function);
 	}
-	assert_int_equal(locks_solve(threads, words, 2, NULL, 0, ret), 0);
+	assert_int_equal(locks_solve(threads, words, 2, NULL, 0, NULL, ret), 0);
 }
 
 static void test_locks_of_the_language(void **state UNUSED)
@@ -361,18 +361,18 @@ static void test_locks_of_the_language(void **state UNUSED)
 		t->tid = threads[i].tid;
 		text_set(&t->comm, "python3");
 	}
-	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, NULL, &a), 0);
 	assert_string_equal(a.thread[0].waits_for, "the GIL held by 101 \"python3\"");
 	assert_int_equal(a.thread[0].waits_for_tid, 101);
 	assert_int_equal(a.lock_count, 1);
 	assert_string_equal(a.lock[0].name, "the GIL");
 	own.owner = SIZE_MAX; /* free, and about to be taken */
 	a.thread[0].waits_for_tid = 0;
-	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, NULL, &a), 0);
 	assert_string_equal(a.thread[0].waits_for, "the GIL, owner unknown");
 	assert_int_equal(a.thread[0].waits_for_tid, 0);
 	own.addr = 0x1011; /* somewhere else */
-	assert_int_equal(locks_solve(threads, words, 2, &own, 1, &a), 0);
+	assert_int_equal(locks_solve(threads, words, 2, &own, 1, NULL, &a), 0);
 	assert_int_equal(a.thread[0].waits_for_tid, 0);
 	analysis_done(&a);
 }
