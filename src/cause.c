@@ -435,6 +435,20 @@ static void tell_queue(const struct view *v, struct buf *out)
 	buf_adds(out, " took it");
 }
 
+/* Of words that request.c has for what is no call. */
+static bool test_stopped(const struct view *v)
+{
+	return v->call && starts(v->call, "stopped by");
+}
+
+static void tell_stopped(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " stood still, %s%s,", v->call,
+		 strstr(v->call, "signal") ? " (SIGSTOP or its like)" : " (a debugger, strace, or a capture)");
+	put_for(out, v);
+}
+
 static bool test_other_wait(const struct view *v)
 {
 	return v->call || (v->top && v->top->kind == SPEND_WAIT);
@@ -677,6 +691,8 @@ const struct cause causes[] = {
 	  "The client or its network is slow, or the proxy is; one that buffers whole answers frees the worker." },
 	{ "other-end", test_other_end, tell_other_end, "high", PROOF_BOTH,
 	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error." },
+	{ "stopped", test_stopped, tell_stopped, "high", PROOF_TRACE,
+	  "Find who stops the process: a debugger, job control, a script with 'kill -STOP'; SIGCONT lets it run on." },
 	{ "other-wait", test_other_wait, tell_other_wait, "medium", PROOF_BOTH,
 	  "Look at the holder's stack for why it makes this call." },
 	{ "no-cpu", test_runnable, tell_runnable, "high", PROOF_TRACE,

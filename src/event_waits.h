@@ -24,7 +24,8 @@ typedef int32_t s32;
 /* A wait that is in no system call. */
 enum no_call {
 	NO_CALL_FAULT = -1,
-	NO_CALL_STOPPED = -2, /* by a tracer: our own capture, or a debugger */
+	NO_CALL_TRACED = -2,  /* stopped by a tracer: our own capture, or a debugger */
+	NO_CALL_STOPPED = -3, /* by a signal */
 };
 
 /* How a thread waits: bits. */

@@ -157,7 +157,7 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 	struct wait wait;
 
 	if (slot->wait_nr < 0) {
-		state->word = slot->wait_nr == NO_CALL_STOPPED ? "stopped" : "fault";
+		state->word = slot->wait_nr == NO_CALL_FAULT ? "fault" : "stopped";
 		snprintf(state->on, sizeof(state->on), "%s", slot->wait_nr == NO_CALL_FAULT ? "a page of memory" : "");
 	} else {
 		state->call = syscall_name(slot->wait_nr);
@@ -180,8 +180,16 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 		state->word = "disk";
 }
 
+/* Its thread has turned to another request, and is idle in its poll by now. */
+static bool is_idle(struct tracer *tracer, const struct slot *slot)
+{
+	struct loop loop;
+
+	return tracer_loop(tracer, slot->loop, &loop) && loop.idle_since_ns;
+}
+
 /* What a thread does that is in this slot, at 'now'. */
-static void state_of(const struct slot *slot, uint64_t now, struct flight_state *ret_state)
+static void state_of(struct tracer *tracer, const struct slot *slot, uint64_t now, struct flight_state *ret_state)
 {
 	*ret_state = (struct flight_state){ .word = "?" };
 	if (now > slot->seg_since_ns)
@@ -200,7 +208,9 @@ static void state_of(const struct slot *slot, uint64_t now, struct flight_state 
 	case SEGMENT_UNSEEN:
 		break;
 	default: /* its thread has turned to another request */
-		if (!waits_for_call(slot, ret_state))
+		if (is_idle(tracer, slot))
+			name_wait(slot, ret_state);
+		else if (!waits_for_call(slot, ret_state))
 			ret_state->word = "behind";
 	}
 }
@@ -234,7 +244,7 @@ bool flight_describe(struct tracer *tracer, const struct flight_request *request
 	if (row.pid != row.first_pid)
 		request_endpoint(&outer.up, outer.up_path, row.via, sizeof(row.via));
 	proc_name(row.pid, row.process, sizeof(row.process));
-	state_of(&holder, now_ns(), &row.state);
+	state_of(tracer, &holder, now_ns(), &row.state);
 	row.elapsed_ns = now_ns() - outer.begin_ns;
 	*ret_row = row;
 	return true;

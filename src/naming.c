@@ -194,7 +194,7 @@ static const char *kind_of(const struct waited *w, enum wait_kind call)
 
 	if (w->nr == NO_CALL_FAULT)
 		return "page fault";
-	if (w->nr == NO_CALL_STOPPED)
+	if (w->nr == NO_CALL_STOPPED || w->nr == NO_CALL_TRACED)
 		return "stopped";
 	if (call == WAIT_FILE_LOCK)
 		return by_call[call];

@@ -65,7 +65,7 @@ static const char style[] =
 	"border-radius:14px;background:var(--card);color:var(--ink);font-size:13px}"
 	"th{text-align:left;font-weight:400;color:var(--soft);padding:2px 10px 4px 0}th.n{text-align:right}"
 	"details.view{padding:0;border:0}details.view>summary h2{display:inline}h3{margin:16px 0 6px;font-size:13px;"
-	"letter-spacing:.04em}.spans td{padding:2px 10px 2px 0}.spans{font-size:13px}.spans th.who{color:var(--ink);"
+	"letter-spacing:.04em}.spans td{padding:2px 10px 2px 0}.spans{font-size:13px}.spans th.who,.spans td:last-child{overflow-wrap:anywhere}.spans th.who{color:var(--ink);"
 	"font-weight:650;padding-top:10px}td.span,th.span{width:34%;padding-right:0!important}"
 	"td.span{background:linear-gradient(90deg,transparent calc(var(--at) - 1px),var(--trap) 0 var(--at),transparent 0)}"
 	"td.span i{display:block;height:11px;margin-top:4px;border-radius:2px;min-width:2px}"

@@ -136,9 +136,10 @@ void request_client(const struct slot *slot, struct request_info *info)
 
 const char *request_call(const struct wording *wording, long nr, char *buf, size_t size)
 {
-	const char *name = nr == NO_CALL_STOPPED ? "stopped for the capture"
-			   : nr < 0		 ? "page fault"
-						 : wording->call(nr);
+	const char *name = nr == NO_CALL_TRACED	   ? "stopped by a tracer"
+			   : nr == NO_CALL_STOPPED ? "stopped by a signal"
+			   : nr < 0		   ? "page fault"
+						   : wording->call(nr);
 
 	if (name)
 		return name;

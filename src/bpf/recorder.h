@@ -265,8 +265,12 @@ __noinline int bind_anew(struct slot *s, u32 index, u64 now, u32 how)
 	if (mine && (mine->ref.slot != index || mine->ref.gen != s->gen)) {
 		struct slot *old = slot_of(&mine->ref);
 
-		if (old && old->tid == tid)
+		if (old && old->tid == tid) {
+			/* Two at a time are an event loop's, also before it was seen in its poll. */
+			if (loop_of(mine, task, now))
+				number = mine->loop;
 			away_begins(old, number, now, SEGMENT_AWAY);
+		}
 		mine->ref.slot = index;
 		mine->ref.gen = s->gen;
 		mine->ref.how = how;

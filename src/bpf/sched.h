@@ -9,6 +9,7 @@
 #include "objects.h"
 
 #define TASK_DEEP 2
+#define TASK_TRACED 0x8
 #define TASK_STOPPED_OR_TRACED 0xc
 
 enum {
@@ -115,7 +116,7 @@ static __always_inline void wait_begins(struct slot *s, struct task_struct *prev
 	s->wait_nr = nr;
 	s->wait_a = 0;
 	if (state & TASK_STOPPED_OR_TRACED) {
-		s->wait_nr = NO_CALL_STOPPED;
+		s->wait_nr = state & TASK_TRACED ? NO_CALL_TRACED : NO_CALL_STOPPED;
 	} else if (nr == NR_RESTART) {
 		/* A timed wait that was interrupted goes on under another number. */
 		s->wait_nr = s->last_nr;

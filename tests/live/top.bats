@@ -126,6 +126,19 @@ sleeps_now() {
 	grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall
 }
 
+@test "requests of an event loop that is idle wait in its poll, none is behind another" {
+	need node
+	start_node
+	top_start --json --every 100ms "$NODE"
+	local n
+	for n in 1 2 3; do
+		curl -s -o /dev/null "127.0.0.1:$NODE_PORT/slow?ms=30000&n=$n" 3>&- &
+		ends_with_us "$!"
+	done
+	wait_round '.in_flight == 3 and ([.requests[].state] == ["poll", "poll", "poll"])'
+	top_stop
+}
+
 @test "behind nginx it is the process that works on it" {
 	need nginx
 	start_python # one where nothing of another test still sleeps

@@ -85,6 +85,21 @@ slow_ones() { # HOOKS
 	slow_ones syscalls
 }
 
+# Two at a time are an event loop's, also before it was seen in its poll.
+@test "the first requests after the watch began, four at once: where their time went is known" {
+	local n
+	watch_start auto --time-taken 300ms --limit 10 --capture trace "$NODE"
+	client "$NODE_PORT" concurrent '/slow?ms=600' 4 >/dev/null
+	wait_events 4 '.event == "ended"'
+	watch_stop
+	total trapped 4
+	for n in 0 1 2 3; do
+		incident_of "$n"
+		between "$(jq '([.spending[] | select(.kind == "unattributed") | .ns] | add // 0) / .elapsed_ns' "$INCIDENT/incident.json")" \
+			0 0.05 "the share that nothing explains"
+	done
+}
+
 @test "a request that computes is trapped on the CPU, with a core that gdb reads" {
 	need gdb
 	watch_start auto --time-taken 300ms --capture trace,stacks,full --compress none "$NODE"

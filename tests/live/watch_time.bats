@@ -203,3 +203,25 @@ waits_for_the_answer() { # PORT URL TARGET
 	has "$(fact '.trace[] | select(.pid == '"$LOOP"' and .kind == "wait" and .dur_ns > 200000000) | .detail')" \
 		"the answer of tcp:127.0.0.1:$PYTHON_PORT" "what its poll is for"
 }
+
+@test "a server that somebody else has stopped: by a signal, not by the capture" {
+	start_python
+	watch_start auto --time-taken 1s --capture trace,stacks "$PYTHON"
+	client "$PYTHON_PORT" get '/slow?ms=500' >"$BATS_TEST_TMPDIR/answer" &
+	local asking=$!
+	remember "$asking"
+	wait_for 10 grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall || fail "it does not sleep"
+	kill -STOP "$PYTHON"
+	wait_for 20 trapped_once || fail "it is not trapped"
+	kill -CONT "$PYTHON"
+	wait "$asking" || fail "no answer"
+	watch_stop
+	incident_of
+	is "$(jq -r .cause "$INCIDENT/incident.json")" stopped "the cause"
+	has "$(fact .verdict)" "stood still, stopped by a signal" "the verdict"
+	between "$(jq '[.spending[] | select(.call == "stopped by a signal") | .ns] | add / 1e6' "$INCIDENT/incident.json")" 800 1010 "ms"
+}
+
+trapped_once() {
+	[[ -n $(events '.event == "trapped"') ]]
+}
