@@ -210,7 +210,7 @@ waits_for_the_answer() { # PORT URL TARGET
 	client "$PYTHON_PORT" get '/slow?ms=500' >"$BATS_TEST_TMPDIR/answer" &
 	local asking=$!
 	remember "$asking"
-	wait_for 10 grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall || fail "it does not sleep"
+	wait_for 10 sleeps_now || fail "it does not sleep"
 	kill -STOP "$PYTHON"
 	wait_for 20 trapped_once || fail "it is not trapped"
 	kill -CONT "$PYTHON"
@@ -220,6 +220,10 @@ waits_for_the_answer() { # PORT URL TARGET
 	is "$(jq -r .cause "$INCIDENT/incident.json")" stopped "the cause"
 	has "$(fact .verdict)" "stood still, stopped by a signal" "the verdict"
 	between "$(jq '[.spending[] | select(.call == "stopped by a signal") | .ns] | add / 1e6' "$INCIDENT/incident.json")" 800 1010 "ms"
+}
+
+sleeps_now() {
+	grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall
 }
 
 trapped_once() {
