@@ -228,6 +228,24 @@ int action_check(char *const *argv, struct err *err)
 	return 0;
 }
 
+const char *action_later_token(char *const *argv)
+{
+	static const char *const later[] = { "%2%", "%DUMP%", "%INCIDENT%", "%REPORT%" };
+
+	for (; *argv; argv++) {
+		for (const char *p = strchr(*argv, '%'), *end; p; p = strchr(end + 1, '%')) {
+			end = strchr(p + 1, '%');
+			if (!end)
+				break;
+			for (size_t i = 0; i < ARRAY_LEN(later); i++) {
+				if (!strncmp(p, later[i], strlen(later[i])))
+					return later[i];
+			}
+		}
+	}
+	return NULL;
+}
+
 int action_expand(char *const *argv, const struct action_values *values, char ***ret_argv, struct err *err)
 {
 	char **list = NULL;

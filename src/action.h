@@ -13,6 +13,7 @@
 
 #define ACTION_OUTPUT_MAX (64u << 10)
 #define ACTION_TIME_LIMIT_NS (60ull * 1000000000ull)
+#define ACTION_FIRST_LIMIT_NS (2ull * 1000000000ull) /* before the capture, which waits */
 #define ACTION_GRACE_NS (5ull * 1000000000ull)
 
 /* Values for the tokens; a NULL is ''. %ELAPSED_MS% is a whole number. */
@@ -31,6 +32,9 @@ int action_split(const char *line, char ***ret_argv, struct err *err);
 /* Checks argv at load time: known tokens only, program absolute and without tokens.
  * -EINVAL, the text names the token or says what is known. Does not look at the disk. */
 int action_check(char *const *argv, struct err *err);
+
+/* The first token in argv that only a capture gives a value, '%DUMP%'; NULL: none. */
+const char *action_later_token(char *const *argv);
 
 /* Expands each argument: it stays one argument, whatever bytes a value holds
  * (a NUL ends it). Caller frees. */

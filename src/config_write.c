@@ -133,6 +133,8 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 	write_duration_key(out, "cool-down", rule->cool_down_ns);
 	if (rule->action) {
 		write_list(out, "action", rule->action);
+		if (rule->action_first)
+			buf_adds(out, "    when         = before-capture\n");
 		write_duration_key(out, "action-timeout", rule_action_limit(rule));
 		write_text_key(out, "action-user", rule->action_user);
 	}

@@ -55,7 +55,7 @@ static void capture_forgo(struct engine *engine, struct trap *trap, const char *
 		     &(struct life){ .pid = trap->incident->holder_pid, .start_ticks = trap->holder_ticks });
 	trap->repeats_left = 0;
 	engine->totals.suppressed++;
-	if (trap->wants_action) {
+	if (trap->wants_action && !trap->acted) {
 		trap->wants_action = false;
 		trap->incident->action.state = ACTION_LIMIT;
 		text_set(&trap->incident->action.why, why);
@@ -107,7 +107,7 @@ static void capture_next(struct engine *engine)
 	}
 	/* A failing status is sent at the end anyway: what the process looks like just
 	 * behind it is worth having. A slow request must still be running. */
-	if (trap_request_over(next) &&
+	if (trap_request_over(next) && !next->acted &&
 	    (next->incident->reason == REASON_TIME_TAKEN || now_ns() - next->trigger_ns > STATUS_LATE_NS)) {
 		capture_forgo(engine, next, "the request ended before its turn to be captured came");
 		return;
@@ -116,6 +116,10 @@ static void capture_next(struct engine *engine)
 				 &(struct life){ .pid = next->incident->holder_pid,
 						 .start_ticks = next->holder_ticks })) {
 		capture_forgo(engine, next, OVERLAPS);
+		return;
+	}
+	if (trap_acts_first(next)) {
+		capture_next(engine);
 		return;
 	}
 	trap_capture(next);

@@ -419,6 +419,22 @@ uint64_t rules_want_size(const struct rules *rules)
 	return least;
 }
 
+/* The capture waits for it, and what it would be told of is not there yet. */
+static int check_action_first(const struct rule *rule, struct err *err)
+{
+	const char *later = rule->action ? action_later_token(rule->action) : NULL;
+
+	if (!rule->action)
+		return err_say(err, -EINVAL, "rule '%s': 'when' is about an action, but it has none", rule->name);
+	if (rule->action_limit_ns > RULE_ACTION_FIRST_MAX_NS)
+		return err_say(err, -EINVAL,
+			       "rule '%s': the capture waits for the action: action-timeout is 10s at most before it",
+			       rule->name);
+	if (later)
+		return err_say(err, -EINVAL, "rule '%s': there is no %s yet before the capture", rule->name, later);
+	return 0;
+}
+
 int rule_check(const struct rule *rule, struct err *err)
 {
 	if (condition_count(rule) == 0)
@@ -436,12 +452,14 @@ int rule_check(const struct rule *rule, struct err *err)
 	if (!rule->action && (rule->action_limit_ns || rule->action_user))
 		return err_say(err, -EINVAL, "rule '%s': '%s' is about an action, but it has none", rule->name,
 			       rule->action_limit_ns ? "action-timeout" : "action-user");
-	return 0;
+	return rule->action_first ? check_action_first(rule, err) : 0;
 }
 
 uint64_t rule_action_limit(const struct rule *rule)
 {
-	return rule->action_limit_ns ? rule->action_limit_ns : ACTION_TIME_LIMIT_NS;
+	if (rule->action_limit_ns)
+		return rule->action_limit_ns;
+	return rule->action_first ? ACTION_FIRST_LIMIT_NS : ACTION_TIME_LIMIT_NS;
 }
 
 void rules_areas(const struct rules *rules, struct areas *ret_areas)

@@ -16,6 +16,7 @@
 #define RULE_SAMPLES_MAX 100
 #define RULE_ACTION_LIMIT_MIN_NS 100000000ull /* 100 ms */
 #define RULE_ACTION_LIMIT_MAX_NS (3600 * 1000000000ull)
+#define RULE_ACTION_FIRST_MAX_NS (10 * 1000000000ull) /* of one that the capture waits for */
 
 struct rule {
 	char *name;
@@ -49,6 +50,7 @@ struct rule {
 	struct areas areas;	  /* what is recorded, in which detail */
 	char **action;		  /* argv with tokens, NULL none */
 	uint64_t action_limit_ns; /* 0: rule_action_limit() has a default */
+	bool action_first;	  /* before the capture, which waits for its end */
 	char *action_user;	  /* NULL: whose the service is */
 };
 

@@ -278,6 +278,14 @@ static int set_action_timeout(struct rule *rule, const char *value, struct err *
 	return 0;
 }
 
+static int set_when(struct rule *rule, const char *value, struct err *err)
+{
+	rule->action_first = strcmp(value, "before-capture") == 0;
+	if (!rule->action_first && strcmp(value, "after-capture") != 0)
+		return err_say(err, -EINVAL, "'%s' is neither before-capture nor after-capture", value);
+	return 0;
+}
+
 /* Whether there is such a user is asked when the action runs: that may take a network. */
 static int set_action_user(struct rule *rule, const char *value, struct err *err)
 {
@@ -315,6 +323,7 @@ static const struct rule_key {
 	{ "limit-window", set_limit_window, KEY_VALUE },
 	{ "cool-down", set_cool_down, KEY_VALUE },
 	{ "action", set_action, KEY_VALUE },
+	{ "when", set_when, KEY_VALUE },
 	{ "action-timeout", set_action_timeout, KEY_VALUE },
 	{ "action-user", set_action_user, KEY_VALUE },
 	{ "arguments", set_arguments, KEY_FLAG },

@@ -192,7 +192,8 @@ void trap_free(struct trap *trap)
 	if (trap->action) {
 		action_abort(trap->action);
 		sample_acted(trap);
-		scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
+		if (trap->stage == TRAP_STORED)
+			scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
 	}
 	loop_remove(trap->world->loop, trap->repeat_source);
 	free(trap->later);
@@ -291,8 +292,12 @@ static void on_action(void *arg)
 
 	trap->action = NULL;
 	trap->action_over = true;
-	trap->dirty = true;
-	sample_acted(trap);
+	if (trap->stage == TRAP_ACTING) {
+		trap->stage = TRAP_QUEUED;
+	} else {
+		trap->dirty = true;
+		sample_acted(trap);
+	}
 	trap->world->changed(trap->world->arg);
 }
 
@@ -300,7 +305,8 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 {
 	struct incident *in = trap->incident;
 	char core[PATH_MAX] = "", report[PATH_MAX];
-	const char *path = store_entry_path(trap->entry);
+	const char *path = trap->entry ? store_entry_path(trap->entry) : "";
+	bool first = trap->stage == TRAP_ACTING;
 	char **argv = NULL;
 	struct err err;
 	int r;
@@ -327,7 +333,7 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 				 &(struct action_spec){ .argv = argv,
 							.user = rule->action_user,
 							.limit_ns = rule_action_limit(rule),
-							.grace_ns = ACTION_GRACE_NS },
+							.grace_ns = first ? 0 : ACTION_GRACE_NS },
 				 facts, on_action, trap, &trap->action, &err);
 	strings_free(argv);
 	if (r < 0) {
@@ -336,9 +342,23 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 			text_set(&facts->why, err.text);
 		}
 		trap->action_over = true;
-		trap->dirty = true;
-		sample_acted(trap);
+		trap->dirty = !first;
+		if (!first)
+			sample_acted(trap);
 	}
+}
+
+bool trap_acts_first(struct trap *trap)
+{
+	if (!trap->wants_action || !trap->rule->action_first || trap->acted)
+		return false;
+	trap->acted = true;
+	trap->stage = TRAP_ACTING;
+	trap_act(trap, trap->rule, &trap->incident->action);
+	if (trap->action)
+		return true;
+	trap->stage = TRAP_QUEUED; /* it could not be started: no reason to capture nothing */
+	return false;
 }
 
 static void store_failed(struct trap *trap, const char *text)
@@ -391,7 +411,7 @@ static void on_written(void *arg, int code, const char *text)
 		tell_journal(trap);
 		if (config->stored)
 			config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
-		if (trap->wants_action)
+		if (trap->wants_action && !trap->acted)
 			trap_act(trap, trap->rule, &trap->incident->action);
 		else
 			trap->action_over = true;

@@ -60,6 +60,7 @@ struct later {
 
 enum trap_stage {
 	TRAP_QUEUED,	/* waits for its turn to be captured */
+	TRAP_ACTING,	/* its action runs first, then it is queued again */
 	TRAP_CAPTURING, /* worker and analyst are at it */
 	TRAP_CAPTURED,	/* pages can be written */
 	TRAP_STORED,	/* whole on disk */
@@ -84,7 +85,7 @@ struct trap {
 	struct source *job_source, *analyst_source;
 	uint64_t job_done_ns; /* when the worker was through */
 	struct action *action;
-	bool action_over;
+	bool action_over, acted;  /* acted: before the capture */
 	struct beyond_walk *walk; /* behind the holder's wait, while it is under way */
 	struct trap_scene *scene; /* what stands around the holder, while it is looked at; NULL */
 	bool writing;		  /* the scribe is at its pages */
@@ -105,6 +106,8 @@ struct trap {
 struct trap *trap_new(const struct trap_world *world, const struct rule *rule, enum rule_verdict why,
 		      const struct record *record);
 void trap_free(struct trap *trap); /* releases its slots, drops what is under way */
+
+bool trap_acts_first(struct trap *trap); /* true: its action runs first, it is queued again then */
 
 /* Starts worker and analyst. What fails is told in the facts, and the stage goes on. */
 void trap_capture(struct trap *trap);
@@ -132,8 +135,7 @@ void trap_scene_prepare(struct trap *trap);
 void trap_scene_look(struct trap *trap, void (*done)(void *arg));
 void trap_scene_free(struct trap_scene *ts);
 
-/* Gives up an analyst that takes too long; to be called now and then. */
-void trap_check(struct trap *trap);
+void trap_check(struct trap *trap); /* gives up an analyst that takes too long; now and then */
 
 /* A RECORD_ENDED for one of its slots: true if it was. */
 bool trap_ended(struct trap *trap, const struct record *record);
@@ -143,8 +145,6 @@ bool trap_request_over(const struct trap *trap);
 
 /* Has the pages written or rewritten and published; then the action is started. */
 void trap_store(struct trap *trap);
-
-/* Everything is done and written: may be freed. */
-bool trap_done(const struct trap *trap);
+bool trap_done(const struct trap *trap); /* all is done and written: may be freed */
 
 #endif

@@ -141,3 +141,43 @@ END
 	trapped "$PROGRAM" --action-user no-such-user
 	result failed "there is no user 'no-such-user'"
 }
+
+first() { # MS OPTIONS...: an action before the capture of a request of that length
+	watch_start auto --time-taken 300ms --action "$PROGRAM %1%" --when before-capture "${@:2}" "$PYTHON"
+	client "$PYTHON_PORT" status "/slow?ms=$1" >/dev/null
+	wait_events 1 '.event == "ended"'
+	incident_of 0
+	watch_stop
+	captured
+	captured_after=$(fact '.capture.started_after_ns / 1e6')
+}
+
+@test "an action before the capture, which waits for it, and does not depend on it" {
+	program 'grep TracerPid "/proc/$1/status"; ls -A "'"$BATS_TEST_TMPDIR/store"'"; sleep 0.5'
+	first 2500
+	is "$(fact .action.state) $(fact .action.exit_code)" "ran 0" "state"
+	is "$(fact .action.output | tr -s '\t\n' '  ')" "TracerPid: 0 " "what it found: no tracer, no incident"
+	between "$captured_after" 500 2200 "ms from the trigger to the capture"
+	is "$(events '.event == "trapped"' | jq .running_at_snapshot)" true "the request still ran"
+	first 600 # over by then: captured all the same
+	is "$(fact .action.state)" ran "state"
+	between "$captured_after" 500 5000 "ms from the trigger to the capture"
+	program 'sleep 600'
+	first 6000
+	is "$(fact .action.state)" "timed out" "one that hangs"
+	between "$captured_after" 2000 5500 "ms from the trigger to the capture"
+	PROGRAM=$LIVE/none
+	first 900
+	is "$(fact .action.state)" failed "one that is missing"
+	between "$captured_after" 0 500 "ms from the trigger to the capture"
+}
+
+@test "what an action before the capture cannot have is refused" {
+	local out
+	out=$("$REQTRAP" watch --time-taken 1s --action '/bin/true %DUMP%' --when before-capture 1 2>&1) && fail "taken"
+	has "$out" "there is no %DUMP% yet before the capture" "a token"
+	out=$("$REQTRAP" watch --time-taken 1s --action '/bin/true' --action-timeout 11s --when before-capture 1 2>&1) && fail "taken"
+	has "$out" "action-timeout is 10s at most before it" "a time limit"
+	out=$("$REQTRAP" watch --time-taken 1s --when before-capture 1 2>&1) && fail "taken"
+	has "$out" "'when' is about an action, but it has none" "no action"
+}
