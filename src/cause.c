@@ -20,7 +20,9 @@ static const struct thread *next_in_chain(const struct view *v, const struct thr
 static bool in_lock_wait(const struct view *v)
 {
 	/* no lock, and nobody's to hold */
-	static const char *const other[] = { "futex ", "semaphore ", "condition variable " };
+	static const char *const other[] = { "futex ",	       "semaphore ", "condition ", "latch ",
+					     "future ",	       "queue ",     "notify of ", "unpark of ",
+					     "another thread", "a sleep",    "a safepoint" };
 
 	if (!v->t || !v->t->waits_for || v->kind != WAIT_FUTEX || !v->agrees)
 		return false;
@@ -644,6 +646,14 @@ const struct cause causes[] = {
 	  "Each holds it for a short time, all together for long: split the lock, or do less under it." },
 	{ "lock", test_lock, tell_lock, "high", PROOF_BOTH,
 	  "Hold the lock for less: do slow work and waits before taking it or after giving it back." },
+	{ "sleep", test_parked_sleep, tell_parked_sleep, "high", PROOF_BOTH,
+	  "Take the sleep out of the request, or wait for the event that it stands for." },
+	{ "connection-pool", test_connections, tell_connections, "high", PROOF_BOTH,
+	  "Look at who has the connections and what for: give them back sooner, or have as many as threads need." },
+	{ "garbage-collection", test_stopped_for_gc, tell_gc, "high", PROOF_TRACE,
+	  "Give the JVM more heap (-Xmx), or keep fewer objects alive; jstat -gcutil and a heap histogram say of what." },
+	{ "garbage-collection", test_gc_beside, tell_gc, "medium", PROOF_TRACE,
+	  "Give the JVM more heap (-Xmx), or keep fewer objects alive; jstat -gcutil and a heap histogram say of what." },
 	{ "thread-wakeup", test_futex, tell_futex, "medium", PROOF_BOTH,
 	  "Look at the other threads' stacks: one of them was to wake this one." },
 	{ "sleep", test_sleep, tell_sleep, "high", PROOF_BOTH,

@@ -111,6 +111,15 @@ void tell_regex(const struct view *v, struct buf *out);
 bool test_collection(const struct view *v);
 void tell_collection(const struct view *v, struct buf *out);
 
+/* Rows of cause_java.c. */
+bool test_parked_sleep(const struct view *v);
+void tell_parked_sleep(const struct view *v, struct buf *out);
+bool test_connections(const struct view *v);
+void tell_connections(const struct view *v, struct buf *out);
+bool test_stopped_for_gc(const struct view *v);
+bool test_gc_beside(const struct view *v);
+void tell_gc(const struct view *v, struct buf *out);
+
 /* Rows of cause_scene.c. */
 bool test_pool(const struct view *v);
 void tell_pool(const struct view *v, struct buf *out);

@@ -108,7 +108,8 @@ void java_waits(struct java *java)
 {
 	const char *by = stopper(java);
 
-	qsort(java->owned, java->owned_count, sizeof(*java->owned), by_addr);
+	if (java->owned_count)
+		qsort(java->owned, java->owned_count, sizeof(*java->owned), by_addr);
 	for (size_t i = 0; i < java->count; i++) {
 		struct java_thread *t = &java->thread[i];
 		struct lang_said *said = &java->said[i];

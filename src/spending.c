@@ -476,10 +476,28 @@ void request_name_trace(struct incident *incident)
 	}
 }
 
+/* The two words that a condition variable is waited for with: of the one that the thread
+ * waits with now, the other. A JVM's threads wait with nothing else. */
+static uint64_t other_word(const struct incident *incident, const struct thread *t)
+{
+	bool by_condition = t && t->waits_for &&
+			    (!strncmp(t->waits_for, "condition variable ", strlen("condition variable ")) ||
+			     (incident->analysis.language && !strncmp(incident->analysis.language, "Java", 4)));
+
+	for (size_t i = 0; i < incident->spending_count && by_condition; i++) {
+		const struct spending *s = &incident->spending[i];
+
+		if (s->open && s->kind == SPEND_WAIT && is_futex(s->object))
+			return strtoull(s->object + strlen(FUTEX), NULL, 16) ^ 4;
+	}
+	return 0;
+}
+
 void request_name_locks(struct incident *incident)
 {
 	const struct analysis *a = &incident->analysis;
 	const struct thread *t = a->thread_count && a->thread[0].holder ? &a->thread[0] : NULL;
+	uint64_t other = other_word(incident, t);
 
 	for (size_t i = 0; i < incident->spending_count; i++) {
 		struct spending *s = &incident->spending[i];
@@ -488,8 +506,9 @@ void request_name_locks(struct incident *incident)
 		if (s->kind != SPEND_WAIT || !is_futex(s->object))
 			continue;
 		name = lock_name(a, s->object);
-		if (!name && s->open && t && t->call && !strcmp(t->call, "futex") && t->waits_for &&
-		    !is_futex(t->waits_for) && incident->capture.running_at_snapshot)
+		if (!name && (s->open || strtoull(s->object + strlen(FUTEX), NULL, 16) == other) && t && t->call &&
+		    !strcmp(t->call, "futex") && t->waits_for && !is_futex(t->waits_for) &&
+		    incident->capture.running_at_snapshot)
 			name = t->waits_for;
 		if (name)
 			text_set(&s->object, name);

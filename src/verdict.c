@@ -180,6 +180,18 @@ static bool waited_outside_calls(const struct view *v)
 	       (v->kind == WAIT_FD || !strcmp(v->call, "page fault"));
 }
 
+/* The largest wait is over, and the one that the snapshot shows is another in the same call. */
+static bool waits_elsewhere(const struct view *v)
+{
+	for (size_t k = 0; k < v->i->spending_count && v->top && !v->top->open; k++) {
+		const struct spending *s = &v->i->spending[k];
+
+		if (s->open && s->kind == SPEND_WAIT && s->call && !strcmp(s->call, "futex"))
+			return true;
+	}
+	return false;
+}
+
 struct view view_of(const struct incident *i)
 {
 	struct view v = { .i = i };
@@ -211,6 +223,8 @@ struct view view_of(const struct incident *i)
 		else
 			v.agrees = !v.top || v.top->kind != SPEND_CPU || !v.t->call || v.t->state == 'R';
 	}
+	if (v.kind == WAIT_FUTEX && v.agrees)
+		v.agrees = !waits_elsewhere(&v);
 	if (!v.object && v.agrees && v.kind != WAIT_SLEEP)
 		v.object = v.t->waits_for;
 	return v;
@@ -231,6 +245,11 @@ static const char *confidence_of(const struct view *v, const struct cause *cause
 		is = 2;
 	else if (v->percent >= MAIN_PERCENT)
 		is = 1;
+	/* A JVM sleeps and locks with the same call, and a thread waits for all its monitors in the
+	 * same place: it may have been two. */
+	if (v->kind == WAIT_FUTEX && v->top && starts(v->i->analysis.language, "Java") &&
+	    strcmp(cause->name, "deadlock"))
+		is = !v->agrees && cause->proof == PROOF_BOTH ? 0 : MIN(is, v->top->count > 1 ? (size_t)1 : (size_t)2);
 	/* what was lost might have been the cause */
 	if (is == 2 && v->i->losses.events_overwritten)
 		is = 1;

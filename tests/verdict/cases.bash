@@ -391,6 +391,39 @@ row node_behind node behind-another 'GET /node_cpu' 'node [0-9]+' -
 row node_upstream node upstream '127\.0\.0\.1:[0-9]+' 'node [0-9]+' -
 row decoy_called node event-loop-idle - - -
 
+# ---- Java, one thread a request ----
+
+server_java() {
+	need java || return
+	need javac || return
+	mkdir -p "$LIVE/java"
+	javac -d "$LIVE/java" "$here/servers/Slow.java" || return
+	SILENT=$(free_port)
+	start_silent
+	PORT=$(free_port)
+	start_on_port slow-java "$PORT" nice -n -15 java -Xmx64m -cp "$LIVE/java" Slow "$PORT" "$SILENT"
+	TARGETS=("$STARTED")
+	wait_for 10 ask '/java_sleep?ms=1' # its classes are loaded
+}
+scene_java_deadlock() { # is never answered
+	timeout 0.9 python3 "$LIVE_TESTS/client.py" "$PORT" get /java_deadlock 2>/dev/null || :
+}
+
+row java_sleep java sleep - - 'sleep\(\) called by Slow\.java_sleep\(\) at Slow\.java:[0-9]+'
+row java_cpu java 'cpu|no-cpu' - - 'Slow\.java_cpu\(\) at Slow\.java:[0-9]+'
+row java_monitor java lock 'monitor 0x[0-9a-f]+ \(java\.lang\.Object\)' 'held by [0-9]+ "stocktaker"' 'Slow\.countTheStock\(\) at Slow\.java:[0-9]+'
+row java_lock java lock 'ReentrantLock 0x' 'held by [0-9]+ "bookkeeper"' 'Slow\.java:[0-9]+'
+row java_deadlock java deadlock 'monitor 0x' 'held by [0-9]+ "other"' -
+row java_convoy java lock-convoy 'monitor 0x' 'held by [0-9]+ "logger' 'Slow\.logALine\(\) at Slow\.java:[0-9]+'
+row java_pool java connection-pool 'ConnectionPool\.getConnection' - 'Slow\.java:[0-9]+'
+row java_gc java garbage-collection 'GC|VM Thread' - 'Slow\.java_gc'
+row java_upstream java 'upstream|other-end' '127\.0\.0\.1:[0-9]+' 'python3' 'Slow\.java_upstream\(\) at Slow\.java:[0-9]+'
+row java_future java thread-wakeup 'future 0x' - 'Slow\.java_future\(\) at Slow\.java:[0-9]+'
+row decoy_java_holder java sleep - - 'decoy_java_holder'
+row decoy_java_garbage java 'sleep' - - 'decoy_java_garbage'
+row decoy_java_late java sleep - - -
+row decoy_java_two java lock - - -
+
 # ---- C, one thread a request ----
 
 start_shop() { # on $PORT
