@@ -14,6 +14,7 @@
 #define ACTION_OUTPUT_MAX (64u << 10)
 #define ACTION_TIME_LIMIT_NS (60ull * 1000000000ull)
 #define ACTION_FIRST_LIMIT_NS (2ull * 1000000000ull) /* before the capture, which waits */
+#define ACTIONS_MOST 4				     /* of one watch that run at once; the others wait for their turn */
 #define ACTION_GRACE_NS (5ull * 1000000000ull)
 
 /* Values for the tokens; a NULL is ''. %ELAPSED_MS% is a whole number. */

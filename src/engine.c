@@ -164,6 +164,7 @@ static void trap_advance(struct engine *engine, struct trap *trap)
 		trap_tell(engine, trap);
 	if (trap->told && trap->stage == TRAP_STORED && !trap->dirty && !trap->writing)
 		samples_tell(engine, trap);
+	trap_act_due(trap);
 	if (trap->stage == TRAP_STORED)
 		sample_settle(trap);
 }
@@ -650,6 +651,7 @@ static int engine_open(struct engine *engine, struct err *err)
 					     .scribe = engine->scribe,
 					     .config = &engine->config,
 					     .warm = &engine->warm,
+					     .actions = &engine->actions,
 					     .recent = engine->recent,
 					     .host_log = engine->host_log,
 					     .changed = settle_soon,

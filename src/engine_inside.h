@@ -29,6 +29,7 @@ struct engine {
 	struct source *ring_source, *warm_source, *settle_source, *deadline_source, *sweep_source, *tick_source;
 	struct trap_world world;
 	struct pair warm;
+	unsigned int actions; /* that run */
 	struct beyond_recent recent[BEYOND_RECENT];
 	struct trap *traps;
 	size_t trap_count;

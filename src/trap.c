@@ -191,9 +191,15 @@ void trap_free(struct trap *trap)
 	}
 	if (trap->action) {
 		action_abort(trap->action);
+		--*trap->world->actions;
 		sample_acted(trap);
 		if (trap->stage == TRAP_STORED)
 			scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
+	}
+	if (trap->stage == TRAP_STORED && !trap->action && !trap->action_over) {
+		trap->incident->action.state = ACTION_LIMIT;
+		text_set(&trap->incident->action.why, "the watch ended before its turn");
+		scribe_write(trap->world->scribe, trap->entry, trap->incident, NULL, NULL, NULL);
 	}
 	loop_remove(trap->world->loop, trap->repeat_source);
 	free(trap->later);
@@ -291,6 +297,7 @@ static void on_action(void *arg)
 	struct trap *trap = arg;
 
 	trap->action = NULL;
+	--*trap->world->actions;
 	trap->action_over = true;
 	if (trap->stage == TRAP_ACTING) {
 		trap->stage = TRAP_QUEUED;
@@ -336,6 +343,7 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 							.grace_ns = first ? 0 : ACTION_GRACE_NS },
 				 facts, on_action, trap, &trap->action, &err);
 	strings_free(argv);
+	*trap->world->actions += r == 0;
 	if (r < 0) {
 		if (facts->state == ACTION_NONE) {
 			facts->state = ACTION_FAILED;
@@ -346,6 +354,16 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 		if (!first)
 			sample_acted(trap);
 	}
+}
+
+void trap_act_due(struct trap *trap)
+{
+	if (trap->stage == TRAP_STORED && !trap->action && !trap->action_over && *trap->world->actions < ACTIONS_MOST)
+		trap_act(trap, trap->rule, &trap->incident->action);
+	else
+		return;
+	if (!trap->action) /* it could not be started, which the pages are to say */
+		trap->world->changed(trap->world->arg);
 }
 
 bool trap_acts_first(struct trap *trap)
@@ -411,10 +429,7 @@ static void on_written(void *arg, int code, const char *text)
 		tell_journal(trap);
 		if (config->stored)
 			config->stored(config->arg, trap->incident, store_entry_path(trap->entry));
-		if (trap->wants_action && !trap->acted)
-			trap_act(trap, trap->rule, &trap->incident->action);
-		else
-			trap->action_over = true;
+		trap->action_over = !trap->wants_action || trap->acted;
 	}
 	trap->world->changed(trap->world->arg);
 }

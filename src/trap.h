@@ -31,7 +31,8 @@ struct trap_world {
 	struct store *store;
 	struct scribe *scribe;
 	const struct engine_config *config;
-	struct pair *warm; /* taken by trap_capture when there */
+	struct pair *warm;     /* taken by trap_capture when there */
+	unsigned int *actions; /* that run */
 	struct beyond_recent *recent;
 	struct host_log *host_log;
 	void (*changed)(void *arg); /* a trap moved on: the engine looks at all of them */
@@ -142,9 +143,8 @@ bool trap_ended(struct trap *trap, const struct record *record);
 bool trap_has(const struct trap *trap, uint32_t slot, uint64_t gen); /* as its outer request */
 bool trap_owns(struct trap *trap, uint32_t slot, uint64_t gen);	     /* as any of them */
 bool trap_request_over(const struct trap *trap);
-
-/* Has the pages written or rewritten and published; then the action is started. */
-void trap_store(struct trap *trap);
+void trap_store(struct trap *trap);	 /* has the pages written or rewritten, and published */
+void trap_act_due(struct trap *trap);	 /* starts its action when they are, and it is its turn */
 bool trap_done(const struct trap *trap); /* all is done and written: may be freed */
 
 #endif

@@ -172,6 +172,22 @@ first() { # MS OPTIONS...: an action before the capture of a request of that len
 	between "$captured_after" 0 500 "ms from the trigger to the capture"
 }
 
+@test "no more than four actions run at once: the others wait, none is lost" {
+	local running=$LIVE/running
+	mkdir -p "$running"
+	program 'touch "'"$running"'/$$"; ls "'"$running"'" | wc -l; sleep 1; rm "'"$running"'/$$"'
+	watch_start auto --time-taken 300ms --limit 100 --action "$PROGRAM" "$PYTHON"
+	client "$PYTHON_PORT" concurrent '/slow?ms=1500' 10 >/dev/null
+	wait_events 10 '.event == "ended"'
+	for n in 0 1 2 3 4 5 6 7 8 9; do
+		incident_of "$n"
+		wait_for 30 over || fail "the action's end is not in the incident"
+		is "$(fact .action.state)" ran "state"
+		between "$(fact .action.output)" 1 4 "actions at once"
+	done
+	watch_stop
+}
+
 @test "what an action before the capture cannot have is refused" {
 	local out
 	out=$("$REQTRAP" watch --time-taken 1s --action '/bin/true %DUMP%' --when before-capture 1 2>&1) && fail "taken"
