@@ -506,7 +506,7 @@ static void tell_runnable(const struct view *v, struct buf *out)
 	put_in_place(out, v, ", at the snapshot in ");
 }
 
-/* Its thread is the event loop of others, too. */
+/* Its thread is the event loop of others, too, or has read them before it. */
 static bool test_behind(const struct view *v)
 {
 	return v->top && v->top->kind == SPEND_BEHIND;
@@ -519,7 +519,7 @@ static void tell_behind(const struct view *v, struct buf *out)
 	put_for(out, v);
 	buf_adds(out, ": ");
 	put_subject(out, v);
-	buf_adds(out, ", whose event loop serves both, worked on that");
+	buf_adds(out, ", whose one thread serves both, worked on that");
 	if (v->top->open)
 		put_in_place(out, v, ", at the snapshot in ");
 }
@@ -708,7 +708,7 @@ const struct cause causes[] = {
 	{ "no-cpu", test_runnable, tell_runnable, "high", PROOF_TRACE,
 	  "The machine, or its cgroup's cpu.max, is short of CPU: fewer workers or more CPUs." },
 	{ "behind-another", test_behind, tell_behind, "high", PROOF_TRACE,
-	  "Move the long work of that request off the event loop: a worker thread, a process, or smaller steps." },
+	  "Move the long work of that request off that thread: a worker thread, a process, or smaller steps." },
 	{ "event-loop-busy", test_loop, tell_loop, "medium", PROOF_TRACE,
 	  "Look for timers and callbacks that compute for long: move their work off the event loop." },
 	{ "regex", test_regex, tell_regex, "high", PROOF_BOTH,

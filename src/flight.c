@@ -180,12 +180,23 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 		state->word = "disk";
 }
 
-/* Its thread has turned to another request, and is idle in its poll by now. */
-static bool is_idle(struct tracer *tracer, const struct slot *slot)
+/* Its thread has turned away. An event loop is in its poll, at another request, or back from
+ * its poll without a byte of any moved. */
+static void name_away(struct tracer *tracer, const struct slot *slot, struct flight_state *state)
 {
+	bool parked = slot->seg_kind == SEGMENT_PARKED;
 	struct loop loop;
 
-	return tracer_loop(tracer, slot->loop, &loop) && loop.idle_since_ns;
+	if (tracer_loop(tracer, slot->loop, &loop) && loop.tid == slot->tid) {
+		parked = loop.idle_since_ns;
+		state->word = loop.gen ? "behind" : "loop";
+	} else {
+		state->word = "behind";
+	}
+	if (parked)
+		name_wait(slot, state);
+	else
+		waits_for_call(slot, state);
 }
 
 /* What a thread does that is in this slot, at 'now'. */
@@ -202,16 +213,12 @@ static void state_of(struct tracer *tracer, const struct slot *slot, uint64_t no
 		ret_state->word = "runnable";
 		break;
 	case SEGMENT_WAIT:
-	case SEGMENT_PARKED:
 		name_wait(slot, ret_state);
 		break;
 	case SEGMENT_UNSEEN:
 		break;
-	default: /* its thread has turned to another request */
-		if (is_idle(tracer, slot))
-			name_wait(slot, ret_state);
-		else if (!waits_for_call(slot, ret_state))
-			ret_state->word = "behind";
+	default:
+		name_away(tracer, slot, ret_state);
 	}
 }
 

@@ -15,7 +15,7 @@ static __always_inline struct loop *loop_at(u32 number)
 	return number ? bpf_map_lookup_elem(&loops, &index) : NULL;
 }
 
-/* The loop of a thread that is about to wait in its poll; NULL: there are too many. */
+/* The loop of a thread, made if need be; NULL: there are too many. */
 static __always_inline struct loop *loop_of(struct work *mine, struct task_struct *task, u64 now)
 {
 	struct loop *lp;

@@ -93,11 +93,32 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 	return true;
 }
 
+/* One read has brought several requests: the thread works on the first, the others wait behind
+ * it. Bound the last one first, so that it turns away from each to the one before. */
+static __noinline int on_several(struct conn *conn, const struct source *src, u32 waiting)
+{
+	if (!conn || !src)
+		return 0;
+	for (u32 i = 0; i < QUEUE_MAX; i++) {
+		u32 place = conn->queue_len - 1 - i;
+		struct ref *at = &conn->queue[(conn->queue_head + place) & (QUEUE_MAX - 1)];
+		struct slot *s;
+
+		if (i >= conn->queue_len || place < waiting)
+			break;
+		s = slot_of(at);
+		if (s)
+			bind_anew(s, at->slot, src->now, 0);
+	}
+	return 0;
+}
+
 static __always_inline int on_recv(struct source *src, u32 kind)
 {
 	struct ref parent = {};
 	struct conn *conn;
 	struct slot *s;
+	u32 waiting;
 
 	/* Strangers: only who answers a watched request's call is of interest. */
 	if (!kind && find_parent(&src->sk, &parent) != 1)
@@ -129,9 +150,12 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 			return 0;
 	}
 	conn->last_ns = src->now;
+	waiting = conn->queue_len;
 	feed_requests(conn, src, &parent);
 	s = slot_of(&conn->in);
-	if (s)
+	if (unlikely(conn->queue_len > waiting + 1))
+		on_several(conn, src, waiting);
+	else if (s)
 		bind_thread(s, conn->in.slot, src, 0);
 	return 0;
 }
@@ -184,15 +208,33 @@ static __noinline struct conn *on_first_words(const struct source *src)
 	return conn_make_client(src->sk);
 }
 
+/* A reply is whole, and the thread that sent it has read the next request, too. */
+static __noinline int on_next(struct conn *conn, const struct source *src)
+{
+	struct ref *next;
+	struct slot *s;
+
+	if (!conn || !src)
+		return 0;
+	next = &conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
+	s = slot_of(next);
+	if (s && s->tid == (u32)src->id && s->seg_kind == SEGMENT_AWAY)
+		bind_anew(s, next->slot, src->now, 0);
+	return 0;
+}
+
 static __always_inline int reply_sent(struct conn *conn, struct source *src)
 {
 	struct ref oldest = conn->queue[conn->queue_head & (QUEUE_MAX - 1)];
 	struct slot *s = conn->queue_len ? slot_of(&oldest) : NULL;
+	u32 head = conn->queue_head;
 
 	conn->last_ns = src->now;
 	if (s)
 		bind_thread(s, oldest.slot, src, 0);
 	feed_replies(conn, src);
+	if (unlikely(conn->queue_len) && conn->queue_head != head)
+		on_next(conn, src);
 	return 0;
 }
 

@@ -139,6 +139,20 @@ sleeps_now() {
 	top_stop
 }
 
+@test "of an event loop that is idle no request is behind another" {
+	LOOP_PORT=$(free_port)
+	start_on_port loop "$LOOP_PORT" python3 "$LIVE_TESTS/servers/loop.py" "$LOOP_PORT" "$PYTHON_PORT"
+	top_start --json --every 100ms "$STARTED"
+	client "$LOOP_PORT" concurrent '/slow?ms=30000' 3 >"$BATS_TEST_TMPDIR/slow" 2>&1 3>&- &
+	ends_with_us "$!"
+	wait_round '.in_flight == 3 and all(.requests[]; .elapsed_ms > 100)'
+	is "$(jq -r '[.requests[].state] | unique | join(" ")' <<<"$ROUND")" poll "while the loop is idle"
+	curl -s -o /dev/null "127.0.0.1:$LOOP_PORT/spin?ms=3000" 3>&- &
+	ends_with_us "$!"
+	wait_round '.in_flight == 4 and (.requests[3].state | IN("cpu", "runnable"))'
+	is "$(jq -r '[.requests[:3][].state] | unique | join(" ")' <<<"$ROUND")" behind "while it computes"
+}
+
 @test "behind nginx it is the process that works on it" {
 	need nginx
 	start_python # one where nothing of another test still sleeps

@@ -229,3 +229,34 @@ sleeps_now() {
 trapped_once() {
 	[[ -n $(events '.event == "trapped"') ]]
 }
+
+# Nobody has seen the loop in its poll yet: it is one all the same.
+@test "asyncio: the first requests that are seen of a loop, several at a time" {
+	start_loop
+	watch_start auto --time-taken 300ms --limit 100 --capture trace "$LOOP"
+	client "$LOOP_PORT" concurrent '/slow?ms=600' 4
+	wait_events 4 '.event == "ended"'
+	watch_stop
+	watch_clean
+	for INCIDENT in $(events '.event == "trapped"' | jq -r .incident); do
+		times_add_up
+		is "$(fact '[.spending[] | select(.kind == "unattributed")] | length')" 0 "unattributed of $(fact .request.url)"
+		has "$(fact '.spending | max_by(.ns) | .call')" "epoll_" "where the first ones waited ($(fact '.spending | tostring'))"
+	done
+}
+
+@test "one after the other from one read: the second waits behind the first" {
+	watch_start auto --time-taken 200ms --limit 100 --capture trace "$PYTHON"
+	client "$PYTHON_PORT" pipeline '/slow?ms=400&n=1' '/slow?ms=100&n=2'
+	wait_events 2 '.event == "ended"'
+	watch_stop
+	watch_clean
+	incident_where '.url == "/slow?ms=400&n=1"'
+	times_add_up
+	is "$(fact '.spending | max_by(.ns) | .call')" clock_nanosleep "the first"
+	incident_where '.url == "/slow?ms=100&n=2"'
+	times_add_up
+	is "$(fact '[.spending[] | select(.kind == "unattributed")] | length')" 0 "unattributed"
+	is "$(fact '.spending | max_by(.ns) | [.kind, .object] | join(" ")')" "behind GET /slow?ms=400&n=1" "the second"
+	is "$(fact .cause)" behind-another "its cause"
+}
