@@ -64,6 +64,19 @@ void engine_keep(struct engine *engine)
 		quota_throttle(engine->quota, NULL);
 }
 
+/* Who has ended while nobody looked has no limit any more. */
+static bool is_alive(const struct life *life)
+{
+	struct proc proc;
+	bool same;
+
+	if (proc_open(&proc, life->pid, NULL) < 0)
+		return false;
+	same = proc.start_ticks == life->start_ticks;
+	proc_close(&proc);
+	return same;
+}
+
 void engine_books_open(struct engine *engine)
 {
 	CLEAN(free) char *text = NULL;
@@ -79,6 +92,7 @@ void engine_books_open(struct engine *engine)
 		snprintf(said, sizeof(said), "'%s' of the store is not to be read: limits are counted anew", BOOKS);
 		engine->config.failed(engine->config.arg, said);
 	}
+	quota_forget(engine->quota, is_alive);
 	quota_changed(engine->quota);
 	engine_keep(engine);
 }
@@ -93,8 +107,8 @@ void engine_books_write(struct engine *engine)
 	read_boot(boot, sizeof(boot));
 	buf_init(&text, BOOKS_MAX);
 	quota_write(engine->quota, boot, now_ns(), wall_ns(), &text);
-	if (!text.full)
-		scribe_state(engine->scribe, BOOKS, &text, NULL);
+	if (text.full || scribe_state(engine->scribe, BOOKS, &text, NULL) < 0)
+		quota_unwritten(engine->quota);
 	buf_done(&text);
 }
 

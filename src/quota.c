@@ -10,12 +10,14 @@
 #include <string.h>
 
 #define HOUR_NS (3600 * NSEC_PER_SEC)
-#define LIVES_MAX 4096 /* per rule: a host has no more workers */
+#define LIVES_MAX 4096 /* per rule: a host has no more workers; of more the oldest are forgotten */
 #define FORMAT 1
 
 struct use { /* of one life of a process */
 	struct life life;
 	uint64_t window_ns; /* when the counting began */
+	uint64_t taken_ns;  /* the latest, and of the rule before that: for a refund */
+	uint64_t before_ns;
 	uint32_t count;
 	bool refused; /* since it was used up */
 };
@@ -143,7 +145,9 @@ static struct use *use_of(struct book *book, const struct life *life, uint64_t n
 		if (use->life.pid == life->pid && use->life.start_ticks == life->start_ticks)
 			return use;
 	}
-	use = book->use_count < LIVES_MAX ? list_add(&book->use, &book->use_count, sizeof(*use)) : NULL;
+	if (book->use_count >= LIVES_MAX) /* they lie in the order they came */
+		memmove(book->use, book->use + 1, --book->use_count * sizeof(*use));
+	use = list_add(&book->use, &book->use_count, sizeof(*use));
 	if (use)
 		*use = (struct use){ .life = *life, .window_ns = now };
 	return use;
@@ -245,10 +249,23 @@ int quota_take(struct quota *quota, const struct rules *rules, const struct rule
 	if (spent)
 		spent->at_ns = now;
 	use->count++;
+	use->taken_ns = now;
+	use->before_ns = book->last_ns;
 	book->last_ns = now;
 	book->captured++;
 	quota->changed = true;
 	return 0;
+}
+
+static void give_back_moment(struct quota *quota, uint64_t at)
+{
+	for (size_t i = quota->spent_count; at && i-- > 0;) {
+		if (quota->spent[i].at_ns != at)
+			continue;
+		quota->spent_count--;
+		memmove(quota->spent + i, quota->spent + i + 1, (quota->spent_count - i) * sizeof(*quota->spent));
+		return;
+	}
 }
 
 void quota_refund(struct quota *quota, const struct rule *rule, const struct life *life)
@@ -262,7 +279,10 @@ void quota_refund(struct quota *quota, const struct rule *rule, const struct lif
 			continue;
 		use->count--;
 		book->captured -= book->captured > 0;
-		quota->spent_count -= quota->spent_count > 0;
+		if (book->last_ns == use->taken_ns)
+			book->last_ns = use->before_ns;
+		give_back_moment(quota, use->taken_ns);
+		use->taken_ns = 0;
 		quota->changed = true;
 	}
 }
@@ -311,6 +331,20 @@ void quota_gone(struct quota *quota, pid_t pid)
 	}
 }
 
+void quota_forget(struct quota *quota, bool (*alive)(const struct life *life))
+{
+	for (size_t i = 0; i < quota->count; i++) {
+		struct book *book = &quota->book[i];
+		size_t left = 0;
+
+		for (size_t k = 0; k < book->use_count; k++) {
+			if (alive(&book->use[k].life))
+				book->use[left++] = book->use[k];
+		}
+		book->use_count = left;
+	}
+}
+
 /* ---- what it is like ---- */
 
 void quota_report(struct quota *quota, const struct rules *rules, const struct rule *rule, uint64_t now,
@@ -355,6 +389,11 @@ void quota_report(struct quota *quota, const struct rules *rules, const struct r
 	}
 }
 
+void quota_unwritten(struct quota *quota)
+{
+	quota->changed = true;
+}
+
 bool quota_changed(struct quota *quota)
 {
 	bool changed = quota->changed;
@@ -386,13 +425,15 @@ void quota_write(const struct quota *quota, const char *boot, uint64_t now, uint
 
 	for (size_t i = 0; i < quota->count; i++) {
 		const struct book *book = &quota->book[i];
-		json_t *name = json_string(book->name); /* one that is no UTF-8 is not kept */
+		/* Text that is no UTF-8 is not kept, the figures are. */
+		json_t *name = json_string(book->name), *error = json_string(book->error),
+		       *held_why = json_string(book->held_why);
 
-		json_array_append_new(
-			rules, json_pack("{s:o*, s:I, s:I, s:I, s:I, s:s*, s:s*, s:o}", "rule", name, "last",
-					 (json_int_t)book->last_ns, "captured", (json_int_t)book->captured, "held_back",
-					 (json_int_t)book->held_back, "failed", (json_int_t)book->failed, "error",
-					 book->error, "held_why", book->held_why, "uses", uses_json(book)));
+		json_array_append_new(rules, json_pack("{s:o*, s:I, s:I, s:I, s:I, s:o*, s:o*, s:o}", "rule", name,
+						       "last", (json_int_t)book->last_ns, "captured",
+						       (json_int_t)book->captured, "held_back",
+						       (json_int_t)book->held_back, "failed", (json_int_t)book->failed,
+						       "error", error, "held_why", held_why, "uses", uses_json(book)));
 	}
 	for (size_t i = 0; i < quota->spent_count; i++)
 		json_array_append_new(spent, json_pack("[I, I]", (json_int_t)quota->spent[i].at_ns,

@@ -57,12 +57,14 @@ void quota_went(struct quota *quota, const char *rule, const char *error); /* NU
 void quota_throttle(struct quota *quota, const char *why);
 const char *quota_throttled(const struct quota *quota); /* NULL: not */
 
-void quota_gone(struct quota *quota, pid_t pid); /* that process has ended */
+void quota_gone(struct quota *quota, pid_t pid);				/* that process has ended */
+void quota_forget(struct quota *quota, bool (*alive)(const struct life *life)); /* lives that are over */
 
 void quota_report(struct quota *quota, const struct rules *rules, const struct rule *rule, uint64_t now_ns,
 		  struct quota_report *ret_report);
 
-bool quota_changed(struct quota *quota); /* since it was asked last */
+bool quota_changed(struct quota *quota);   /* since it was asked last */
+void quota_unwritten(struct quota *quota); /* what was to be written was not: changed, still */
 
 /* As text, and back. 'boot' names the boot: another one means other processes and another
  * clock, bridged by the wall clock. A text that is none of ours changes nothing: -EINVAL. */

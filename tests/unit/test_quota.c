@@ -120,6 +120,59 @@ static void refunded(void **state UNUSED)
 	assert_int_equal(take(a, &one, T0), -EDQUOT);
 }
 
+/* What is given back is the capture's own: its cool-down, and its moment among all rules'. */
+static void refunded_its_own(void **state UNUSED)
+{
+	a->limit = b->limit = 9;
+	a->cool_down_ns = 30 * S;
+	assert_int_equal(take(a, &one, T0), 0);
+	assert_int_equal(take(a, &one, T0 + 40 * S), 0);
+	quota_refund(quota, a, &one);
+	assert_int_equal(take(a, &two, T0 + 41 * S), 0); /* it cools down since T0 */
+	rules.all_pause_ns = S;
+	assert_int_equal(take(b, &one, T0 + 50 * S), 0);
+	quota_paused(quota, 2 * S);
+	quota_refund(quota, a, &two);
+	assert_int_equal(take(b, &one, T0 + 51 * S), -EAGAIN); /* the pause of another's stays */
+	assert_non_null(strstr(why, "stood still"));
+}
+
+static bool is_one(const struct life *life)
+{
+	return life->pid == one.pid && life->start_ticks == one.start_ticks;
+}
+
+static void lives_end(void **state UNUSED)
+{
+	assert_int_equal(take(a, &one, T0), 0);
+	assert_int_equal(take(a, &two, T0), 0);
+	quota_forget(quota, is_one);
+	assert_int_equal(take(a, &one, T0), -EDQUOT);
+	assert_int_equal(take(a, &two, T0), 0);
+	for (int i = 0; i < 5000; i++) /* of more than can be, the oldest are forgotten */
+		assert_int_equal(take(a, &(struct life){ 1000 + i, 1 }, T0), 0);
+	assert_int_equal(take(a, &(struct life){ 5999, 1 }, T0), -EDQUOT);
+	assert_int_equal(take(a, &one, T0), 0);
+}
+
+static void hostile_words(void **state UNUSED)
+{
+	struct buf text;
+
+	assert_int_equal(take(a, &one, T0), 0);
+	quota_went(quota, "a", "no \xff\xfe UTF-8");
+	buf_init(&text, 65536);
+	quota_write(quota, "boot", T0, T0, &text);
+	quota_free(quota);
+	quota = quota_new();
+	assert_int_equal(quota_read(quota, text.data, text.len, "boot", T0, T0), 0);
+	buf_done(&text);
+	assert_int_equal(take(a, &one, T0), -EDQUOT); /* the count is there */
+	quota_changed(quota);
+	quota_unwritten(quota);
+	assert_true(quota_changed(quota));
+}
+
 static void all_together(void **state UNUSED)
 {
 	uint64_t until;
@@ -276,6 +329,9 @@ int main(void)
 		TEST(window),
 		TEST(cool_down),
 		TEST(refunded),
+		TEST(refunded_its_own),
+		TEST(lives_end),
+		TEST(hostile_words),
 		TEST(all_together),
 		TEST(pauses),
 		TEST(throttled_and_failed),
