@@ -193,10 +193,10 @@ static const char *add_frame(struct java_thread *t, struct lang_said *said, stru
 	text_set(&frame->module, "java");
 	if (where.len && where.at[where.len - 1] == ')')
 		where.len--;
-	slash = memrchr(where.at, '/', where.len);
+	slash = where.at ? memrchr(where.at, '/', where.len) : NULL;
 	if (slash)
 		where = skip(where, (size_t)(slash - where.at) + 1);
-	if (!where.len || piece_starts(where, "Native Method") || piece_starts(where, "Unknown Source"))
+	if (!where.at || !where.len || piece_starts(where, "Native Method") || piece_starts(where, "Unknown Source"))
 		return NULL;
 	colon = memrchr(where.at, ':', where.len);
 	if (colon) {
