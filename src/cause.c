@@ -437,20 +437,6 @@ static void tell_queue(const struct view *v, struct buf *out)
 	buf_adds(out, " took it");
 }
 
-/* Of words that request.c has for what is no call. */
-static bool test_stopped(const struct view *v)
-{
-	return v->call && starts(v->call, "stopped by");
-}
-
-static void tell_stopped(const struct view *v, struct buf *out)
-{
-	put_subject(out, v);
-	buf_addf(out, " stood still, %s%s,", v->call,
-		 strstr(v->call, "signal") ? " (SIGSTOP or its like)" : " (a debugger, strace, or a capture)");
-	put_for(out, v);
-}
-
 static bool test_other_wait(const struct view *v)
 {
 	return v->call || (v->top && v->top->kind == SPEND_WAIT);
@@ -465,6 +451,34 @@ static void tell_other_wait(const struct view *v, struct buf *out)
 	if (v->object)
 		buf_addf(out, v->call ? " for %s" : " %s", v->object);
 	put_in_place(out, v, " in ");
+	put_for(out, v);
+}
+
+static bool test_stopped(const struct view *v)
+{
+	return starts(v->call, STOPPED "by a signal");
+}
+
+static bool test_traced(const struct view *v)
+{
+	return starts(v->call, STOPPED "by the tracer");
+}
+
+static bool test_captured(const struct view *v)
+{
+	return starts(v->call, STOPPED);
+}
+
+/* What the thread was in when it was stopped has not made it wait. */
+static void tell_stopped(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_addf(out, " stood still, %s", v->call);
+	if (test_stopped(v))
+		buf_adds(out, " (SIGSTOP or its like)");
+	if (v->top && v->top->object)
+		buf_addf(out, " %s", v->top->object);
+	buf_adds(out, ",");
 	put_for(out, v);
 }
 
@@ -630,6 +644,12 @@ const struct cause causes[] = {
 	  "Lower the rule's time-taken, so that the request is still running when it is trapped." },
 	{ "many-parts", test_spread, tell_spread, "low", PROOF_BOTH,
 	  "Read the trace from the top: many small parts add up." },
+	{ "stopped", test_stopped, tell_stopped, "high", PROOF_TRACE,
+	  "Find who stops the process: job control, a supervisor, a script with 'kill -STOP'; SIGCONT lets it run on." },
+	{ "traced", test_traced, tell_stopped, "high", PROOF_TRACE,
+	  "Detach that debugger or tracer: the server stands still at each of its stops." },
+	{ "captured", test_captured, tell_stopped, "high", PROOF_TRACE,
+	  "Ask for less to be captured (no core), or for fewer captures (--limit)." },
 	{ "deadlock", test_deadlock, tell_deadlock, "high", PROOF_BOTH,
 	  "Take these locks in the same order everywhere; only a restart ends this one." },
 	{ "deadlock", test_cycle, tell_cycle, "high", PROOF_BOTH,
@@ -701,8 +721,6 @@ const struct cause causes[] = {
 	  "The client or its network is slow, or the proxy is; one that buffers whole answers frees the worker." },
 	{ "other-end", test_other_end, tell_other_end, "high", PROOF_BOTH,
 	  "Look at the other end: it had not answered. A time-out of its own would turn the wait into an error." },
-	{ "stopped", test_stopped, tell_stopped, "high", PROOF_TRACE,
-	  "Find who stops the process: a debugger, job control, a script with 'kill -STOP'; SIGCONT lets it run on." },
 	{ "other-wait", test_other_wait, tell_other_wait, "medium", PROOF_BOTH,
 	  "Look at the holder's stack for why it makes this call." },
 	{ "no-cpu", test_runnable, tell_runnable, "high", PROOF_TRACE,

@@ -354,7 +354,7 @@ static void print_totals(const struct demo *demo)
 	struct engine_totals totals;
 
 	engine_totals(demo->engine, &totals);
-	printf("%llu requests seen, %llu trapped; lost events %llu, refused %llu; %llu ns of BPF time for each request.\n",
+	printf("%llu requests seen, %llu trapped; lost events %llu, refused %llu; %llu ns of BPF time at the sockets for each request.\n",
 	       (unsigned long long)totals.requests, (unsigned long long)totals.trapped,
 	       (unsigned long long)(totals.lost_ring + totals.lost_map), (unsigned long long)totals.refused,
 	       (unsigned long long)totals.cpu_ns_per_request);

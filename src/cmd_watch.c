@@ -249,10 +249,12 @@ static void totals_text(const struct engine_totals *t)
 		printf(", %" PRIu64 " that had begun before (start unknown)", t->older);
 	if (t->inner)
 		printf(", %" PRIu64 " calls between the watched", t->inner);
-	printf("; lost events %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " ns of BPF time a request\n",
+	printf("; lost events %" PRIu64 ", refused %" PRIu64 "; %" PRIu64 " ns of BPF time at the sockets a request\n",
 	       t->lost_ring + t->lost_map, t->refused, t->cpu_ns_per_request);
 	if (t->sched_runs)
-		printf("  and %" PRIu64 " ns at each of %" PRIu64 " context switches and wake-ups of the host\n",
+		printf("  and %.3f %% of a core for the context switches and wake-ups of the host: %" PRIu64
+		       " ns at each of %" PRIu64 "\n",
+		       t->watched_ns ? (double)t->sched_ns * 100 / (double)t->watched_ns : 0,
 		       t->sched_ns / t->sched_runs, t->sched_runs);
 	areas_text(t->area);
 	if (t->lost_ring || t->lost_map)

@@ -22,7 +22,6 @@
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
 #define OVERLAPS "it was in flight when its process stood still for the core of another request"
-#define TRAPS_MAX 256 /* trapped requests whose end is still awaited */
 
 static void settle(void *arg);
 
@@ -402,18 +401,6 @@ static void fire_again(struct engine *engine, struct trap *trap, const struct re
 		sample_add(trap, rule, why, record->at_ns, limit_check(engine, trap, rule, text, sizeof(text)));
 }
 
-/* Why no more than so many are followed at a time is told. */
-static bool has_room(struct engine *engine)
-{
-	if (engine->trap_count < TRAPS_MAX)
-		return true;
-	engine->totals.suppressed++;
-	engine->totals.trapped++;
-	engine->config.failed(engine->config.arg,
-			      "too many trapped requests are still running: one more is counted, not followed");
-	return false;
-}
-
 /* A limit passed, a status was sent, it ended: is it a failed request by some rule? */
 static void on_fired(struct engine *engine, const struct record *record)
 {
@@ -438,7 +425,7 @@ static void on_fired(struct engine *engine, const struct record *record)
 		request_client(&slot, &info);
 		engine_input(&asking, &info, record, &input);
 		rule = engine_match(engine, &input, &why);
-		if (rule && !has_room(engine))
+		if (rule && !engine_has_room(engine))
 			rule = NULL;
 		if (rule)
 			trap = trap_begin(engine, rule, why, record, &input);
@@ -492,6 +479,7 @@ static void on_tick(void *arg, uint32_t events UNUSED)
 	struct engine *engine = arg;
 
 	tracer_tick(engine->tracer);
+	engine_tell_crowded(engine);
 	engine_books_write(engine);
 	child_sweep();
 	if (engine->host_log)
@@ -749,6 +737,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->cpu_ns_per_request = t.metered_requests ? t.request_ns / t.metered_requests : 0;
 	ret_totals->sched_ns = t.sched_ns;
 	ret_totals->sched_runs = t.sched_runs;
+	ret_totals->watched_ns = t.watched_ns;
 	memcpy(ret_totals->area, t.area, sizeof(t.area));
 	memcpy(ret_totals->latency, t.counters.latency, sizeof(ret_totals->latency));
 	memcpy(ret_totals->shed_ns, t.shed_ns, sizeof(t.shed_ns));

@@ -14,8 +14,9 @@ struct engine_totals {
 	uint64_t requests, trapped, ended, inner;		/* inner: requests between watched processes */
 	uint64_t lost_ring, lost_map, refused, blind, head_cut; /* by cause */
 	uint64_t lost_trigger;					/* of lost_ring: would have trapped a request */
-	uint64_t cpu_ns_per_request;				/* of the BPF programs at the sockets */
+	uint64_t cpu_ns_per_request;				/* of the BPF programs that run for requests */
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
+	uint64_t watched_ns;					/* in all that time */
 	uint64_t suppressed, capture_failed, in_flight;
 	uint64_t older, older_in_flight;		   /* requests that had begun before the watch */
 	struct area_total area[AREA_COUNT];		   /* detail that was asked for, and its cost */

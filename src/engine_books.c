@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* What outlives the engine: the books about captures, in a file of the store, and what
- * stays in it. The scribe writes; here nobody waits for the disk but at the begin. */
+ * stays in it; and how much is under way at a time. The scribe writes; here nobody waits for the disk but at the begin. */
 #include "engine_inside.h"
 
 #include "ktime.h"
@@ -10,6 +10,8 @@
 #include <string.h>
 
 #define PRUNED_TELL_NS (10 * 60 * NSEC_PER_SEC)
+#define CROWDED_TELL_NS (5 * NSEC_PER_SEC)
+#define TRAPS_MAX 256 /* trapped requests that are not written, or whose end is awaited */
 #define BOOKS "limits.json"
 #define BOOKS_MAX (4u << 20)
 
@@ -37,6 +39,36 @@ static void tell_pruned(struct engine *engine, const struct store_pruned *pruned
 	engine->config.failed(engine->config.arg, text);
 	engine->pruned = engine->pruned_bytes = 0;
 	engine->pruned_told_ns = now_ns();
+}
+
+/* What it is full of: captures that are not written yet, or requests that do not end. */
+void engine_tell_crowded(struct engine *engine)
+{
+	size_t running = 0;
+	char text[200];
+
+	if (!engine->crowded || (engine->crowded_told_ns && now_ns() < engine->crowded_told_ns + CROWDED_TELL_NS))
+		return;
+	for (const struct trap *t = engine->traps; t; t = t->next)
+		running += t->stage == TRAP_STORED && !trap_request_over(t);
+	snprintf(text, sizeof(text),
+		 "%zu trapped requests are under way, which is the most (captures to be made or written: %zu, requests "
+		 "still running: %zu): %llu more counted, not followed",
+		 engine->trap_count, engine->trap_count - running, running, (unsigned long long)engine->crowded);
+	engine->config.failed(engine->config.arg, text);
+	engine->crowded = 0;
+	engine->crowded_told_ns = now_ns();
+}
+
+bool engine_has_room(struct engine *engine)
+{
+	if (engine->trap_count < TRAPS_MAX)
+		return true;
+	engine->totals.suppressed++;
+	engine->totals.trapped++;
+	engine->crowded++;
+	engine_tell_crowded(engine);
+	return false;
 }
 
 static void on_pruned(void *arg, const struct store_pruned *pruned)

@@ -40,6 +40,7 @@ struct engine {
 	struct dumped dumped[64]; /* the latest */
 	size_t dumped_count;
 	uint64_t pruned, pruned_bytes, pruned_told_ns; /* since it was told, and when that was; 0: never */
+	uint64_t crowded, crowded_told_ns;	       /* requests that found no room; the same */
 	struct watched *watched;
 	struct host_log *host_log; /* NULL: nothing is captured */
 	struct engine_totals totals;
@@ -63,6 +64,9 @@ void engine_input(struct engine_asking *asking, const struct request_info *info,
 /* The first rule that matches and has had its 'occurrences' together; NULL none. */
 const struct rule *engine_match(struct engine *engine, const struct rule_input *input, enum rule_verdict *ret_why);
 void engine_input_done(struct engine *engine);
+
+bool engine_has_room(struct engine *engine);	 /* for one trapped request more; it counts those it has none for ... */
+void engine_tell_crowded(struct engine *engine); /* ... and this tells them now and then */
 
 void engine_books_open(struct engine *engine);	/* what earlier engines have used up */
 void engine_books_write(struct engine *engine); /* if anything has changed */

@@ -15,7 +15,7 @@ struct loop_turn {
 	u64 at_ns, dur_ns;
 	u64 gen; /* 0: no byte of any request was moved */
 	u32 slot;
-	u32 pad;
+	s32 stopped;	    /* enum no_call of what stopped the thread all that time; 0: it was at work */
 	u8 head[LOOP_HEAD]; /* the first bytes; 0: not known any more */
 };
 
@@ -29,7 +29,8 @@ struct loop {
 	u32 turn_count;		  /* all that were remembered */
 	u64 blocked_ns, ready_ns; /* in the turn of nobody that is known: not on a CPU */
 	u64 off_since_ns;	  /* ... and since when it is not now, 0: it is */
-	u32 off_blocked, pad;
+	u32 off_blocked;
+	s32 stopped;	    /* as in a turn: of the one that is going on */
 	u8 head[LOOP_HEAD]; /* of the turn that is going on: in user space's copies only */
 	struct loop_turn turn[LOOP_TURNS];
 };

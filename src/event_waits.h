@@ -24,8 +24,9 @@ typedef int32_t s32;
 /* A wait that is in no system call. */
 enum no_call {
 	NO_CALL_FAULT = -1,
-	NO_CALL_TRACED = -2,  /* stopped by a tracer: our own capture, or a debugger */
-	NO_CALL_STOPPED = -3, /* by a signal */
+	NO_CALL_CAPTURED = -2,	/* stopped by our own capture */
+	NO_CALL_SIGNALLED = -3, /* stopped by a signal: SIGSTOP, or the terminal's */
+	NO_CALL_TRACED = -4,	/* stopped by another tracer, whose process is 'a' */
 };
 
 /* How a thread waits: bits. */

@@ -153,12 +153,15 @@ static void name_wait(const struct slot *slot, struct flight_state *state)
 		[WAIT_POLL] = "poll",	   [WAIT_EVENTS] = "poll", [WAIT_CHILD] = "child", [WAIT_SIGNAL] = "signal",
 		[WAIT_FILE_LOCK] = "lock", [WAIT_DISK] = "disk",   [WAIT_IPC] = "ipc",
 	};
+	static const char *const on[8] = { [-NO_CALL_FAULT] = "a page of memory",
+					   [-NO_CALL_SIGNALLED] = "by a signal",
+					   [-NO_CALL_TRACED] = "by a tracer" };
 	uint64_t args[6] = { slot->wait_a, 0, 0, 0, 0, 0 };
 	struct wait wait;
 
 	if (slot->wait_nr < 0) {
 		state->word = slot->wait_nr == NO_CALL_FAULT ? "fault" : "stopped";
-		snprintf(state->on, sizeof(state->on), "%s", slot->wait_nr == NO_CALL_FAULT ? "a page of memory" : "");
+		snprintf(state->on, sizeof(state->on), "%s", on[-slot->wait_nr & 7] ? on[-slot->wait_nr & 7] : "");
 	} else {
 		state->call = syscall_name(slot->wait_nr);
 		wait_describe(NULL, slot->wait_nr, args, &wait);

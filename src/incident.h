@@ -16,6 +16,7 @@
 
 #define INCIDENT_SCHEMA 1  /* of incident.json; grows when a field changes its meaning */
 #define INCIDENT_ID_LEN 12 /* hex digits */
+#define STOPPED "stopped " /* begins what a wait is called in which the thread was stopped */
 
 enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED, REASON_RESPONSE_SIZE };
 const char *reason_name(enum reason reason); /* 'TIME_TAKEN' ... */

@@ -194,7 +194,7 @@ static const char *kind_of(const struct waited *w, enum wait_kind call)
 
 	if (w->nr == NO_CALL_FAULT)
 		return "page fault";
-	if (w->nr == NO_CALL_STOPPED || w->nr == NO_CALL_TRACED)
+	if (w->nr < 0)
 		return "stopped";
 	if (call == WAIT_FILE_LOCK)
 		return by_call[call];
@@ -231,6 +231,8 @@ static const struct slot_waker *true_waker(const struct slot *s, const struct wa
 		return NULL;
 	if (call == WAIT_FUTEX) /* it may have timed out: no other process shares these, as a rule */
 		return w->waker->pid == s->pid ? w->waker : NULL;
+	if (w->nr == NO_CALL_SIGNALLED) /* who sent SIGCONT */
+		return w->waker;
 	if (call == WAIT_CHILD || call == WAIT_FILE_LOCK || call == WAIT_IPC)
 		return w->waker;
 	if (o && (S_ISFIFO(o->mode) || (S_ISSOCK(o->mode) && is_local(o))))
@@ -262,7 +264,9 @@ static void put_words(const struct slot *s, const struct waited *w, enum wait_ki
 {
 	char peer[256];
 
-	if (w->state & WAIT_ANSWER && (call == WAIT_EVENTS || call == WAIT_POLL)) {
+	if (w->nr == NO_CALL_TRACED) {
+		put_pid((pid_t)w->a, buf, size);
+	} else if (w->state & WAIT_ANSWER && (call == WAIT_EVENTS || call == WAIT_POLL)) {
 		if (w->object && S_ISSOCK(w->object->mode) && w->object->peer.family)
 			request_endpoint(&w->object->peer, w->object->name, peer, sizeof(peer));
 		else

@@ -136,10 +136,10 @@ void request_client(const struct slot *slot, struct request_info *info)
 
 const char *request_call(const struct wording *wording, long nr, char *buf, size_t size)
 {
-	const char *name = nr == NO_CALL_TRACED	   ? "stopped by a tracer"
-			   : nr == NO_CALL_STOPPED ? "stopped by a signal"
-			   : nr < 0		   ? "page fault"
-						   : wording->call(nr);
+	static const char *const stopped[8] = { [-NO_CALL_CAPTURED] = STOPPED "for the capture",
+						[-NO_CALL_SIGNALLED] = STOPPED "by a signal",
+						[-NO_CALL_TRACED] = STOPPED "by the tracer" };
+	const char *name = nr >= 0 ? wording->call(nr) : stopped[-nr & 7] ? stopped[-nr & 7] : "page fault";
 
 	if (name)
 		return name;

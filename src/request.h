@@ -84,7 +84,7 @@ void request_name_trace(struct incident *incident); /* the same for the trace, e
 /* The loop's turns for others, onto the trace, as far as they were remembered. */
 void request_trace_turns(const struct holding *holding, uint64_t origin_ns, struct incident *incident);
 
-/* The call's name, or what a wait is called that is in none. */
+/* The call's name, or what a wait is called that is in none: the words of incident.h for a stop. */
 const char *request_call(const struct wording *wording, long nr, char *buf, size_t size);
 
 /* Indexes out of the slot are checked, whoever wrote them. */

@@ -99,7 +99,8 @@ static void requests(const struct engine_totals *t, struct buf *out)
 	many(out, "reqtrap_ended_requests_total", "Requests that are over, by how their end is known.", "verdict",
 	     verdicts, ARRAY_LEN(verdicts));
 	many(out, "reqtrap_lost_total", "What was not seen or not followed, by cause.", "cause", lost, ARRAY_LEN(lost));
-	head(out, "reqtrap_bpf_seconds_per_request", "gauge", "Run time of the BPF programs a request.");
+	head(out, "reqtrap_bpf_seconds_per_request", "gauge",
+	     "Run time a request of the BPF programs for socket calls and connections.");
 	buf_addf(out, "reqtrap_bpf_seconds_per_request %.9f\n", (double)t->cpu_ns_per_request / 1e9);
 	head(out, "reqtrap_overhead_ratio", "gauge",
 	     "Share of the host's CPU time that the watch took at the latest look.");

@@ -67,14 +67,17 @@ static void close_away(struct slot *s, const struct holding *h, uint64_t end, st
 	if (lp->idle_since_ns && h->copied_ns > lp->idle_since_ns)
 		idle += h->copied_ns - lp->idle_since_ns;
 	idle = MIN(idle, away);
-	if (!lp->idle_since_ns && !lp->gen && end > lp->turn_since_ns)
+	if (!lp->idle_since_ns && !lp->gen && !lp->stopped && end > lp->turn_since_ns)
 		turn = MIN(end - lp->turn_since_ns, away - idle);
 	s->acc[SEGMENT_WAIT] += idle;
 	s->acc[h->alone ? SEGMENT_CPU : SEGMENT_LOOP] += turn;
 	s->acc[SEGMENT_AWAY] += away - idle - turn;
 	now->wait_ns = idle;
-	now->kind = lp->idle_since_ns ? SEGMENT_WAIT : lp->gen ? SEGMENT_AWAY : h->alone ? SEGMENT_CPU : SEGMENT_LOOP;
-	now->ns = lp->idle_since_ns ? idle : lp->gen ? away - idle - turn : turn;
+	now->kind = lp->idle_since_ns	     ? SEGMENT_WAIT
+		    : lp->gen || lp->stopped ? SEGMENT_AWAY
+		    : h->alone		     ? SEGMENT_CPU
+					     : SEGMENT_LOOP;
+	now->ns = now->kind == SEGMENT_WAIT ? idle : now->kind == SEGMENT_AWAY ? away - idle - turn : turn;
 }
 
 /* The segment that was going on when the copy was made, cut to 'until'. */
@@ -183,11 +186,13 @@ static void turns_each(const struct holding *h, uint64_t until_ns,
 		       void (*fn)(void *arg, const struct loop_turn *turn, uint64_t from, uint64_t ns), void *arg)
 {
 	const struct loop *lp = h->loop;
-	struct loop_turn current = { .at_ns = lp->turn_since_ns, .gen = lp->gen, .slot = lp->slot };
+	struct loop_turn current = {
+		.at_ns = lp->turn_since_ns, .gen = lp->gen, .slot = lp->slot, .stopped = lp->stopped
+	};
 	uint32_t count = lp->turn_count, kept = MIN(count, (uint32_t)LOOP_TURNS);
 
 	memcpy(current.head, lp->head, sizeof(current.head));
-	if (!lp->idle_since_ns && lp->gen && until_ns > current.at_ns)
+	if (!lp->idle_since_ns && (lp->gen || lp->stopped) && until_ns > current.at_ns)
 		current.dur_ns = until_ns - current.at_ns;
 	for (uint32_t i = 0; i <= kept; i++) {
 		const struct loop_turn *turn = i == kept ? &current : &lp->turn[(count - kept + i) % LOOP_TURNS];
@@ -204,6 +209,16 @@ struct behind {
 	uint64_t current_at;
 };
 
+/* No request's, and no work: something has stopped the loop's thread. */
+static struct spending *spend_stop(struct incident *incident, int by, uint64_t ns)
+{
+	struct spending *row = spend(incident, SPEND_WAIT, request_call(NULL, by, NULL, 0), NULL, ns, 1);
+
+	if (row)
+		text_set(&row->what, "stopped");
+	return row;
+}
+
 static void spend_turn(void *arg, const struct loop_turn *turn, uint64_t from UNUSED, uint64_t ns)
 {
 	struct behind *b = arg;
@@ -212,9 +227,10 @@ static void spend_turn(void *arg, const struct loop_turn *turn, uint64_t from UN
 
 	ns = MIN(ns, b->left);
 	turn_name(turn->head, name, sizeof(name));
-	row = ns ? spend(b->incident, turn->gen ? SPEND_BEHIND : SPEND_LOOP, NULL,
-			 turn->gen && !name[0] ? "a request whose name is not known" : name, ns, 1)
-		 : NULL;
+	row = ns && turn->stopped ? spend_stop(b->incident, turn->stopped, ns)
+	      : ns		  ? spend(b->incident, turn->gen ? SPEND_BEHIND : SPEND_LOOP, NULL,
+				  turn->gen && !name[0] ? "a request whose name is not known" : name, ns, 1)
+				  : NULL;
 	if (row && turn->at_ns == b->current_at)
 		row->open = true;
 	b->left -= ns;
@@ -246,10 +262,11 @@ static void trace_turn(void *arg, const struct loop_turn *turn, uint64_t from, u
 	t->at_ns = from;
 	t->dur_ns = ns;
 	t->count = 1;
-	text_set(&t->kind, turn->gen ? "behind" : "loop");
-	text_set(&t->name, name[0]     ? name
-			   : turn->gen ? "another request"
-				       : "timers and the like: no byte of a request moved");
+	text_set(&t->kind, turn->stopped ? "wait" : turn->gen ? "behind" : "loop");
+	text_set(&t->name, name[0]	   ? name
+			   : turn->stopped ? request_call(NULL, turn->stopped, NULL, 0)
+			   : turn->gen	   ? "another request"
+					   : "timers and the like: no byte of a request moved");
 }
 
 void request_trace_turns(const struct holding *h, uint64_t origin_ns, struct incident *incident)

@@ -290,6 +290,7 @@ static int load(struct tracer *t, struct err *err)
 	bpf_map__set_max_entries(skel->maps.asked, t->slot_count);
 	shrink(t);
 	skel->rodata->slot_count = t->slot_count;
+	skel->rodata->own_tgid = (uint32_t)getpid();
 	skel->rodata->keep_spare = t->slot_count >= (unsigned int)libbpf_num_possible_cpus() * SPARE_SHARE;
 	set_triggers(t);
 	skel->bss->tick_ns = tick_ns();

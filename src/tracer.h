@@ -123,11 +123,12 @@ unsigned int tracer_shed(const struct tracer *tracer, uint64_t since_ns);
 
 struct tracer_totals {
 	struct counters counters;  /* summed over the CPUs */
-	uint64_t request_ns;	   /* run time of the socket programs while it was measured */
+	uint64_t request_ns;	   /* run time of the programs for bytes and connections, while it was measured */
 	uint64_t metered_requests; /* what came in that time, inner ones too */
 	uint64_t sched_ns,
-		sched_runs; /* of the scheduler's, every switch and wake-up of the host: for the whole time */
-	uint64_t missed;    /* runs the kernel left out (recursion) */
+		sched_runs;  /* of the scheduler's, every switch and wake-up of the host: for the whole time */
+	uint64_t watched_ns; /* the whole time */
+	uint64_t missed;     /* runs the kernel left out (recursion) */
 	unsigned int in_flight, older_in_flight; /* the second: of them, those that began before the watch */
 	uint64_t shed_ns[DETAIL_COUNT];		 /* for how long each was off */
 	uint32_t spent_ppm;			 /* of the host's CPU time, at the latest look */

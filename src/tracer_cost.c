@@ -34,21 +34,39 @@ struct counters tracer_count(const struct tracer *t)
 	return sum;
 }
 
-/* Run times so far by the detail that the programs are for. */
-static void parts(const struct tracer *t, uint64_t part_ns[DETAIL_COUNT], uint64_t *ret_sched_runs,
-		  uint64_t *ret_missed)
+/* It runs when bytes or connections of requests move; the others when a thread of the host is
+ * switched to or made. */
+static bool is_for_requests(const struct tracer *t, const struct bpf_program *prog)
+{
+	const struct bpf_program *const those[] = { t->skel->progs.sock_recv, t->skel->progs.sock_send,
+						    t->skel->progs.sys_exit, t->skel->progs.tcp_state,
+						    t->skel->progs.tcp_gone };
+
+	for (size_t i = 0; i < ARRAY_LEN(those); i++) {
+		if (prog == those[i])
+			return true;
+	}
+	return false;
+}
+
+/* Run times so far by the detail that the programs are for, and of those for requests. */
+static void parts(const struct tracer *t, uint64_t part_ns[DETAIL_COUNT], uint64_t *ret_request_ns,
+		  uint64_t *ret_sched_runs, uint64_t *ret_missed)
 {
 	struct bpf_program *prog;
 	uint64_t runs[DETAIL_COUNT] = { 0 };
 
 	memset(part_ns, 0, DETAIL_COUNT * sizeof(*part_ns));
-	*ret_missed = 0;
+	*ret_missed = *ret_request_ns = 0;
 	bpf_object__for_each_program(prog, t->skel->obj)
 	{
 		bool sched = prog == t->skel->progs.switched || prog == t->skel->progs.waking;
 		enum detail d = sched ? DETAIL_SCHED : DETAIL_TRACE;
+		uint64_t before = part_ns[d];
 
 		gauge_program(prog, &part_ns[d], &runs[d], ret_missed);
+		if (is_for_requests(t, prog))
+			*ret_request_ns += part_ns[d] - before;
 	}
 	*ret_sched_runs = runs[DETAIL_SCHED];
 	if (t->app)
@@ -138,7 +156,7 @@ unsigned int tracer_shed(const struct tracer *t, uint64_t since_ns)
 
 void tracer_tick(struct tracer *t)
 {
-	uint64_t part_ns[DETAIL_COUNT], runs, missed, requests;
+	uint64_t part_ns[DETAIL_COUNT], request_ns, runs, missed, requests;
 	struct counters seen = tracer_count(t);
 	struct budget_spent spent;
 	enum budget_word word;
@@ -147,7 +165,7 @@ void tracer_tick(struct tracer *t)
 	requests = seen.requests + seen.inner;
 	if (!gauge_tick(&t->gauge, requests, t->budget.over > 0))
 		return;
-	parts(t, part_ns, &runs, &missed);
+	parts(t, part_ns, &request_ns, &runs, &missed);
 	if (!gauge_look(&t->gauge, part_ns, &spent))
 		return;
 	word = budget_look(&t->budget, &spent, now_ns(), &d);
@@ -165,9 +183,9 @@ void tracer_totals(struct tracer *t, struct tracer_totals *ret_totals)
 	uint64_t part_ns[DETAIL_COUNT], ns, now = now_ns();
 
 	gauge_seen(&t->gauge, sum.counters.requests + sum.counters.inner, &ns, &sum.metered_requests);
-	parts(t, part_ns, &sum.sched_runs, &sum.missed);
+	parts(t, part_ns, &sum.request_ns, &sum.sched_runs, &sum.missed);
 	sum.sched_ns = part_ns[DETAIL_SCHED];
-	sum.request_ns = part_ns[DETAIL_TRACE];
+	sum.watched_ns = now - t->gauge.attached_ns;
 	if (ns) { /* of the whole time, as far as the windows tell */
 		double whole = (double)(now - t->gauge.attached_ns) / (double)ns;
 

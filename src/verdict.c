@@ -50,11 +50,12 @@ static void add_spending(struct incident *i)
 		if (percent == 0 && s->kind != SPEND_UNATTRIBUTED)
 			continue;
 		buf_adds(&line, line.len ? ", " : "Where the time went: ");
-		buf_adds(&line, word[s->kind]);
-		if (s->call)
+		buf_adds(&line, starts(s->call, STOPPED) ? s->call : word[s->kind]);
+		if (s->call && !starts(s->call, STOPPED))
 			buf_addf(&line, " in %s", s->call);
 		if (s->object)
-			buf_addf(&line, s->kind == SPEND_BEHIND ? " %s" : " on %s", s->object);
+			buf_addf(&line, s->kind == SPEND_BEHIND || starts(s->call, STOPPED) ? " %s" : " on %s",
+				 s->object);
 		buf_adds(&line, " ");
 		put_ns(&line, s->ns);
 		buf_addf(&line, " (%u %%)", percent);

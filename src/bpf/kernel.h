@@ -132,6 +132,7 @@ struct task_struct {
 	int tgid;
 	struct files_struct *files;
 	struct task_struct *group_leader;
+	struct task_struct *parent, *real_parent; /* who traces it, who made it */
 	struct signal_struct *signal;
 	u64 utime, stime;
 	unsigned long maj_flt;

@@ -34,6 +34,7 @@ static __always_inline struct loop *loop_of(struct work *mine, struct task_struc
 	lp->blocked_ns = lp->ready_ns = 0;
 	lp->turn_since_ns = now;
 	lp->gen = 0;
+	lp->stopped = 0;
 	lp->turn_count = 0;
 	mine->loop = index + 1;
 	return lp;
@@ -59,6 +60,7 @@ __noinline int loop_turn_over(struct loop *lp, u64 now)
 	turn->dur_ns = now - lp->turn_since_ns;
 	turn->gen = lp->gen;
 	turn->slot = index = lp->slot;
+	turn->stopped = lp->stopped;
 	turn->head[0] = 0;
 	s = lp->gen ? bpf_map_lookup_elem(&slots, &index) : NULL;
 	if (s && s->gen == lp->gen && !(s->flags & SLOT_FASTCGI))
@@ -67,6 +69,7 @@ __noinline int loop_turn_over(struct loop *lp, u64 now)
 over:
 	lp->turn_since_ns = now;
 	lp->gen = 0;
+	lp->stopped = 0;
 	lp->blocked_ns = lp->ready_ns = lp->off_since_ns = 0;
 	return 0;
 }
@@ -91,6 +94,7 @@ static __always_inline void loop_wakes(struct loop *lp, u64 now)
 	lp->idle_since_ns = 0;
 	lp->turn_since_ns = now;
 	lp->gen = 0;
+	lp->stopped = 0;
 	lp->blocked_ns = lp->ready_ns = lp->off_since_ns = 0;
 }
 
@@ -99,6 +103,13 @@ static __always_inline void loop_off(struct loop *lp, bool blocked, u64 now)
 {
 	lp->off_since_ns = now;
 	lp->off_blocked = blocked;
+}
+
+/* ... or is stopped then: a turn of its own, so that nobody's time is called work. */
+static __always_inline void loop_stops(struct loop *lp, s32 by, u64 now)
+{
+	loop_turn_over(lp, now);
+	lp->stopped = by;
 }
 
 static __always_inline void loop_on(struct loop *lp, u64 now)

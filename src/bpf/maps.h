@@ -13,6 +13,7 @@
 const volatile u32 layout = EVENT_LAYOUT;
 const volatile u32 slot_count = 2048;
 const volatile bool keep_spare = true; /* a free slot at hand for each CPU: not when they are few */
+const volatile u32 own_tgid;	       /* whose children's stops are captures */
 const volatile bool follow = true;     /* look at who answers the calls of watched requests */
 u64 limits[2][LIMITS_MAX];	       /* ascending, zeros behind; user space writes the one that does not count ... */
 u32 limit_set;			       /* ... and then has it count */

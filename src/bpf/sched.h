@@ -9,8 +9,8 @@
 #include "objects.h"
 
 #define TASK_DEEP 2
-#define TASK_TRACED 0x8
-#define TASK_STOPPED_OR_TRACED 0xc
+#define TASK_STOPPED_ 4
+#define TASK_TRACED_ 8
 
 enum {
 	NR_POLL = 7,
@@ -103,7 +103,22 @@ static __always_inline void wait_on(struct slot *s, s32 nr, const struct pt_regs
 		s->wait_state |= WAIT_ANSWER;
 }
 
-static __always_inline void wait_begins(struct slot *s, struct task_struct *prev, u32 state)
+/* Who has stopped the thread; 0: nobody, it waits. */
+static __always_inline s32 stopped_by(struct task_struct *task, u32 state, u32 *ret_tracer)
+{
+	struct task_struct *tracer;
+
+	*ret_tracer = 0;
+	if (!(state & (TASK_STOPPED_ | TASK_TRACED_)))
+		return 0;
+	if (state & TASK_STOPPED_)
+		return NO_CALL_SIGNALLED;
+	tracer = BPF_CORE_READ(task, parent);
+	*ret_tracer = BPF_CORE_READ(tracer, tgid);
+	return BPF_CORE_READ(tracer, real_parent, tgid) == (int)own_tgid ? NO_CALL_CAPTURED : NO_CALL_TRACED;
+}
+
+static __always_inline void wait_begins(struct slot *s, struct task_struct *prev, u32 state, s32 stopped, u32 tracer)
 {
 	struct pt_regs *regs = (struct pt_regs *)bpf_task_pt_regs(prev);
 	s32 nr = (s32)regs->orig_ax;
@@ -115,8 +130,9 @@ static __always_inline void wait_begins(struct slot *s, struct task_struct *prev
 	s->wait_object = 0;
 	s->wait_nr = nr;
 	s->wait_a = 0;
-	if (state & TASK_STOPPED_OR_TRACED) {
-		s->wait_nr = state & TASK_TRACED ? NO_CALL_TRACED : NO_CALL_STOPPED;
+	if (stopped) {
+		s->wait_nr = stopped;
+		s->wait_a = tracer;
 	} else if (nr == NR_RESTART) {
 		/* A timed wait that was interrupted goes on under another number. */
 		s->wait_nr = s->last_nr;
@@ -150,10 +166,11 @@ static __always_inline void goes_off(struct work *mine, struct task_struct *prev
 	bool runs_on = preempt || prev->__state == 0, to_poll = false;
 	struct slot *s = held_by(mine, prev);
 	struct loop *lp = loop_at(mine->loop);
-	u32 state = prev->__state;
+	u32 state = prev->__state, tracer = 0;
+	s32 stopped = runs_on ? 0 : stopped_by(prev, state, &tracer);
 	u64 now;
 
-	if (!runs_on && !(state & TASK_STOPPED_OR_TRACED))
+	if (!runs_on && !stopped)
 		to_poll = waits_for_events((s32)((struct pt_regs *)bpf_task_pt_regs(prev))->orig_ax);
 	if (!s && !lp && !to_poll)
 		return;
@@ -168,12 +185,14 @@ static __always_inline void goes_off(struct work *mine, struct task_struct *prev
 		loop_turn_over(lp, now);
 		lp->idle_since_ns = now;
 	} else if (!s) {
-		if (lp && !lp->gen)
+		if (lp && !lp->gen && stopped)
+			loop_stops(lp, stopped, now);
+		else if (lp && !lp->gen)
 			loop_off(lp, !runs_on, now);
 	} else if (runs_on) {
 		segment_to(s, SEGMENT_RUNNABLE, now);
 	} else {
-		wait_begins(s, prev, state);
+		wait_begins(s, prev, state, stopped, tracer);
 		if (waits_for_any(s->wait_nr))
 			s->turn_over = 1;
 		segment_to(s, SEGMENT_WAIT, now);
@@ -193,6 +212,8 @@ static __always_inline void comes_on(struct work *mine, struct task_struct *next
 		loop_wakes(lp, now);
 	else if (lp && lp->off_since_ns)
 		loop_on(lp, now);
+	else if (lp && lp->stopped)
+		loop_turn_over(lp, now);
 	if (!s)
 		return;
 	if (s->seg_kind == SEGMENT_WAIT)

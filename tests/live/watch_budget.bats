@@ -90,3 +90,9 @@ get_until() { # FILTER of an event
 	run -2 "$REQTRAP" watch --time-taken 1s --max-overhead 101 1
 	has "$output" "'101' is not between" "the error"
 }
+
+@test "what a request costs at the sockets is told apart from what the host's context switches cost" {
+	run "$REQTRAP" watch --time-taken 10s -o "$BATS_TEST_TMPDIR/store" -- sleep 0.5
+	has "$output" "0 ns of BPF time at the sockets a request" "without a request"
+	has "$output" "% of a core for the context switches and wake-ups of the host" "the scheduler's part"
+}

@@ -181,3 +181,14 @@ rules() { # WORD...: the file, as it stands
 	is "$status" 2 "exit code"
 	has "$output" "at least 50ms" "every"
 }
+
+@test "more at a time than are followed: what is full is told, in one line, and each is counted" {
+	watch_start auto --time-taken 200ms --limit 1000 --capture trace "$PYTHON"
+	client "$PYTHON_PORT" concurrent '/slow?ms=3000' 280 >/dev/null
+	wait_events 256 '.event == "ended"' 60
+	watch_stop 60
+	total trapped 280
+	total suppressed 24
+	between "$(grep -c 'more counted, not followed' "$WATCH_ERR")" 1 2 "lines ($(cat "$WATCH_ERR"))"
+	has "$(cat "$WATCH_ERR")" "256 trapped requests are under way, which is the most" "what is full"
+}

@@ -222,6 +222,53 @@ waits_for_the_answer() { # PORT URL TARGET
 	between "$(jq '[.spending[] | select(.call == "stopped by a signal") | .ns] | add / 1e6' "$INCIDENT/incident.json")" 800 1010 "ms"
 }
 
+# Idle in its poll when it is stopped: the stop is no work of the loop, and of nobody's request.
+@test "an event loop that somebody else has stopped" {
+	start_loop
+	watch_start auto --time-taken 1s --capture trace "$LOOP"
+	client "$LOOP_PORT" get '/slow?ms=400' >"$BATS_TEST_TMPDIR/answer" &
+	local asking=$!
+	remember "$asking"
+	wait_for 10 loop_has_one || fail "it is not in its poll with a request"
+	kill -STOP "$LOOP"
+	wait_for 20 trapped_once || fail "it is not trapped"
+	kill -CONT "$LOOP"
+	wait "$asking" || fail "no answer"
+	wait_events 1 '.event == "ended"'
+	watch_stop
+	incident_of
+	times_add_up
+	is "$(fact .cause)" stopped "the cause ($(fact '.spending | tostring'))"
+	is "$(fact '.spending | max_by(.ns) | [.call, .open] | join(" ")')" "stopped by a signal true" "the largest part"
+	is "$(fact '[.spending[] | select(.kind == "loop" or .kind == "cpu") | .ns] | add // 0 | . < 100000000')" true \
+		"at work ($(fact '.spending | tostring'))"
+}
+
+loop_has_one() {
+	[[ -n $(ss -Htn state established "sport = :$LOOP_PORT") ]] && grep -qsE '^(232|281) ' "/proc/$LOOP/syscall"
+}
+
+@test "a server that a debugger has stopped: which, and that it is no capture" {
+	need gdb
+	start_python
+	watch_start auto --time-taken 1s --capture trace "$PYTHON"
+	client "$PYTHON_PORT" get '/slow?ms=500' >"$BATS_TEST_TMPDIR/answer" &
+	local asking=$! go=$BATS_TEST_TMPDIR/go debugger
+	remember "$asking"
+	wait_for 10 sleeps_now || fail "it does not sleep"
+	gdb -batch -nx -p "$PYTHON" -ex "shell until test -e '$go'; do sleep 0.05; done" >"$BATS_TEST_TMPDIR/gdb" 2>&1 3>&- &
+	debugger=$!
+	remember "$debugger"
+	wait_for 20 trapped_once || fail "it is not trapped"
+	: >"$go"
+	wait "$debugger" "$asking" || fail "no answer"
+	watch_stop
+	incident_of
+	times_add_up
+	is "$(fact .cause)" traced "the cause ($(fact '.spending | tostring'))"
+	has "$(fact .verdict)" "stood still, stopped by the tracer gdb $debugger" "the verdict"
+}
+
 sleeps_now() {
 	grep -qs '^230 ' "/proc/$PYTHON/task"/*/syscall
 }
