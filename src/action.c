@@ -228,19 +228,20 @@ int action_check(char *const *argv, struct err *err)
 	return 0;
 }
 
+static bool is_later(enum token token)
+{
+	return token == TOKEN_DUMP || token == TOKEN_INCIDENT || token == TOKEN_REPORT;
+}
+
 const char *action_later_token(char *const *argv)
 {
-	static const char *const later[] = { "%2%", "%DUMP%", "%INCIDENT%", "%REPORT%" };
+	size_t row, len;
 
 	for (; *argv; argv++) {
-		for (const char *p = strchr(*argv, '%'), *end; p; p = strchr(end + 1, '%')) {
-			end = strchr(p + 1, '%');
-			if (!end)
-				break;
-			for (size_t i = 0; i < ARRAY_LEN(later); i++) {
-				if (!strncmp(p, later[i], strlen(later[i])))
-					return later[i];
-			}
+		for (const char *p = strchr(*argv, '%'); p; p = strchr(p + len, '%')) {
+			len = 2; /* '%%' */
+			if (p[1] != '%' && find_token(p, &row, &len) == 0 && is_later(tokens[row].token))
+				return tokens[row].name;
 		}
 	}
 	return NULL;

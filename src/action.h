@@ -34,7 +34,7 @@ int action_split(const char *line, char ***ret_argv, struct err *err);
  * -EINVAL, the text names the token or says what is known. Does not look at the disk. */
 int action_check(char *const *argv, struct err *err);
 
-/* The first token in argv that only a capture gives a value, '%DUMP%'; NULL: none. */
+/* The first token in argv (checked) that only a capture gives a value, 'DUMP'; NULL: none. */
 const char *action_later_token(char *const *argv);
 
 /* Expands each argument: it stays one argument, whatever bytes a value holds

@@ -723,7 +723,6 @@ static int answer(const struct analysis *analysis)
 {
 	struct err err = { "" };
 	struct buf out;
-	size_t done = 0;
 	int r;
 
 	buf_init(&out, ANSWER_MAX);
@@ -734,14 +733,8 @@ static int answer(const struct analysis *analysis)
 		buf_done(&out);
 		r = analysis_write(&failed, &out, NULL);
 	}
-	while (r >= 0 && done < out.len) {
-		ssize_t n = write(4, out.data + done, out.len - done);
-
-		if (n < 0 && errno != EINTR)
-			r = -errno;
-		else if (n > 0)
-			done += (size_t)n;
-	}
+	if (r >= 0)
+		r = write_all(4, out.data, out.len);
 	buf_done(&out);
 	return r;
 }

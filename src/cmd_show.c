@@ -323,20 +323,13 @@ int cmd_show(int argc, char **argv)
 
 static int put_file(const char *path, const struct buf *out)
 {
-	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600), code;
-	size_t at = 0;
-	ssize_t n = 0;
+	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	int code = fd < 0 ? -errno : write_all(fd, out->data, out->len);
 
-	for (; fd >= 0 && at < out->len; at += (size_t)n) {
-		n = write(fd, out->data + at, out->len - at);
-		if (n < 0 && errno == EINTR)
-			n = 0;
-		else if (n <= 0)
-			break;
-	}
-	if (fd >= 0 && at == out->len && close(fd) == 0)
+	if (fd >= 0 && close(fd) < 0 && code == 0)
+		code = -errno;
+	if (code == 0)
 		return EXIT_DONE;
-	code = errno ? -errno : -EIO;
 	log_error("cannot write '%s': %s", path, strerror(-code));
 	return exit_code_of(code);
 }

@@ -50,7 +50,7 @@ static void screen_size(unsigned int *ret_columns, unsigned int *ret_lines)
 	}
 }
 
-static void write_all(const char *data, size_t len)
+static void screen_write(const char *data, size_t len)
 {
 	while (len) {
 		ssize_t n = write(STDOUT_FILENO, data, len);
@@ -74,7 +74,7 @@ static void draw(const struct buf *table)
 		buf_adds(&out, end[1] ? "\033[K\r\n" : "\033[K");
 	}
 	buf_adds(&out, "\033[J");
-	write_all(out.data, out.len);
+	screen_write(out.data, out.len);
 	buf_done(&out);
 }
 
@@ -256,7 +256,7 @@ static int screen_begin(struct top *top, struct err *err)
 	struct termios keys;
 	int r;
 
-	write_all("\033[?1049h\033[?25l\033[H\033[J", 20);
+	screen_write("\033[?1049h\033[?25l\033[H\033[J", 20);
 	if (!isatty(STDIN_FILENO) || tcgetattr(STDIN_FILENO, &top->before) < 0)
 		return 0;
 	keys = top->before;
@@ -274,7 +274,7 @@ static void screen_end(struct top *top)
 		return;
 	if (top->keys)
 		tcsetattr(STDIN_FILENO, TCSANOW, &top->before);
-	write_all("\033[?25h\033[?1049l", 14);
+	screen_write("\033[?25h\033[?1049l", 14);
 	top->screen = false;
 }
 

@@ -25,21 +25,6 @@ struct outcome {
 	struct err err;
 };
 
-static int write_whole(int fd, const char *text)
-{
-	for (size_t len = strlen(text); len;) {
-		ssize_t n = write(fd, text, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		text += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 /* Owner and mode of the old one. Who may not give a file away keeps it, in the group if
  * possible. */
 static int dress(int fd, const struct stat *as)
@@ -88,7 +73,7 @@ static int replace(int dir_fd, const char *name, const char *path, const char *w
 	fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	if (fd < 0)
 		return err_sys(err, -errno, "cannot write beside '%s'", path);
-	r = write_whole(fd, text);
+	r = write_all(fd, text, strlen(text));
 	if (r == 0)
 		r = dress(fd, &st);
 	if (r == 0 && fsync(fd) < 0)
@@ -156,7 +141,7 @@ static int memory_of(const char *text)
 {
 	CLEAN(fd) int fd = memfd_create("reqtrap-rules", MFD_CLOEXEC);
 
-	if (fd < 0 || write_whole(fd, text) < 0 || lseek(fd, 0, SEEK_SET) < 0)
+	if (fd < 0 || write_all(fd, text, strlen(text)) < 0 || lseek(fd, 0, SEEK_SET) < 0)
 		return -1;
 	return take_fd(&fd);
 }

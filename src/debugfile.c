@@ -225,18 +225,6 @@ static int ask_child(struct naming *n, int file_fd, struct err *err)
 	return r;
 }
 
-static int answer_all(int fd, const struct buf *text)
-{
-	for (size_t done = 0; done < text->len;) {
-		ssize_t n = write(fd, text->data + done, text->len - done);
-
-		if (n < 0 && errno != EINTR)
-			return -errno;
-		done += n > 0 ? (size_t)n : 0;
-	}
-	return 0;
-}
-
 int debugfile_main(int argc UNUSED, char **argv UNUSED)
 {
 	struct analysis a = { .failed = NULL };
@@ -268,7 +256,7 @@ int debugfile_main(int argc UNUSED, char **argv UNUSED)
 	buf_init(&text, ANALYSIS_BYTES_MAX);
 	r = analysis_write(&a, &text, NULL);
 	if (r == 0)
-		r = answer_all(4, &text);
+		r = write_all(4, text.data, text.len);
 	/* The process ends here: what it holds goes with it. */
 	_exit(r < 0 ? 1 : 0);
 }

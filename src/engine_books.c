@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 /* What outlives the engine: the books about captures, in a file of the store, and what
- * stays in it; and how much is under way at a time. The scribe writes; here nobody waits for the disk but at the begin. */
+ * stays in it; and how much is under way at a time. The scribe writes; here nobody waits
+ * for the disk but at the begin. */
 #include "engine_inside.h"
 
 #include "ktime.h"
@@ -97,7 +98,7 @@ void engine_keep(struct engine *engine)
 }
 
 /* Who has ended while nobody looked has no limit any more. */
-static bool is_alive(const struct life *life)
+static bool is_alive(const struct life *life, void *arg UNUSED)
 {
 	struct proc proc;
 	bool same;
@@ -124,7 +125,7 @@ void engine_books_open(struct engine *engine)
 		snprintf(said, sizeof(said), "'%s' of the store is not to be read: limits are counted anew", BOOKS);
 		engine->config.failed(engine->config.arg, said);
 	}
-	quota_forget(engine->quota, is_alive);
+	quota_forget(engine->quota, is_alive, NULL);
 	quota_changed(engine->quota);
 	engine_keep(engine);
 }

@@ -199,20 +199,6 @@ static void ask(char **argv, struct analyst_told *told, struct buf *text)
 	close(fd);
 }
 
-static void hand_over(const void *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(FD_ANALYST, data, len);
-
-		if (n < 0 && errno != EINTR)
-			return;
-		if (n > 0) {
-			data = (const char *)data + n;
-			len -= (size_t)n;
-		}
-	}
-}
-
 int envoy_main(int argc, char **argv)
 {
 	struct analyst_told told = { .size = sizeof(told) };
@@ -226,8 +212,8 @@ int envoy_main(int argc, char **argv)
 	alarm(ALARM_SECONDS);
 	buf_init(&text, ANALYST_TOLD_MAX);
 	ask(argv, &told, &text);
-	hand_over(&told, sizeof(told));
+	write_all(FD_ANALYST, &told, sizeof(told));
 	if (!told.why[0])
-		hand_over(text.data, text.len);
+		write_all(FD_ANALYST, text.data, text.len);
 	return 0;
 }

@@ -316,14 +316,14 @@ const char *quota_throttled(const struct quota *quota)
 	return quota->throttled;
 }
 
-void quota_gone(struct quota *quota, pid_t pid)
+void quota_forget(struct quota *quota, bool (*alive)(const struct life *life, void *arg), void *arg)
 {
 	for (size_t i = 0; i < quota->count; i++) {
 		struct book *book = &quota->book[i];
 		size_t left = 0;
 
 		for (size_t k = 0; k < book->use_count; k++) {
-			if (book->use[k].life.pid != pid)
+			if (alive(&book->use[k].life, arg))
 				book->use[left++] = book->use[k];
 		}
 		quota->changed |= left != book->use_count;
@@ -331,18 +331,14 @@ void quota_gone(struct quota *quota, pid_t pid)
 	}
 }
 
-void quota_forget(struct quota *quota, bool (*alive)(const struct life *life))
+static bool is_another(const struct life *life, void *arg)
 {
-	for (size_t i = 0; i < quota->count; i++) {
-		struct book *book = &quota->book[i];
-		size_t left = 0;
+	return life->pid != *(const pid_t *)arg;
+}
 
-		for (size_t k = 0; k < book->use_count; k++) {
-			if (alive(&book->use[k].life))
-				book->use[left++] = book->use[k];
-		}
-		book->use_count = left;
-	}
+void quota_gone(struct quota *quota, pid_t pid)
+{
+	quota_forget(quota, is_another, &pid);
 }
 
 /* ---- what it is like ---- */

@@ -57,8 +57,9 @@ void quota_went(struct quota *quota, const char *rule, const char *error); /* NU
 void quota_throttle(struct quota *quota, const char *why);
 const char *quota_throttled(const struct quota *quota); /* NULL: not */
 
-void quota_gone(struct quota *quota, pid_t pid);				/* that process has ended */
-void quota_forget(struct quota *quota, bool (*alive)(const struct life *life)); /* lives that are over */
+/* Lives that are over are forgotten: those that 'alive' is false of; those of a process that has ended. */
+void quota_forget(struct quota *quota, bool (*alive)(const struct life *life, void *arg), void *arg);
+void quota_gone(struct quota *quota, pid_t pid);
 
 void quota_report(struct quota *quota, const struct rules *rules, const struct rule *rule, uint64_t now_ns,
 		  struct quota_report *ret_report);

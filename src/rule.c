@@ -431,7 +431,7 @@ static int check_action_first(const struct rule *rule, struct err *err)
 			       "rule '%s': the capture waits for the action: action-timeout is 10s at most before it",
 			       rule->name);
 	if (later)
-		return err_say(err, -EINVAL, "rule '%s': there is no %s yet before the capture", rule->name, later);
+		return err_say(err, -EINVAL, "rule '%s': there is no %%%s%% yet before the capture", rule->name, later);
 	return 0;
 }
 

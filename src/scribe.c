@@ -172,17 +172,10 @@ int scribe_start(struct loop *loop, const char *store_dir, struct scribe **ret_s
 static int text_memfd(const struct buf *text, int *ret_fd, struct err *err)
 {
 	CLEAN(fd) int fd = memfd_create("incident", MFD_CLOEXEC);
-	size_t done = 0;
+	int r = fd < 0 ? -errno : write_all(fd, text->data, text->len);
 
-	while (fd >= 0 && done < text->len) {
-		ssize_t n = write(fd, text->data + done, text->len - done);
-
-		if (n < 0 && errno != EINTR)
-			return err_sys(err, -errno, "cannot hand over the incident");
-		done += n > 0 ? (size_t)n : 0;
-	}
-	if (fd < 0)
-		return err_sys(err, -errno, "cannot hand over the incident");
+	if (r < 0)
+		return err_sys(err, r, "cannot hand over the incident");
 	*ret_fd = take_fd(&fd);
 	return 0;
 }

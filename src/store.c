@@ -303,21 +303,6 @@ const char *store_entry_path(const struct store_entry *entry)
 	return entry->path;
 }
 
-static int write_all(int fd, const char *data, size_t len)
-{
-	while (len) {
-		ssize_t n = write(fd, data, len);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EIO;
-		data += n;
-		len -= (size_t)n;
-	}
-	return fsync(fd) < 0 ? -errno : 0;
-}
-
 int store_write(struct store_entry *entry, const char *name, const void *data, size_t len, struct err *err)
 {
 	char temp[NAME_MAX + 1];
@@ -329,6 +314,8 @@ int store_write(struct store_entry *entry, const char *name, const void *data, s
 	unlinkat(entry->dir_fd, temp, 0);
 	fd = openat(entry->dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	r = fd < 0 ? -errno : write_all(fd, data, len);
+	if (r == 0 && fsync(fd) < 0)
+		r = -errno;
 	if (fd >= 0 && close(fd) < 0 && r == 0)
 		r = -errno;
 	if (r == 0 && renameat(entry->dir_fd, temp, entry->dir_fd, name) < 0)

@@ -189,23 +189,17 @@ int store_state_write(struct store *store, const char *name, const void *data, s
 	CLEAN(fd) int dir_fd = open_dir(store);
 	CLEAN(fd) int fd = -1;
 	char temp[64];
-	size_t done = 0;
+	int r;
 
 	snprintf(temp, sizeof(temp), ".%s.new", name);
 	if (dir_fd >= 0) {
 		unlinkat(dir_fd, temp, 0);
 		fd = openat(dir_fd, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	}
-	while (fd >= 0 && done < len) {
-		ssize_t n = write(fd, (const char *)data + done, len - done);
-
-		if (n < 0 && errno != EINTR)
-			return err_sys(err, -errno, "cannot write '%s/%s'", store_path(store), name);
-		done += n > 0 ? (size_t)n : 0;
-	}
-	if (fd < 0 || renameat(dir_fd, temp, dir_fd, name) < 0)
-		return err_sys(err, -errno, "cannot write '%s/%s'", store_path(store), name);
-	return 0;
+	r = fd < 0 ? -errno : write_all(fd, data, len);
+	if (r == 0 && renameat(dir_fd, temp, dir_fd, name) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(err, r, "cannot write '%s/%s'", store_path(store), name) : 0;
 }
 
 int store_state_read(struct store *store, const char *name, char **ret_text, size_t *ret_len, struct err *err)

@@ -51,6 +51,22 @@ static inline bool all_zeros(const uint8_t *p, size_t len)
 	return !p[0] && !memcmp(p, p + 1, len - 1);
 }
 
+/* All of it, however often it takes; may block. 0, or what write(2) says. */
+static inline int write_all(int fd, const void *data, size_t len)
+{
+	for (const char *p = data; len;) {
+		ssize_t n = write(fd, p, len);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		p += n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
 /* Hands an fd over to somebody else: the scope no longer closes it. */
 static inline int take_fd(int *fd)
 {

@@ -1,69 +1,14 @@
 // SPDX-License-Identifier: MIT
 /* What a thread of a JVM stands in a futex for: by its words, or by its stack and the CPU of
  * the collector; and that what is not known is not said for certain. */
-#include "verdict.h"
+#include "play_cause.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <string.h>
-
-#include <cmocka.h>
-
-#define MS 1000000ull
-
-static struct incident *incident_of(enum spend kind, const char *call, const char *object, uint64_t ns)
+static void java_frame(struct stack *stack, const char *function, const char *file)
 {
-	struct incident *i = incident_new();
-	struct spending *s = list_add(&i->spending, &i->spending_count, sizeof(*s));
+	struct frame *f = frame_add(stack, function, file);
 
-	text_set(&i->process.comm, "shop");
-	text_set(&i->request.method, "GET");
-	text_set(&i->request.url, "/slow");
-	i->holder_pid = 811;
-	i->holder_tid = 812;
-	i->elapsed_ns = 500 * MS;
-	i->capture.method = METHOD_CLONE;
-	i->capture.running_at_snapshot = true;
-	s->kind = kind;
-	s->ns = ns;
-	s->count = 1;
-	s->open = true;
-	text_set(&s->call, call);
-	text_set(&s->object, object);
-	return i;
-}
-
-static struct thread *thread_add(struct incident *i, pid_t tid, char state, const char *call, const char *waits_for)
-{
-	struct thread *t = list_add(&i->analysis.thread, &i->analysis.thread_count, sizeof(*t));
-
-	t->tid = tid;
-	t->state = state;
-	t->holder = tid == i->holder_tid;
-	text_set(&t->call, call);
-	text_set(&t->waits_for, waits_for);
-	return t;
-}
-
-static void frame_add(struct stack *stack, const char *function, const char *file)
-{
-	struct frame *f = list_add(&stack->frame, &stack->count, sizeof(*f));
-
-	text_set(&f->function, function);
-	text_set(&f->file, file);
 	text_set(&f->module, "java");
 	f->script = true;
-	f->line = 7;
-}
-
-static void check(struct incident *i, const char *cause, const char *part, const char *confidence)
-{
-	verdict_make(i);
-	assert_string_equal(i->cause, cause);
-	if (!strstr(i->verdict, part))
-		fail_msg("no '%s' in '%s'", part, i->verdict);
-	assert_string_equal(i->confidence, confidence);
-	incident_free(i);
 }
 
 static struct incident *java(const char *waits_for, uint64_t ns)
@@ -84,8 +29,8 @@ static void test_sleep(void **state UNUSED)
 {
 	struct incident *i = java("a sleep to end", 490 * MS);
 
-	frame_add(script(i, 0), "java.lang.Thread.sleep", NULL);
-	frame_add(script(i, 0), "shop.Cart.add", "Cart.java");
+	java_frame(script(i, 0), "java.lang.Thread.sleep", NULL);
+	java_frame(script(i, 0), "shop.Cart.add", "Cart.java");
 	check(i, "sleep",
 	      "slept in java.lang.Thread.sleep() called by shop.Cart.add() at Cart.java:7 for 0.49 of 0.50 s", "high");
 }
@@ -94,11 +39,11 @@ static struct incident *pooled(const char *waits_for, const char *function)
 {
 	struct incident *i = java(waits_for, 490 * MS);
 
-	frame_add(script(i, 0), "jdk.internal.misc.Unsafe.park", NULL);
-	frame_add(script(i, 0), function, "Pool.java");
-	frame_add(script(i, 0), "shop.Cart.add", "Cart.java");
+	java_frame(script(i, 0), "jdk.internal.misc.Unsafe.park", NULL);
+	java_frame(script(i, 0), function, "Pool.java");
+	java_frame(script(i, 0), "shop.Cart.add", "Cart.java");
 	thread_add(i, 900, 'S', "futex", waits_for);
-	frame_add(script(i, 1), function, "Pool.java");
+	java_frame(script(i, 1), function, "Pool.java");
 	return i;
 }
 
@@ -135,7 +80,7 @@ static void test_garbage(void **state UNUSED)
 
 	/* without the words: by its stack */
 	i = java("condition variable 0x55", 490 * MS);
-	frame_add(&i->analysis.thread[0].stack, "SafepointSynchronize::block", NULL);
+	java_frame(&i->analysis.thread[0].stack, "SafepointSynchronize::block", NULL);
 	collect(i, 60 * MS);
 	check(i, "garbage-collection", "its collector used 0.6 CPUs", "high");
 
@@ -144,7 +89,7 @@ static void test_garbage(void **state UNUSED)
 	collect(i, 90 * MS);
 	check(i, "sleep", "slept", "high");
 	i = java("condition variable 0x55", 490 * MS);
-	frame_add(&i->analysis.thread[0].stack, "SafepointSynchronize::block", NULL);
+	java_frame(&i->analysis.thread[0].stack, "SafepointSynchronize::block", NULL);
 	collect(i, 10 * MS);
 	check(i, "thread-wakeup", "to wake it", "medium");
 

@@ -137,7 +137,7 @@ static void refunded_its_own(void **state UNUSED)
 	assert_non_null(strstr(why, "stood still"));
 }
 
-static bool is_one(const struct life *life)
+static bool is_one(const struct life *life, void *arg UNUSED)
 {
 	return life->pid == one.pid && life->start_ticks == one.start_ticks;
 }
@@ -146,7 +146,7 @@ static void lives_end(void **state UNUSED)
 {
 	assert_int_equal(take(a, &one, T0), 0);
 	assert_int_equal(take(a, &two, T0), 0);
-	quota_forget(quota, is_one);
+	quota_forget(quota, is_one, NULL);
 	assert_int_equal(take(a, &one, T0), -EDQUOT);
 	assert_int_equal(take(a, &two, T0), 0);
 	for (int i = 0; i < 5000; i++) /* of more than can be, the oldest are forgotten */
