@@ -82,6 +82,27 @@ void buf_addf(struct buf *buf, const char *fmt, ...)
 		free(text);
 }
 
+/* Unicode's Default_Ignorable_Code_Point, which show nothing and so hide what they stand in (a
+ * name that looks like another), and what turns or ends a line: direction, separators. */
+bool char_hides(uint32_t cp)
+{
+	static const struct {
+		uint32_t from, to;
+	} row[] = {
+		{ 0xad, 0xad },	      { 0x34f, 0x34f },	  { 0x61c, 0x61c },	{ 0x115f, 0x1160 },
+		{ 0x17b4, 0x17b5 },   { 0x180b, 0x180f }, { 0x200b, 0x200f },	{ 0x2028, 0x202e },
+		{ 0x2060, 0x206f },   { 0x3164, 0x3164 }, { 0xfe00, 0xfe0f },	{ 0xfeff, 0xfeff },
+		{ 0xffa0, 0xffa0 },   { 0xfff0, 0xfffb }, { 0x1bca0, 0x1bca3 }, { 0x1d173, 0x1d17a },
+		{ 0xe0000, 0xe0fff },
+	};
+
+	for (size_t n = 0; n < ARRAY_LEN(row) && cp >= row[n].from; n++) {
+		if (cp <= row[n].to)
+			return true;
+	}
+	return (cp & 0xfffe) == 0xfffe;
+}
+
 /* Length of the well-formed, harmless UTF-8 sequence at p, 0 if there is none. */
 static size_t utf8_len(const unsigned char *p, size_t left)
 {
@@ -105,10 +126,7 @@ static size_t utf8_len(const unsigned char *p, size_t left)
 		}
 		if (cp < row[i].least || cp > 0x10ffff || (cp >= 0xd800 && cp < 0xe000))
 			return 0;
-		if (cp < 0xa0) /* C1 controls */
-			return 0;
-		if ((cp >= 0x202a && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0x200e || cp == 0x200f ||
-		    cp == 0x061c || cp == 0x2028 || cp == 0x2029 || cp == 0xfeff || (cp & 0xfffe) == 0xfffe)
+		if (cp < 0xa0 /* C1 controls */ || char_hides(cp))
 			return 0;
 		return n;
 	}

@@ -20,8 +20,11 @@ void buf_adds(struct buf *buf, const char *text);
 void buf_addf(struct buf *buf, const char *fmt, ...) PRINTF(2, 3);
 
 /* Adds hostile bytes for a terminal or a log: control bytes, DEL, C1 controls,
- * invalid UTF-8, bidirectional overrides and '\' become \xHH. */
+ * invalid UTF-8, characters that hide and '\' become \xHH. */
 void buf_add_escaped(struct buf *buf, const void *data, size_t len);
+
+/* Does this character show nothing, or turn or end the line that it stands in? */
+bool char_hides(uint32_t cp);
 
 /* The data as a heap string the caller frees; the buffer is empty afterwards. */
 char *buf_take(struct buf *buf);

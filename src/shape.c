@@ -52,12 +52,10 @@ static size_t clean_len(const unsigned char *p)
 	return len;
 }
 
-/* Characters that a terminal or an editor would act on: controls, direction, line
- * separators. */
+/* Characters that a terminal or an editor would act on, or that nobody would see in one. */
 static bool acts(uint32_t cp)
 {
-	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || cp == 0x61c || cp == 0x200e || cp == 0x200f ||
-	       (cp >= 0x2028 && cp <= 0x202e) || (cp >= 0x2066 && cp <= 0x2069) || cp == 0xfeff;
+	return cp < 0x20 || (cp >= 0x7f && cp < 0xa0) || char_hides(cp);
 }
 
 void shape_add_string(struct buf *out, const char *text)
@@ -88,6 +86,8 @@ void shape_add_string(struct buf *out, const char *text)
 			buf_addf(out, "\\%c", *p);
 		else if (*p == '\n')
 			buf_adds(out, "\\n");
+		else if (acts(cp) && cp > 0xffff)
+			buf_addf(out, "\\u%04x\\u%04x", 0xd7c0 + (cp >> 10), 0xdc00 + (cp & 0x3ff));
 		else if (acts(cp))
 			buf_addf(out, "\\u%04x", cp);
 		else

@@ -236,14 +236,15 @@ static void test_hostile_text(void **state UNUSED)
 		all[n++] = (char)c;
 	strcpy(all + n, "\xed\xa0\x80\xf4\x90\x80\x80\xc0\xaf\xe2\x82");
 	text_set(&i->request.url, all);
-	text_set(&i->analysis.thread[0].comm, "\x1b]52;c;\xff\"\\\n");
+	text_set(&i->analysis.thread[0].comm, "\x1b]52;c;\xff\"\\\n\xe2\x80\x8b\xf3\xa0\x81\x81");
 	i->analysis.thread[0].state = 7;
 	i->holder_tid = i->chain[0].tid = -1;
 	i->losses.refused = UINT64_MAX;
 	same_after_reading(i);
 	json = write_whole(i);
 	back = read_whole(json);
-	assert_string_equal(back->analysis.thread[0].comm, "\x1b]52;c;\xef\xbf\xbd\"\\\n");
+	assert_string_equal(back->analysis.thread[0].comm, "\x1b]52;c;\xef\xbf\xbd\"\\\n\xe2\x80\x8b\xf3\xa0\x81\x81");
+	assert_non_null(strstr(json, "\\u200b\\udb40\\udc41"));
 	assert_int_equal(back->analysis.thread[0].state, 0);
 	assert_int_equal(back->holder_tid, 0);
 	assert_int_equal(back->losses.refused, INT64_MAX);

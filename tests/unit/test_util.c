@@ -84,6 +84,10 @@ static void hostile_bytes_are_spelled(void **state UNUSED)
 		{ "\xe2\x82\xac", 3, "\xe2\x82\xac" },		   /* euro */
 		{ "\xf0\x9f\x90\x9b", 4, "\xf0\x9f\x90\x9b" },	   /* four bytes */
 		{ "\xc2\x9b", 2, "\\xc2\\x9b" },		   /* CSI as a C1 control */
+		{ "a\xe2\x80\x8b", 4, "a\\xe2\\x80\\x8b" },	   /* a space without width */
+		{ "\xc2\xad", 2, "\\xc2\\xad" },		   /* a hyphen that is not shown */
+		{ "\xf3\xa0\x81\x81", 4, "\\xf3\\xa0\\x81\\x81" }, /* a tag */
+		{ "\xf0\x9f\x98\x80", 4, "\xf0\x9f\x98\x80" },	   /* a face */
 		{ "\xe2\x80\xae", 3, "\\xe2\\x80\\xae" },	   /* right-to-left override */
 		{ "\xef\xbb\xbf", 3, "\\xef\\xbb\\xbf" },	   /* byte order mark */
 		{ "\xc0\xaf", 2, "\\xc0\\xaf" },		   /* '/' the long way */
