@@ -63,6 +63,8 @@ static void add_group(struct buf *out, const struct analysis *a, const struct th
 	if (t->waits_for) {
 		buf_adds(out, ": ");
 		add_text(out, t->waits_for);
+		if (g->apart)
+			buf_adds(out, " (not all for the same)");
 	}
 	buf_adds(out, "\n   ");
 	for (size_t n = 0; n < g->count && n < TIDS_SHOWN; n++) {

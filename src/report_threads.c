@@ -259,6 +259,8 @@ static void draw_group(const struct incident *i, struct pen *pen, const struct t
 	buf_init(&tids, PAGE_PARTS_MAX);
 	buf_addf(&what, "%s ", page_known(t->comm));
 	page_doing(t, &what);
+	if (g->apart)
+		buf_adds(&what, " (not all for the same)");
 	for (size_t n = 0; n < MIN(g->count, 8u); n++)
 		buf_addf(&tids, "%s%d", n ? " " : "", i->analysis.thread[g->member[n]].tid);
 	if (g->count > 8)

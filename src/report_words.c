@@ -217,10 +217,50 @@ static bool same_stack(const struct stack *a, const struct stack *b)
 	return true;
 }
 
+#define PORT_OWN 32768 /* from here on the kernel gives ports to who asks for none (ip_local_port_range) */
+
+/* The address in front of a port that is nobody's but that connection's. */
+static size_t address_before(const char *text, size_t at)
+{
+	size_t n = at;
+
+	while (n && strchr("0123456789abcdef.:[]", text[n - 1]))
+		n--;
+	return at - n;
+}
+
+/* What a thread waits for without what differs among threads that do the same: the address of a
+ * lock, the number of a descriptor, an inode, a client. On the heap; NULL for NULL. */
+static char *wait_kind(const char *text)
+{
+	struct buf out;
+
+	if (!text)
+		return NULL;
+	buf_init(&out, SIZE_MAX / 2);
+	buf_adds(&out, "");
+	for (size_t n = 0; text[n];) {
+		size_t digits = strspn(text + n, "0123456789");
+		char before = n ? text[n - 1] : ' ';
+
+		if (before == 'x' && n > 1 && text[n - 2] == '0') {
+			digits = strspn(text + n, "0123456789abcdef");
+		} else if (digits && before == ':' && strtoul(text + n, NULL, 10) >= PORT_OWN) {
+			out.len -= MIN(address_before(text, n), out.len);
+		} else if (digits && before != '[' && !(n > 2 && !strncmp(text + n - 3, "fd ", 3))) {
+			buf_add(&out, text + n, digits);
+		}
+		n += digits;
+		if (text[n])
+			buf_add(&out, text + n++, 1);
+	}
+	return buf_take(&out);
+}
+
 static bool same_doing(const struct thread *a, const struct thread *b)
 {
-	return a->state == b->state && same_text(a->call, b->call) && same_text(a->waits_for, b->waits_for) &&
-	       same_stack(&a->script, &b->script) && same_stack(&a->stack, &b->stack);
+	return a->state == b->state && same_text(a->call, b->call) && same_stack(&a->script, &b->script) &&
+	       same_stack(&a->stack, &b->stack);
 }
 
 static uint64_t hash_text(uint64_t h, const char *text)
@@ -230,10 +270,10 @@ static uint64_t hash_text(uint64_t h, const char *text)
 	return (h ^ 0xff) * 0x100000001b3ull;
 }
 
-static uint64_t hash_thread(const struct thread *t)
+static uint64_t hash_thread(const struct thread *t, const char *kind)
 {
 	const struct stack *stack[] = { &t->script, &t->stack };
-	uint64_t h = hash_text(hash_text(0xcbf29ce484222325ull + (unsigned char)t->state, t->call), t->waits_for);
+	uint64_t h = hash_text(hash_text(0xcbf29ce484222325ull + (unsigned char)t->state, t->call), kind);
 
 	for (size_t k = 0; k < ARRAY_LEN(stack); k++) {
 		for (size_t n = 0; n < stack[k]->count; n++)
@@ -245,6 +285,7 @@ static uint64_t hash_thread(const struct thread *t)
 struct keyed {
 	uint64_t hash;
 	size_t index;
+	char *kind; /* of what it waits for */
 	bool taken;
 };
 
@@ -273,9 +314,12 @@ static int group_from(const struct thread *thread, struct keyed *key, size_t fir
 	for (size_t n = first; n < count && key[n].hash == key[first].hash; n++) {
 		size_t *at;
 
-		if (key[n].taken || !same_doing(&thread[key[first].index], &thread[key[n].index]))
+		if (key[n].taken || !same_text(key[first].kind, key[n].kind) ||
+		    !same_doing(&thread[key[first].index], &thread[key[n].index]))
 			continue;
 		key[n].taken = true;
+		if (!same_text(thread[key[first].index].waits_for, thread[key[n].index].waits_for))
+			group->apart = true;
 		at = list_add(&group->member, &group->count, sizeof(*at));
 		if (!at)
 			return -ENOMEM;
@@ -296,8 +340,10 @@ int threads_group(const struct incident *incident, struct thread_group **ret_gro
 	if (!key)
 		return -ENOMEM;
 	for (size_t n = 0; n < a->thread_count; n++) {
+		char *kind = &a->thread[n] != holder ? wait_kind(a->thread[n].waits_for) : NULL;
+
 		if (&a->thread[n] != holder)
-			key[keys++] = (struct keyed){ hash_thread(&a->thread[n]), n, false };
+			key[keys++] = (struct keyed){ hash_thread(&a->thread[n], kind), n, kind, false };
 	}
 	qsort(key, keys, sizeof(*key), by_hash);
 	for (size_t n = 0; r == 0 && n < keys; n++) {
@@ -308,6 +354,8 @@ int threads_group(const struct incident *incident, struct thread_group **ret_gro
 		else if (!key[n].taken)
 			r = -ENOMEM;
 	}
+	for (size_t n = 0; n < keys; n++)
+		free(key[n].kind);
 	if (r < 0) {
 		thread_groups_free(groups, count);
 		return r;

@@ -33,9 +33,10 @@ char *frame_called(const struct frame *frame);		       /* with its arguments, if
 struct thread_group {
 	size_t *member; /* indexes into analysis.thread, ascending */
 	size_t count;
+	bool apart; /* they wait for different objects of one kind: each for a lock or a client of its own */
 };
 
-/* All threads but the holder, by state, call, what they wait for and stack; the
+/* All threads but the holder, by state, call, the kind of what they wait for and stack; the
  * largest group first. -ENOMEM. */
 int threads_group(const struct incident *incident, struct thread_group **ret_groups, size_t *ret_count);
 void thread_groups_free(struct thread_group *groups, size_t count);

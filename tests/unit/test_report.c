@@ -447,6 +447,44 @@ static void test_groups(void **state UNUSED)
 	incident_free(i);
 }
 
+/* Threads of one pool wait each for an object of its own; two databases are not one. */
+static void test_groups_by_kind(void **state UNUSED)
+{
+	static const struct {
+		const char *a, *b;
+		bool same;
+	} row[] = {
+		{ "semaphore 0x7efe74000df0", "semaphore 0x7efe6c000df0", true },
+		{ "mutex 0x10, held by 31 \"w\"", "mutex 0x18, held by 31 \"w\"", true },
+		{ "mutex 0x10, held by 31 \"w\"", "mutex 0x10, held by 32 \"w\"", false },
+		{ "mutex 0x10", "rwlock 0x10", false },
+		{ "fd 8 (tcp 10.0.0.1:80 -> 10.9.9.9:40001)", "fd 31 (tcp 10.0.0.1:80 -> [fe80::1]:50002)", true },
+		{ "fd 8 (tcp 10.0.0.1:40000 -> 10.0.0.5:5432)", "fd 9 (tcp 10.0.0.1:40007 -> 10.0.0.6:5432)", false },
+		{ "fd 8 (pipe:[123])", "fd 9 (pipe:[77])", true },
+		{ "fd 8 (file /a/1)", "fd 8 (file /a/2)", false },
+		{ "x", NULL, false },
+		{ ":40000", "0x:40001", false },
+	};
+
+	for (size_t n = 0; n < ARRAY_LEN(row); n++) {
+		struct incident *i = incident_new();
+		struct thread_group *groups;
+		size_t count;
+
+		for (size_t k = 0; k < 2; k++) {
+			struct thread *t = list_add(&i->analysis.thread, &i->analysis.thread_count, sizeof(*t));
+
+			t->tid = (pid_t)(10 + k);
+			text_set(&t->waits_for, k ? row[n].b : row[n].a);
+		}
+		assert_int_equal(threads_group(i, &groups, &count), 0);
+		assert_int_equal(count, row[n].same ? 1 : 2);
+		assert_int_equal(groups[0].apart, row[n].same);
+		thread_groups_free(groups, count);
+		incident_free(i);
+	}
+}
+
 static void test_words(void **state UNUSED)
 {
 	static const struct {
@@ -644,6 +682,7 @@ int main(void)
 		cmocka_unit_test(test_a_page_can_be_made_again),
 		cmocka_unit_test(test_a_huge_request_has_a_page),
 		cmocka_unit_test(test_groups),
+		cmocka_unit_test(test_groups_by_kind),
 		cmocka_unit_test(test_words),
 		cmocka_unit_test(test_freb_is_well_formed),
 		cmocka_unit_test(test_speedscope_nests),
