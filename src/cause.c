@@ -165,14 +165,17 @@ static bool test_sleep(const struct view *v)
 static void tell_sleep(const struct view *v, struct buf *out)
 {
 	bool script = v->t && v->t->script.count;
+	bool native = !script && v->agrees && native_frame(v->t), many = v->top && v->top->count > 1;
 
 	put_subject(out, v);
 	buf_adds(out, " slept in ");
 	if (!script || !v->agrees)
 		buf_adds(out, v->call);
 	put_in_place(out, v, script ? "" : ", called by ");
-	if (!script && v->agrees && native_frame(v->t))
+	if (native || many)
 		buf_adds(out, ",");
+	if (many)
+		buf_addf(out, " %llu times,", (unsigned long long)v->top->count);
 	put_for(out, v);
 }
 
@@ -676,6 +679,9 @@ const struct cause causes[] = {
 	  "Give the JVM more heap (-Xmx), or keep fewer objects alive; jstat -gcutil and a heap histogram say of what." },
 	{ "thread-wakeup", test_futex, tell_futex, "medium", PROOF_BOTH,
 	  "Look at the other threads' stacks: one of them was to wake this one." },
+	{ "sqlite-busy", test_sqlite, tell_sqlite, "high", PROOF_BOTH,
+	  "Keep transactions that write short, and look for one that was left open; with PRAGMA journal_mode=WAL "
+	  "readers wait for no writer." },
 	{ "sleep", test_sleep, tell_sleep, "high", PROOF_BOTH,
 	  "Take the sleep out of the request, or wait for the event that it stands for." },
 	{ "pipe-full", test_pipe_full, tell_pipe_full, "high", PROOF_BOTH,

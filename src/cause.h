@@ -106,6 +106,8 @@ void tell_pipe_full(const struct view *v, struct buf *out);
 bool test_join(const struct view *v);
 bool test_convoy(const struct view *v);
 void tell_convoy(const struct view *v, struct buf *out);
+bool test_sqlite(const struct view *v);
+void tell_sqlite(const struct view *v, struct buf *out);
 bool test_regex(const struct view *v);
 void tell_regex(const struct view *v, struct buf *out);
 bool test_collection(const struct view *v);

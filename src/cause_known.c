@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 /* Patterns that have a name: a pipe that nobody reads, threads that hand one lock round, a
- * search that goes back and back, a heap that is swept. Each is a case of a plainer cause, whose
+ * database in a file that is locked, a search that goes back and back, a heap that is swept. Each is a case of a plainer cause, whose
  * words it shares; what makes it this one must be on the stack, for the advice differs. */
 #include "cause.h"
 
@@ -136,6 +136,32 @@ void tell_convoy(const struct view *v, struct buf *out)
 	put_for(out, v);
 	buf_adds(out, "; the holder came the same way, and ");
 	put_doing(out, holder);
+}
+
+/* ---- a database in a file ---- */
+
+#define SQLITE_FRAMES 6 /* from the sleep to the busy handler and its caller */
+
+/* SQLite waits for a lock of another process or thread by trying again after a sleep. */
+bool test_sqlite(const struct view *v)
+{
+	const struct stack *stack = v->kind == WAIT_SLEEP && v->agrees && v->t ? &v->t->stack : NULL;
+
+	for (size_t n = 0; stack && n < MIN(stack->count, (size_t)SQLITE_FRAMES); n++) {
+		const struct frame *f = &stack->frame[n];
+
+		if (starts(f->module, "libsqlite3.so") || starts(f->function, "sqlite"))
+			return true;
+	}
+	return false;
+}
+
+void tell_sqlite(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_adds(out, " waited for somebody else's lock on an SQLite database, asleep between its tries");
+	put_in_place(out, v, ", in ");
+	put_for(out, v);
 }
 
 /* ---- what a thread computes ---- */

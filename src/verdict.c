@@ -181,6 +181,17 @@ static bool waited_outside_calls(const struct view *v)
 	       (v->kind == WAIT_FD || !strcmp(v->call, "page fault"));
 }
 
+/* On its way out of one of many such calls: its number is gone, the frame that made it is not. Of
+ * futexes there would be others. */
+static bool leaves_call(const struct view *v)
+{
+	const char *function = v->t->stack.count ? v->t->stack.frame[0].function : NULL;
+
+	while (function && *function == '_')
+		function++;
+	return function && v->t->state == 'R' && !v->t->call && v->kind != WAIT_FUTEX && !strcmp(function, v->call);
+}
+
 /* The largest wait is over, and the one that the snapshot shows is another in the same call. */
 static bool waits_elsewhere(const struct view *v)
 {
@@ -218,7 +229,7 @@ struct view view_of(const struct incident *i)
 	v.kind = wait_kind_of(v.call);
 	if (v.t && (i->capture.running_at_snapshot || !v.top)) {
 		if (v.call)
-			v.agrees = v.t->call ? !strcmp(v.t->call, v.call) : waited_outside_calls(&v);
+			v.agrees = v.t->call ? !strcmp(v.t->call, v.call) : waited_outside_calls(&v) || leaves_call(&v);
 		else if (v.top && v.top->kind == SPEND_WAIT)
 			v.agrees = false;
 		else

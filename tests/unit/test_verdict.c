@@ -561,6 +561,28 @@ static void test_spread_and_unknown(void **state UNUSED)
 	      "low");
 }
 
+/* Stopped on its way out of one of many naps: that is where it takes them. */
+static void test_naps(void **state UNUSED)
+{
+	struct incident *i = incident_of("shop", 811, 812, 1000 * MS);
+	struct thread *t = thread_add(i, 812, NULL, NULL);
+
+	t->state = 'R';
+	frame_add(&t->stack, "clock_nanosleep", NULL, 0, "libc.so.6");
+	frame_add(&t->stack, "poll_file", "shop.c", 12, "shop");
+	spend(i, SPEND_WAIT, "clock_nanosleep", NULL, 990 * MS)->count = 20;
+	check(i,
+	      "Thread 812 of shop 811 slept in clock_nanosleep, called by poll_file at shop.c:12, 20 times, for "
+	      "0.99 of 1.00 s.",
+	      "high");
+	i = incident_of("shop", 811, 812, 1000 * MS);
+	t = thread_add(i, 812, NULL, NULL);
+	t->state = 'R';
+	frame_add(&t->stack, "poll_file", "shop.c", 12, "shop");
+	spend(i, SPEND_WAIT, "clock_nanosleep", NULL, 990 * MS)->count = 20;
+	check(i, "Thread 812 of shop 811 slept in clock_nanosleep, 20 times, for 0.99 of 1.00 s.", "medium");
+}
+
 /* The snapshot shows something else than what took the time: less sure, no place. */
 static void test_disagreement(void **state UNUSED)
 {
@@ -659,6 +681,7 @@ int main(void)
 		cmocka_unit_test(test_client),
 		cmocka_unit_test(test_wake_up),
 		cmocka_unit_test(test_spread_and_unknown),
+		cmocka_unit_test(test_naps),
 		cmocka_unit_test(test_disagreement),
 		cmocka_unit_test(test_hostile_names),
 		cmocka_unit_test(test_memory_high),

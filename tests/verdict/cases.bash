@@ -79,6 +79,8 @@ scene_py_slow_disk() {
 }
 # On a machine that is busy with others what computes waits for the CPU: 'no-cpu', then.
 row py_sleep python sleep - - 'py_sleep\(\) at .*slow\.py:[0-9]+'
+row py_naps python sleep '[0-9]+ times' - 'py_naps\(\) at .*slow\.py:[0-9]+'
+row py_sqlite python sqlite-busy 'SQLite database' - 'py_sqlite\(\) at .*slow\.py:[0-9]+'
 row py_cpu python 'cpu|no-cpu' - - 'py_cpu.*\(\) at .*slow\.py:[0-9]+'
 row py_lock python lock 'RLock 0x' 'cache|rebuild_cache' 'rebuild_cache\(\) at .*slow\.py:[0-9]+'
 row py_deadlock python deadlock 'RLock 0x' 'held by [0-9]+' -

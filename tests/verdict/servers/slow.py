@@ -11,6 +11,7 @@ import mmap
 import os
 import re
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -31,6 +32,23 @@ DATABASE = os.environ.get("DATABASE", "")
 
 def py_sleep(s):
     time.sleep(s)
+
+
+def py_naps(s):
+    """Looks again and again, as a program does that waits for a file."""
+    end = time.monotonic() + s
+    while time.monotonic() < end:
+        time.sleep(0.02)
+
+
+def py_sqlite(s):
+    """Another connection is in the midst of writing."""
+    path = FOLDER + "/orders.sqlite"
+    other = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    other.execute("CREATE TABLE IF NOT EXISTS orders(id)")
+    other.execute("BEGIN EXCLUSIVE")
+    threading.Timer(s, lambda: other.execute("COMMIT")).start()
+    sqlite3.connect(path, timeout=60).execute("SELECT count(*) FROM orders")
 
 
 def py_cpu(s):
