@@ -93,9 +93,10 @@ __noinline int find_late_parent(u32 index)
 	s->parent_slot = parent.slot;
 	s->parent_gen = parent.gen;
 	s->flags |= SLOT_INNER | parent.how;
-	COUNT(inner);
-	if (s->method || s->flags & SLOT_FASTCGI)
+	if (s->method || s->flags & SLOT_FASTCGI) {
+		COUNT(inner);
 		COUNT_BY(requests, -1);
+	}
 	return 1;
 }
 

@@ -12,6 +12,14 @@ static __always_inline u64 inode_of(struct sock *sk)
 	return sa ? BPF_CORE_READ(sa, vfs_inode.i_ino) : 0;
 }
 
+/* Who connects has a peer with a name; neither end of a socketpair has one. */
+static __always_inline bool is_pair(struct sock *sk)
+{
+	struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ((struct unix_sock *)sk, peer);
+
+	return !peer || !BPF_CORE_READ(peer, addr);
+}
+
 /* Another unix socket where one was that has gone unseen. */
 static __noinline void conn_anew(struct conn *conn, u64 ino)
 {

@@ -216,9 +216,13 @@ __noinline u64 head_walk(struct conn *conn, struct slot *s, u32 before, u64 now)
 	return used;
 }
 
+/* What has begun is a request. Counted before its slot says so: who finds its caller meanwhile
+ * (find_late_parent) moves only what was counted. */
 static __always_inline void request_counted(struct slot *s)
 {
-	if (!(s->flags & SLOT_INNER))
+	if (unlikely(s->flags & SLOT_INNER))
+		COUNT(inner);
+	else
 		COUNT(requests);
 }
 
@@ -269,9 +273,9 @@ static __always_inline u64 head_goes_on(struct conn *conn, const struct source *
 		if (fits == METHOD_OTHER)
 			fits = other_method_kept(s);
 		if (n == 8) {
-			s->method = fits;
 			if (fits)
 				request_counted(s);
+			s->method = fits;
 		}
 	}
 	if (!fits) { /* the first bytes only looked like one */
@@ -326,13 +330,13 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	if (!fastcgi) {
 		conn->in_phase = IN_HEAD;
 		if (likely(n == 8)) {
-			s->method = method;
 			request_counted(s);
+			s->method = method;
 		}
 		return feed_head(conn, s, src, avail, 0);
 	}
-	s->flags |= SLOT_FASTCGI;
 	request_counted(s);
+	s->flags |= SLOT_FASTCGI;
 	s->head_ns = src->now;
 	conn->in_phase = IN_WALK;
 	if (unlikely(s->head_len == SLOT_HEAD)) { /* a record that begins it, and that of its parameters */

@@ -192,14 +192,6 @@ static __always_inline int older_serves(struct sock *sk, struct task_struct *tas
 	return 0;
 }
 
-/* Who connects has a peer with a name; neither end of a socketpair has one. */
-static __always_inline bool is_pair(struct sock *sk)
-{
-	struct unix_sock *peer = (struct unix_sock *)BPF_CORE_READ((struct unix_sock *)sk, peer);
-
-	return !peer || !BPF_CORE_READ(peer, addr);
-}
-
 static __always_inline int older_calls(struct sock *sk)
 {
 	struct conn *conn = conn_make((u64)sk);

@@ -628,10 +628,8 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->loop = 0;
 	s->client = conn->peer;
 	s->up.family = 0;
-	if (slot_of(parent)) {
+	if (slot_of(parent))
 		s->flags |= SLOT_INNER | parent->how;
-		COUNT(inner);
-	}
 	conn->in.slot = index;
 	conn->in.gen = s->gen;
 	if (!conn->queue_len)

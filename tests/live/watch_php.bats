@@ -146,6 +146,45 @@ worker_forked_later() { # HOOKS
 	worker_forked_later syscalls
 }
 
+# The master tells itself of each signal by a letter on a socketpair: 'C' for a worker that has
+# ended begins a method, too, and the next one is written by who has read it.
+signals_are_no_requests() { # HOOKS
+	local before pid
+	watch_start "$1" --time-taken 60s "$FPM"
+	for _ in 1 2 3; do
+		client "$NGINX_PORT" get /unix/hello.php /tcp/hello.php >/dev/null
+		before=$(php_workers)
+		kill -USR2 "$FPM"
+		for pid in $before; do
+			wait_for 10 gone "$pid"
+		done
+		wait_for 10 has_workers
+	done
+	for pid in $(php_workers); do
+		kill -TERM "$pid"
+		wait_for 10 gone "$pid"
+	done
+	client "$NGINX_PORT" get /unix/hello.php >/dev/null
+	watch_stop
+	watch_clean 1
+	total requests 7
+	total complete 7
+	total inner 0
+	total in_flight 0
+}
+
+has_workers() {
+	(($(php_workers | wc -l) >= 2))
+}
+
+@test "a reload's signals are no requests (sock)" {
+	signals_are_no_requests sock
+}
+
+@test "a reload's signals are no requests (syscalls)" {
+	signals_are_no_requests syscalls
+}
+
 @test "a body of 200 KB goes through nginx to PHP and back, and is counted" {
 	watch_start auto --status 200 --limit 100 --capture trace "$NGINX" "$FPM"
 	client "$NGINX_PORT" post /unix/echo.php 200000
