@@ -643,6 +643,8 @@ static void tell_unknown(const struct view *v, struct buf *out)
 const struct cause causes[] = {
 	{ "status", test_status, tell_status, "high", PROOF_SNAPSHOT,
 	  "Look at the server's own log for this moment, and at the script place named here." },
+	{ "app-mark", test_mark, tell_mark, "high", PROOF_SNAPSHOT,
+	  "Look at what the application says of this mark, and at the trace before it." },
 	{ "ended-before-snapshot", test_ended, tell_ended, "low", PROOF_BOTH,
 	  "Lower the rule's time-taken, so that the request is still running when it is trapped." },
 	{ "many-parts", test_spread, tell_spread, "low", PROOF_BOTH,

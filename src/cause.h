@@ -103,6 +103,8 @@ bool test_passed_on(const struct view *v);
 void tell_passed_on(const struct view *v, struct buf *out);
 bool test_pipe_full(const struct view *v);
 void tell_pipe_full(const struct view *v, struct buf *out);
+bool test_mark(const struct view *v);
+void tell_mark(const struct view *v, struct buf *out);
 bool test_join(const struct view *v);
 bool test_convoy(const struct view *v);
 void tell_convoy(const struct view *v, struct buf *out);

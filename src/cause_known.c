@@ -80,6 +80,42 @@ void tell_passed_on(const struct view *v, struct buf *out)
 	put_for(out, v);
 }
 
+/* ---- what the application says itself ---- */
+
+bool test_mark(const struct view *v)
+{
+	return v->i->reason == REASON_APP_MARK && v->i->severity;
+}
+
+/* Its words: of the first mark so grave. */
+static const struct trace_event *grave_mark(const struct incident *i)
+{
+	for (size_t k = 0; k < i->trace_count; k++) {
+		if (i->trace[k].severity == i->severity && i->trace[k].name && starts(i->trace[k].kind, "mark"))
+			return &i->trace[k];
+	}
+	return NULL;
+}
+
+void tell_mark(const struct view *v, struct buf *out)
+{
+	const struct trace_event *mark = grave_mark(v->i);
+	struct buf place;
+
+	put_request(out, v->i);
+	buf_addf(out, " was marked %s", severity_name(v->i->severity));
+	if (mark)
+		buf_addf(out, " ('%.200s')", mark->name);
+	buf_adds(out, " after ");
+	put_ns(out, mark ? mark->at_ns : v->i->elapsed_ns);
+	buf_adds(out, " by ");
+	put_subject(out, v);
+	buf_init(&place, PIECE_MAX);
+	if (v->i->capture.running_at_snapshot && put_place(&place, v->t))
+		buf_addf(out, ", which was in %s when it stood still", place.data);
+	buf_done(&place);
+}
+
 /* ---- locks ---- */
 
 bool test_join(const struct view *v)

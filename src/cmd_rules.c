@@ -219,6 +219,8 @@ static void make_input(struct command_line *line, char *client, size_t size, str
 		ret_input->status = (int)number;
 	if (taken)
 		parse_duration(taken, &ret_input->elapsed_ns, NULL);
+	if (option_given(line, "severity"))
+		ret_input->severity = severity_of(option_value(line, "severity"));
 	ret_input->server_ns = ret_input->elapsed_ns; /* of no client it is said that it was slow */
 	if (bytes)
 		parse_size(bytes, &ret_input->response_bytes, NULL);

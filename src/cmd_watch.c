@@ -173,6 +173,8 @@ static void trapped_text(const struct incident *in, const char *path)
 		buf_addf(&out, "aborted after %.0f ms", ns_to_ms(in->elapsed_ns));
 	else if (in->reason == REASON_RESPONSE_SIZE)
 		buf_addf(&out, "%llu bytes", (unsigned long long)in->request.response_bytes);
+	else if (in->reason == REASON_APP_MARK)
+		buf_addf(&out, "marked %s, after %.0f ms", severity_name(in->severity), ns_to_ms(in->elapsed_ns));
 	else
 		buf_addf(&out, "%.0f ms, running", ns_to_ms(in->elapsed_ns));
 	buf_adds(&out, "  ");
@@ -504,7 +506,7 @@ static bool is_limit(const struct option_use *use)
 static bool comes_once(const struct option_use *use)
 {
 	return !strcmp(use->row->name, "status") || !strcmp(use->row->name, "aborted") ||
-	       !strcmp(use->row->name, "response-size");
+	       !strcmp(use->row->name, "response-size") || !strcmp(use->row->name, "severity");
 }
 
 /* One rule of all options; of several --time-taken only the one that was given as
@@ -548,7 +550,7 @@ static int rules_of_options(const struct command_line *line, struct rules *rules
 	if (r < 0)
 		return r;
 	rule = &rules->rule[0];
-	if (!rule->time_taken_ns && !rule->status_count && !rule->aborted && !rule->response_bytes)
+	if (!rule->time_taken_ns && !rule->status_count && !rule->aborted && !rule->response_bytes && !rule->severity)
 		return err_say(err, -EINVAL,
 			       "what is a failed request? Give --time-taken (try '--time-taken 2s'), "
 			       "--status (try '--status 500-599') or --config");

@@ -407,7 +407,7 @@ static bool is_given(cfg_opt_t *opt)
 /* What comes once, at the end, belongs to the first of several times. */
 static bool is_of_the_first(const cfg_opt_t *opt)
 {
-	static const char *const names[] = { "status", "aborted", "response-size" };
+	static const char *const names[] = { "status", "aborted", "response-size", "severity" };
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++) {
 		if (strcmp(names[i], opt->name) == 0)

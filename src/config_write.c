@@ -110,6 +110,8 @@ void config_write_rule(const struct rule *rule, struct buf *out)
 		format_size(rule->response_bytes, text, sizeof(text));
 		buf_addf(out, "    response-size = %s\n", text);
 	}
+	if (rule->severity)
+		buf_addf(out, "    severity     = %s\n", severity_name(rule->severity));
 	if (rule->all)
 		buf_adds(out, "    all          = true\n");
 	if (rule->occurrences > 1) {

@@ -445,6 +445,7 @@ static void on_record(void *arg, const struct record *record)
 	switch (record->kind) {
 	case RECORD_LIMIT:
 	case RECORD_STATUS:
+	case RECORD_MARK:
 	case RECORD_OVER:
 		on_fired(engine, record);
 		break;
@@ -567,6 +568,13 @@ static void want_over(void *arg, bool *ret_aborted, uint64_t *ret_bytes)
 	*ret_bytes = rules_want_size(engine->config.rules);
 }
 
+static enum severity want_mark(void *arg)
+{
+	struct engine *engine = arg;
+
+	return rules_want_mark(engine->config.rules);
+}
+
 static void on_tell(void *arg, const char *text)
 {
 	struct engine *engine = arg;
@@ -581,6 +589,7 @@ static int engine_open(struct engine *engine, struct err *err)
 				    .map_share = engine->config.map_share,
 				    .want_status = want_status,
 				    .want_over = want_over,
+				    .want_mark = want_mark,
 				    .record = on_record,
 				    .budget_ppm = engine->config.budget_ppm,
 				    .shed = on_shed,

@@ -42,7 +42,7 @@ int engine_reload(struct engine *engine, const struct rules *rules, struct err *
 	rules_areas(old, &areas[0]);
 	rules_areas(rules, &areas[1]);
 	if (memcmp(&areas[0], &areas[1], sizeof(areas[0])) != 0)
-		return err_say(err, -EBUSY, "other 'areas' take a restart");
+		return err_say(err, -EBUSY, "other 'areas' take a restart, as does the first rule by severity");
 	retired = list_add(&engine->retired, &engine->retired_count, sizeof(*retired));
 	if (!retired)
 		return err_sys(err, -ENOMEM, "cannot take the new rules");

@@ -28,7 +28,6 @@
 #define SLOT_EVENTS_KEPT 22 /* the first ones stay, the rest is a ring */
 #define SLOT_NONE 0xffffffffu
 #define UNREAD_UNKNOWN (~0ull)
-
 #define UNIX_PATH 108 /* of a sockaddr_un; an abstract name begins with a NUL */
 #define LIMITS_MAX 8  /* distinct time-taken limits of all rules */
 #define LIMIT_CLOCK 1 /* bit of a limit in ns: it counts the server's own time, see rule.h */
@@ -116,7 +115,7 @@ struct slot {
 	u32 up_pid;	  /* who received the latest call to somebody else, 0 unknown */
 	s32 up_fd;	  /* of that call, in pid; -1 none */
 	u16 status;
-	u8 spare;
+	u8 severity;   /* of the gravest mark that the application made in it; 0 none */
 	u8 up_waiting; /* that call is not answered yet */
 	u32 head_len, reply_len;
 	u64 out_left; /* reply body still to come, by its framing */
@@ -222,6 +221,7 @@ enum record_kind {
 	RECORD_ENDED,	  /* slot, gen: a held slot ended */
 	RECORD_FORK,	  /* pid: it now belongs to the watched ones; value = parent */
 	RECORD_ADOPTED,	  /* pid: it answers calls of watched requests */
+	RECORD_MARK,	  /* slot, gen; value = severity of a mark that is graver than those before */
 	RECORD_OVER,	  /* slot, gen: it ended in a way that some rule asks for; is its slot's to give back */
 };
 

@@ -230,7 +230,7 @@ static const struct shape action_shape = SHAPE(action_fields, struct action_fact
 static const struct field sample_fields[] = {
 	NUMBER(struct later_look, at_ns),
 	TEXT(struct later_look, rule),
-	CHOICE(struct later_look, reason, reason_at, REASON_RESPONSE_SIZE + 1),
+	CHOICE(struct later_look, reason, reason_at, REASON_APP_MARK + 1),
 	NUMBER(struct later_look, limit_ns),
 	FLAG(struct later_look, repeat),
 	PID(struct later_look, pid),
@@ -338,7 +338,8 @@ static const struct field incident_fields[] = {
 	TEXT(struct incident, advice),
 	TEXTS(struct incident, evidence, 1024),
 	TEXT(struct incident, rule),
-	CHOICE(struct incident, reason, reason_at, REASON_RESPONSE_SIZE + 1),
+	CHOICE(struct incident, reason, reason_at, REASON_APP_MARK + 1),
+	NUMBER32(struct incident, severity),
 	TEXTS(struct incident, also_matched, 4096),
 	NUMBER(struct incident, limit_ns),
 	FLAG(struct incident, limit_server),

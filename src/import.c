@@ -252,15 +252,34 @@ static void take_status(const struct iis_item *item, struct rule *rule, struct b
 	buf_done(&list);
 }
 
-static void take_failure(const struct iis_item *item, struct rule *rule, struct buf *notes)
+static void take_severity(const struct iis_item *item, struct rule *rule, struct buf *notes)
 {
+	static const char *const level[][3] = { { "CriticalError", "1", "critical" },
+						{ "Error", "2", "error" },
+						{ "Warning", "3", "warning" } };
 	const char *verbosity = item->value[FAILURE_VERBOSITY];
 
+	if (!verbosity || strcasecmp(verbosity, "Ignore") == 0 || strcmp(verbosity, "0") == 0)
+		return;
+	for (size_t i = 0; i < ARRAY_LEN(level); i++) {
+		if (strcasecmp(verbosity, level[i][0]) != 0 && strcmp(verbosity, level[i][1]) != 0)
+			continue;
+		rule_set(rule, "severity", level[i][2], NULL);
+		note(notes, item,
+		     "failureDefinitions verbosity=\"%s\": no event of IIS exists here; what counts are the marks that "
+		     "an application makes by reqtrap.h",
+		     verbosity);
+		return;
+	}
+	note(notes, item, "failureDefinitions verbosity=\"%s\": not CriticalError, Error or Warning: left out",
+	     verbosity);
+}
+
+static void take_failure(const struct iis_item *item, struct rule *rule, struct buf *notes)
+{
 	take_time(item, rule, notes);
 	take_status(item, rule, notes);
-	if (verbosity && strcasecmp(verbosity, "Ignore") != 0 && strcmp(verbosity, "0") != 0)
-		note(notes, item, "failureDefinitions verbosity=\"%s\": no event of IIS exists here: left out",
-		     verbosity);
+	take_severity(item, rule, notes);
 	if (item->value[FAILURE_TRACE_ALL] && !is_true(item->value[FAILURE_TRACE_ALL]))
 		note(notes, item, "traceAllAfterTimeout=\"%s\": here the trace always goes on to the request's end",
 		     item->value[FAILURE_TRACE_ALL]);

@@ -8,9 +8,16 @@
 
 const char *reason_name(enum reason reason)
 {
-	static const char *const name[] = { "TIME_TAKEN", "STATUS_CODE", "ABORTED", "RESPONSE_SIZE" };
+	static const char *const name[] = { "TIME_TAKEN", "STATUS_CODE", "ABORTED", "RESPONSE_SIZE", "APP_MARK" };
 
 	return name[reason];
+}
+
+const char *severity_name(uint32_t severity)
+{
+	static const char *const name[] = { "", "critical", "error", "warning", "information", "verbose" };
+
+	return severity < ARRAY_LEN(name) ? name[severity] : "";
 }
 
 const char *protocol_name(enum protocol protocol)

@@ -18,8 +18,9 @@
 #define INCIDENT_ID_LEN 12 /* hex digits */
 #define STOPPED "stopped " /* begins what a wait is called in which the thread was stopped */
 
-enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED, REASON_RESPONSE_SIZE };
-const char *reason_name(enum reason reason); /* 'TIME_TAKEN' ... */
+enum reason { REASON_TIME_TAKEN, REASON_STATUS_CODE, REASON_ABORTED, REASON_RESPONSE_SIZE, REASON_APP_MARK };
+const char *reason_name(enum reason reason);  /* 'TIME_TAKEN' ... */
+const char *severity_name(uint32_t severity); /* 'critical' ... 'verbose'; '' for none */
 
 enum protocol { PROTOCOL_HTTP, PROTOCOL_FASTCGI };
 const char *protocol_name(enum protocol protocol); /* 'HTTP/1.1', 'FastCGI' */
@@ -180,6 +181,7 @@ struct incident {
 
 	char *rule;
 	enum reason reason;
+	uint32_t severity;	 /* of the gravest mark that the application made, as in trace_event */
 	char **also_matched;	 /* other rules that would have fired, NULL-terminated; NULL none */
 	uint64_t limit_ns;	 /* time-taken of the rule, 0 none */
 	bool limit_server;	 /* ... and it counts the server's own time ... */

@@ -43,6 +43,8 @@ const struct option_row option_rows[] = {
 	  "trap a request whose connection ends before its reply does" },
 	{ "response-size", 0, TYPE_SIZE, "SIZE", NULL, VERB_WATCH, true,
 	  "trap a request whose response is so long, or longer" },
+	{ "severity", 0, TYPE_CHOICE, "NAME", "critical|error|warning|information|verbose", VERB_WATCH, true,
+	  "trap a request that the application marks so gravely, or more (include/reqtrap.h)" },
 	{ "all", 0, TYPE_FLAG, NULL, NULL, VERB_WATCH, true,
 	  "all conditions of time-taken, status ... must hold (default: one of them is enough)" },
 	{ "occurrences", 0, TYPE_LIMIT, "N/D", NULL, VERB_WATCH, true,
@@ -180,6 +182,8 @@ const struct option_row option_rows[] = {
 	{ "watch", 0, TYPE_TEXT, "NAME", NULL, VERB_TEST, false, "the watch set that its process is of" },
 	{ "aborted", 0, TYPE_FLAG, NULL, NULL, VERB_TEST, false, "its connection ended before its reply did" },
 	{ "response-size", 0, TYPE_SIZE, "SIZE", NULL, VERB_TEST, false, "how long the response was" },
+	{ "severity", 0, TYPE_CHOICE, "NAME", "critical|error|warning|information|verbose", VERB_TEST, false,
+	  "how grave its gravest mark is" },
 
 	{ "group", 0, TYPE_FLAG, NULL, NULL, VERB_LIST, false,
 	  "those that are alike as one: same cause, place and wait" },

@@ -10,6 +10,8 @@
  * stripped; what can be probed is what they export for their modules. */
 #include "profile.h"
 
+#include "incident.h"
+
 #include <ctype.h>
 #include <string.h>
 
@@ -32,7 +34,10 @@ static const struct {
 	[AREA_APACHE] = { "apache", LEVEL_OFF, LEVEL_VERBOSE },
 };
 
-static const char *const level_names[] = { "", "off", "critical", "error", "warning", "information", "verbose" };
+static const char *level_name(enum level level)
+{
+	return level == LEVEL_OFF ? "off" : severity_name(level - LEVEL_OFF);
+}
 
 #define INFO SEVERITY_INFO
 #define HOT SEVERITY_VERBOSE
@@ -128,13 +133,15 @@ static int find(const char *const *names, size_t count, const char *word, size_t
 
 static int parse_one(const char *word, size_t len, struct areas *areas, struct err *err)
 {
-	const char *names[AREA_COUNT + 1];
+	const char *names[AREA_COUNT + 1], *levels[LEVEL_VERBOSE];
 	size_t stem = strcspn(word, "=, \t");
 	int area, level = LEVEL_INFO;
 
 	for (size_t i = 0; i < AREA_COUNT; i++)
 		names[i] = area_rows[i].name;
 	names[AREA_COUNT] = "app";
+	for (enum level l = LEVEL_OFF; l <= LEVEL_VERBOSE; l++)
+		levels[l - LEVEL_OFF] = level_name(l);
 	area = find(names, ARRAY_LEN(names), word, stem);
 	if (area < 0)
 		return err_say(err, -EINVAL,
@@ -142,8 +149,8 @@ static int parse_one(const char *word, size_t len, struct areas *areas, struct e
 			       "mark, php, python, query, dns, nginx, apache, or app for all of these)",
 			       (int)stem, word);
 	if (stem < len)
-		level = find(level_names + 1, ARRAY_LEN(level_names) - 1, word + stem + 1, len - stem - 1) + 1;
-	if (level <= 0)
+		level = find(levels, ARRAY_LEN(levels), word + stem + 1, len - stem - 1) + LEVEL_OFF;
+	if (level < LEVEL_OFF)
 		return err_say(err, -EINVAL,
 			       "'%.*s': after '=' stands off, critical, error, warning, information or verbose",
 			       (int)len, word);
@@ -151,7 +158,7 @@ static int parse_one(const char *word, size_t len, struct areas *areas, struct e
 		level = area_rows[area].most;
 	if (area < AREA_APP && level > (int)area_rows[area].most)
 		return err_say(err, -EINVAL, "'%.*s': area '%s' has no more detail than '%s'", (int)len, word,
-			       area_rows[area].name, level_names[area_rows[area].most]);
+			       area_rows[area].name, level_name(area_rows[area].most));
 	for (int i = area == AREA_COUNT ? AREA_APP : area; i <= (area == AREA_COUNT ? AREA_COUNT - 1 : area); i++)
 		areas->level[i] = (uint8_t)level;
 	return 0;
@@ -189,9 +196,18 @@ void areas_format(const struct areas *areas, struct buf *out)
 	for (size_t i = 0; i < AREA_COUNT; i++) {
 		if (areas->level[i] == LEVEL_UNSAID)
 			continue;
-		buf_addf(out, "%s%s=%s", comma, area_rows[i].name, level_names[areas->level[i]]);
+		buf_addf(out, "%s%s=%s", comma, area_rows[i].name, level_name(areas->level[i]));
 		comma = ",";
 	}
+}
+
+enum severity severity_of(const char *name)
+{
+	for (enum severity s = SEVERITY_CRITICAL; s <= SEVERITY_VERBOSE; s++) {
+		if (!strcmp(name, severity_name(s)))
+			return s;
+	}
+	return SEVERITY_NONE;
 }
 
 static enum level level_of(const struct areas *areas, enum area area)
@@ -205,6 +221,12 @@ void areas_join(struct areas *areas, const struct areas *other)
 {
 	for (enum area i = 0; i < AREA_COUNT; i++)
 		areas->level[i] = (uint8_t)MAX(level_of(areas, i), level_of(other, i));
+}
+
+void areas_mark(struct areas *areas, enum severity severity)
+{
+	if (severity)
+		areas->level[AREA_MARK] = (uint8_t)MAX((int)level_of(areas, AREA_MARK), (int)severity + LEVEL_OFF);
 }
 
 enum severity areas_least(const struct areas *areas, enum area area)

@@ -21,11 +21,13 @@ const char *area_name(enum area area);
  * target; a name alone means 'information'. -EINVAL with a text. */
 int areas_parse(const char *text, struct areas *areas, struct err *err);
 void areas_format(const struct areas *areas, struct buf *out);	 /* what was said; parses back */
+void areas_mark(struct areas *areas, enum severity severity);	 /* marks so grave are noted; 0: nothing more */
 void areas_join(struct areas *areas, const struct areas *other); /* the more detailed of both */
 
 /* The gravest-but-least severity that is noted, with the defaults for what was not said:
  * SEVERITY_NONE when the area is off. */
 enum severity areas_least(const struct areas *areas, enum area area);
+enum severity severity_of(const char *name);	     /* by severity_name() of incident.h; SEVERITY_NONE: no such word */
 bool areas_want_programs(const struct areas *areas); /* beyond those that always run */
 
 struct profile_row {

@@ -62,6 +62,7 @@ int section_capture(const struct incident *i, struct pen *pen)
 		page_field(pen, "in time", "%s: the request was over before the threads stood still%s",
 			   i->reason == REASON_TIME_TAKEN ? "NO" : "no",
 			   i->reason == REASON_STATUS_CODE  ? " (a status is known when it is sent)"
+			   : i->reason == REASON_APP_MARK   ? " (a mark is seen when it is made)"
 			   : i->reason == REASON_TIME_TAKEN ? ""
 							    : " (that is known at its end)");
 	draw_core(i, pen);

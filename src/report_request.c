@@ -42,6 +42,9 @@ static void draw_trap(const struct incident *i, struct pen *pen)
 	else if (i->reason == REASON_STATUS_CODE && i->status)
 		page_field(pen, "trapped", "after %s, at the response's status %d (STATUS_CODE)%s", at.s, i->status,
 			   told);
+	else if (i->reason == REASON_APP_MARK && i->severity)
+		page_field(pen, "trapped", "after %s, at a mark of the application, %s (APP_MARK)%s", at.s,
+			   severity_name(i->severity), told);
 	else
 		page_field(pen, "trapped", "after %s (%s)%s", at.s, reason_name(i->reason), told);
 }

@@ -16,6 +16,8 @@
 
 /* --- where the time went --- */
 
+#define GRAVE 3 /* a warning: what is milder is not called anything */
+
 static int add_time(struct time_row **rows, size_t *count, const struct spending *s, const char *label)
 {
 	struct time_row *row = list_add(rows, count, sizeof(*row));
@@ -234,7 +236,6 @@ static bool merges(const struct event_row *row, const struct trace_event *e)
 static void row_text(const struct incident *incident, struct event_row *row)
 {
 	const struct trace_event *e = row->event;
-	static const char *const grave[] = { NULL, "critical", "error", "warning" };
 	CLEAN(free) char *words = event_words(e);
 	struct buf text;
 
@@ -247,8 +248,8 @@ static void row_text(const struct incident *incident, struct event_row *row)
 	if (e->waker)
 		buf_addf(&text, "  woken by %s%s%d", e->waker_name ? e->waker_name : "", e->waker_name ? " " : "",
 			 e->waker);
-	if (e->severity && e->severity < ARRAY_LEN(grave) && grave[e->severity])
-		buf_addf(&text, "  (%s)", grave[e->severity]);
+	if (e->severity && e->severity <= GRAVE)
+		buf_addf(&text, "  (%s)", severity_name(e->severity));
 	row->text = buf_take(&text);
 	if (e->tid && e->tid != incident->holder_tid)
 		row->who = thread_name(incident, e->tid);

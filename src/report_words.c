@@ -132,6 +132,9 @@ struct word word_title(const struct incident *incident)
 	case REASON_RESPONSE_SIZE:
 		snprintf(w.s, sizeof(w.s), "LARGE RESPONSE");
 		return w;
+	case REASON_APP_MARK:
+		snprintf(w.s, sizeof(w.s), "MARKED REQUEST");
+		return w;
 	case REASON_TIME_TAKEN:
 		break;
 	}

@@ -187,6 +187,21 @@ static void time_words(const struct rule *rule, const struct rule_input *input, 
 		 rule->server_time ? " of the server's time" : "", limit);
 }
 
+static void mark_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
+{
+	if (!input->severity)
+		buf_adds(out, "no mark was made in it");
+	else
+		buf_addf(out, "its gravest mark, %s, is %s", severity_name(input->severity),
+			 holds && input->severity < rule->severity ? "graver than "
+			 : holds				   ? ""
+								   : "below ");
+	if (input->severity && (!holds || input->severity < rule->severity))
+		buf_adds(out, severity_name(rule->severity));
+	else if (input->severity)
+		buf_adds(out, "what the rule asks for");
+}
+
 static void status_words(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out)
 {
 	if (!input->status) {
@@ -219,9 +234,8 @@ static const struct condition {
 	enum reason reason;
 	void (*words)(const struct rule *rule, const struct rule_input *input, bool holds, struct buf *out);
 } conditions[] = {
-	{ RULE_TIME, REASON_TIME_TAKEN, time_words },
-	{ RULE_STATUS, REASON_STATUS_CODE, status_words },
-	{ RULE_ABORTED, REASON_ABORTED, aborted_words },
+	{ RULE_MARK, REASON_APP_MARK, mark_words },	   { RULE_TIME, REASON_TIME_TAKEN, time_words },
+	{ RULE_STATUS, REASON_STATUS_CODE, status_words }, { RULE_ABORTED, REASON_ABORTED, aborted_words },
 	{ RULE_SIZE, REASON_RESPONSE_SIZE, size_words },
 };
 
@@ -230,6 +244,8 @@ static bool has_condition(const struct rule *rule, enum rule_verdict verdict)
 	switch (verdict) {
 	case RULE_TIME:
 		return rule->time_taken_ns;
+	case RULE_MARK:
+		return rule->severity;
 	case RULE_STATUS:
 		return rule->status_count;
 	case RULE_ABORTED:
@@ -247,6 +263,8 @@ static bool condition_holds(const struct rule *rule, enum rule_verdict verdict, 
 	switch (verdict) {
 	case RULE_TIME:
 		return rule->time_taken_ns && taken(rule, input) >= rule->time_taken_ns;
+	case RULE_MARK:
+		return rule->severity && input->severity && input->severity <= rule->severity;
 	case RULE_STATUS:
 		return input->status && status_in(rule, input->status);
 	case RULE_ABORTED:
@@ -348,7 +366,7 @@ const struct rule *rules_match_passing(const struct rules *rules, const struct r
 
 		then.elapsed_ns = MIN(input->elapsed_ns, limits[i] & ~RULE_LIMIT_SERVER);
 		then.server_ns = MIN(input->server_ns, then.elapsed_ns);
-		then.status = 0; /* not sent yet, and so on */
+		then.status = 0; /* not sent yet, and so on; a mark may have been made before */
 		then.aborted = false;
 		then.response_bytes = 0;
 		rule = rules_match(rules, &then, ret_verdict);
@@ -419,6 +437,15 @@ uint64_t rules_want_size(const struct rules *rules)
 	return least;
 }
 
+enum severity rules_want_mark(const struct rules *rules)
+{
+	enum severity least = SEVERITY_NONE;
+
+	for (size_t i = 0; i < rules->count; i++)
+		least = MAX(least, rules->rule[i].severity);
+	return least;
+}
+
 /* The capture waits for it, and what it would be told of is not there yet. */
 static int check_action_first(const struct rule *rule, struct err *err)
 {
@@ -443,6 +470,7 @@ int rule_check(const struct rule *rule, struct err *err)
 	if (rule->all && condition_count(rule) < 2)
 		return err_say(err, -EINVAL, "rule '%s': 'all' joins conditions, but only %s is given", rule->name,
 			       rule->time_taken_ns  ? "time-taken"
+			       : rule->severity	    ? "severity"
 			       : rule->status_count ? "status"
 			       : rule->aborted	    ? "aborted"
 						    : "response-size");
@@ -470,6 +498,7 @@ void rules_areas(const struct rules *rules, struct areas *ret_areas)
 		if (i == 0)
 			areas = rules->rule[i].areas;
 		areas_join(&areas, &rules->rule[i].areas); /* the first, too: what was not said gets its default */
+		areas_mark(&areas, rules->rule[i].severity);
 	}
 	*ret_areas = areas;
 }

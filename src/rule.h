@@ -34,9 +34,10 @@ struct rule {
 				 * first of the reply, so that no client makes it long; else of all of it */
 	struct status_range status[RULE_STATUS_MAX];
 	size_t status_count;
-	bool aborted;		 /* the connection ended before the reply did */
 	uint64_t response_bytes; /* the reply is so long, or longer; 0: no such condition */
+	bool aborted;		 /* the connection ended before the reply did */
 	bool all;		 /* conditions AND; default OR, as in FREB */
+	enum severity severity;	 /* the application marked it, so gravely or more; 0: no such condition */
 	uint32_t occurrences;	 /* so many in the window make one failed request; 0, 1: each */
 	uint64_t occurrences_window_ns;
 	uint32_t capture;	  /* enum capture_bits */
@@ -84,6 +85,7 @@ struct rule_input {
 	int status;	    /* 0: none yet */
 	uint64_t elapsed_ns, server_ns;
 	bool aborted;
+	enum severity severity;	 /* of its gravest mark so far; 0: none */
 	uint64_t response_bytes; /* of a reply that is over, else 0 */
 	/* The value of a header: on the heap, the caller's; NULL: there is none. */
 	char *(*header)(void *arg, const char *name);
@@ -92,7 +94,7 @@ struct rule_input {
 };
 
 /* Which condition made it a failed request. */
-enum rule_verdict { RULE_NO, RULE_TIME, RULE_STATUS, RULE_ABORTED, RULE_SIZE };
+enum rule_verdict { RULE_NO, RULE_MARK, RULE_TIME, RULE_STATUS, RULE_ABORTED, RULE_SIZE };
 enum reason rule_reason(enum rule_verdict verdict); /* not of RULE_NO */
 
 /* Sets one field by its name in the option table ('time-taken', 'status' ...) from
@@ -133,7 +135,8 @@ int rules_limits(const struct rules *rules, uint64_t *ret_limits, size_t max);
 void rules_areas(const struct rules *rules, struct areas *ret_areas);
 bool rules_want_status(const struct rules *rules, int status); /* any rule could fire at this status */
 bool rules_want_aborted(const struct rules *rules);
-uint64_t rules_want_size(const struct rules *rules); /* the shortest reply that any rule asks for; 0 none */
+uint64_t rules_want_size(const struct rules *rules);	  /* the shortest reply that any rule asks for; 0 none */
+enum severity rules_want_mark(const struct rules *rules); /* the least grave mark that any rule asks for; 0 none */
 
 const struct watch_set *rules_watch(const struct rules *rules, const char *name); /* NULL: none */
 

@@ -161,6 +161,17 @@ static int set_response_size(struct rule *rule, const char *value, struct err *e
 	return 0;
 }
 
+static int set_severity(struct rule *rule, const char *value, struct err *err)
+{
+	enum severity severity = severity_of(value);
+
+	if (!severity)
+		return err_say(err, -EINVAL, "'%s' is not one of critical, error, warning, information, verbose",
+			       value);
+	rule->severity = severity;
+	return 0;
+}
+
 static int set_occurrences(struct rule *rule, const char *value, struct err *err)
 {
 	uint64_t window = 0;
@@ -313,6 +324,7 @@ static const struct rule_key {
 	{ "status", set_status, KEY_VALUE },
 	{ "aborted", set_aborted, KEY_FLAG },
 	{ "response-size", set_response_size, KEY_VALUE },
+	{ "severity", set_severity, KEY_VALUE },
 	{ "all", set_all, KEY_FLAG },
 	{ "occurrences", set_occurrences, KEY_VALUE },
 	{ "capture", set_capture, KEY_VALUE },

@@ -18,9 +18,14 @@
 
 /* ---- state ---- */
 
+/* In front of a condition that is not the first. */
+static const char *join(const struct rule *rule, const struct buf *line)
+{
+	return !line->len ? "" : rule->all ? " and " : " or ";
+}
+
 static void add_conditions(const struct rule *rule, struct buf *out)
 {
-	const char *join = rule->all ? " and " : " or ";
 	char text[64];
 	struct buf line;
 
@@ -30,9 +35,16 @@ static void add_conditions(const struct rule *rule, struct buf *out)
 		buf_addf(&line, rule->server_time ? "takes the server %s" : "takes %s", text);
 	}
 	if (rule->status_count) {
-		buf_adds(&line, rule->time_taken_ns ? join : "");
-		buf_adds(&line, "status ");
+		buf_addf(&line, "%sstatus ", join(rule, &line));
 		format_status(rule->status, rule->status_count, &line);
+	}
+	if (rule->severity)
+		buf_addf(&line, "%smarked %s", join(rule, &line), severity_name(rule->severity));
+	if (rule->aborted)
+		buf_addf(&line, "%saborted", join(rule, &line));
+	if (rule->response_bytes) {
+		format_size(rule->response_bytes, text, sizeof(text));
+		buf_addf(&line, "%sresponse of %s", join(rule, &line), text);
 	}
 	if (rule->method)
 		buf_addf(&line, "; method %s", rule->method);
@@ -242,15 +254,15 @@ static uint64_t sum_of(const char *text)
 
 struct edit {
 	char *text, *file; /* as it is wished; as it is */
-	char *method, *url, *host, *status, *taken, *watch, *base, *wish;
+	char *method, *url, *host, *status, *taken, *severity, *watch, *base, *wish;
 	struct rules rules; /* of 'text', and of rules.d */
 	bool ok;
 };
 
 static void edit_done(struct edit *e)
 {
-	char *const all[] = { e->text,	 e->file,  e->method, e->url,  e->host,
-			      e->status, e->taken, e->watch,  e->base, e->wish };
+	char *const all[] = { e->text,	e->file,     e->method, e->url,	 e->host, e->status,
+			      e->taken, e->severity, e->watch,	e->base, e->wish };
 
 	for (size_t i = 0; i < ARRAY_LEN(all); i++)
 		free(all[i]);
@@ -282,6 +294,7 @@ static void add_form(const struct edit *e, struct buf *out)
 	add_input(out, "host", "host", e->host, 16);
 	add_input(out, "status", "status", e->status, 5);
 	add_input(out, "time taken", "taken", e->taken, 8);
+	add_input(out, "severity", "severity", e->severity, 9);
 	add_input(out, "watch set", "watch", e->watch, 12);
 	buf_adds(out, "<button name=\"do\" value=\"test\">Test</button></p></fieldset>\n</form>\n");
 }
@@ -326,6 +339,9 @@ static void add_test(struct edit *e, struct buf *out)
 		page_text(out, err.text);
 		buf_adds(out, "</p>\n");
 	}
+	input.severity = e->severity ? severity_of(e->severity) : SEVERITY_NONE;
+	if (e->severity && *e->severity && !input.severity)
+		buf_adds(out, "<p class=\"warn\">severity: critical, error, warning, information or verbose.</p>\n");
 	input.server_ns = input.elapsed_ns; /* of no client it is said that it was slow */
 	first = rules_match_passing(&e->rules, &input, &verdict);
 	buf_adds(
@@ -406,6 +422,7 @@ static void edit_read(struct edit *e, const struct web_request *request, struct 
 	e->host = web_field(request->body, "host");
 	e->status = web_field(request->body, "status");
 	e->taken = web_field(request->body, "taken");
+	e->severity = web_field(request->body, "severity");
 	e->watch = web_field(request->body, "watch");
 	if (!e->text)
 		e->text = strdup(e->file ? e->file : "");

@@ -21,6 +21,7 @@
 #define SLOTS_DEFAULT 2048
 #define SPARE_SHARE 32 /* one slot in so many may lie at a CPU that does not need it */
 #define CLOCK_TRIES 4000
+#define PARENTS_MOST 16 /* of a request that others wait for */
 #define LOOK_TRIES 4
 #define BRING 24
 #define CONN_IDLE_NS (60 * NSEC_PER_SEC) /* a unix connection without traffic is forgotten */
@@ -178,6 +179,12 @@ static int make_clocks(struct tracer *t, struct err *err)
 	return 0;
 }
 
+static void set_marks(struct tracer *t)
+{
+	if (t->app)
+		tracer_app_fires(t->app, t->config.want_mark ? t->config.want_mark(t->config.arg) : SEVERITY_NONE);
+}
+
 /* What fires. A program that runs meanwhile sees the old limits or the new, all of them. */
 static void set_triggers(struct tracer *t)
 {
@@ -205,6 +212,7 @@ static void set_triggers(struct tracer *t)
 		}
 		__atomic_store_n(&bss->status_wanted[word], wanted, __ATOMIC_RELAXED);
 	}
+	set_marks(t);
 }
 
 int tracer_retrigger(struct tracer *t, const uint64_t *limits, size_t count, struct err *err)
@@ -229,6 +237,35 @@ int tracer_retrigger(struct tracer *t, const uint64_t *limits, size_t count, str
 	return r;
 }
 
+/* What is marked in a call fails the request that made it, the outermost one: 'inner' is its call
+ * then. Both are held. */
+static void mark_of_outer(struct tracer *t, struct record *record)
+{
+	struct ref order = { .gen = record->gen, .slot = record->slot };
+	LIBBPF_OPTS(bpf_test_run_opts, opts, .ctx_in = &order, .ctx_size_in = sizeof(order));
+
+	bpf_prog_test_run_opts(bpf_program__fd(t->skel->progs.slot_link), &opts);
+	for (int i = 0; i < PARENTS_MOST; i++) {
+		const struct slot *s = &t->slots[record->slot].slot;
+		uint32_t outer = s->parent_slot;
+		uint64_t gen = s->parent_gen;
+		struct slot *o;
+
+		if (__atomic_load_n(&s->gen, __ATOMIC_ACQUIRE) != record->gen || !(s->flags & SLOT_INNER) ||
+		    !tracer_hold(t, outer, gen))
+			return;
+		if (record->inner_gen)
+			tracer_release(t, record->inner_slot, record->inner_gen); /* found again on the way down */
+		record->inner_slot = record->slot;
+		record->inner_gen = record->gen;
+		record->slot = outer;
+		record->gen = gen;
+		o = &t->slots[outer].slot;
+		if (!o->severity || o->severity > record->value)
+			o->severity = (uint8_t)record->value;
+	}
+}
+
 static int on_record(void *arg, void *data, size_t size)
 {
 	struct tracer *t = arg;
@@ -237,6 +274,8 @@ static int on_record(void *arg, void *data, size_t size)
 	if (size < sizeof(record))
 		return 0;
 	memcpy(&record, data, sizeof(record));
+	if (record.kind == RECORD_MARK)
+		mark_of_outer(t, &record);
 	t->config.record(t->config.arg, &record);
 	return 0;
 }
@@ -246,12 +285,16 @@ static int open_app(struct tracer *t, struct err *err)
 	struct tracer_app_config config = { .areas = t->config.areas,
 					    .slots_fd = bpf_map__fd(t->skel->maps.slots),
 					    .threads_fd = bpf_map__fd(t->skel->maps.threads),
+					    .ring_fd = bpf_map__fd(t->skel->maps.ring),
+					    .per_cpu_fd = bpf_map__fd(t->skel->maps.per_cpu),
 					    .slot_count = t->slot_count,
 					    .tell = t->config.tell,
 					    .arg = t->config.arg };
 
 	int r = areas_want_programs(&config.areas) ? tracer_app_open(&config, &t->app, err) : 0;
 
+	if (r == 0)
+		set_marks(t);
 	return r < 0 && refusal[0] ? explain(r, err) : r;
 }
 

@@ -24,6 +24,7 @@ struct tracer_config {
 	bool (*want_status)(void *arg, int status); /* asked once per code when loading */
 	/* RECORD_OVER for requests that were cut off, for replies so long (0: none); NULL: neither. */
 	void (*want_over)(void *arg, bool *ret_aborted, uint64_t *ret_bytes);
+	enum severity (*want_mark)(void *arg);			/* RECORD_MARK for marks so grave; NULL: for none */
 	void (*record)(void *arg, const struct record *record); /* from tracer_poll */
 	struct areas areas;
 	uint32_t budget_ppm; /* of the host's CPU time; over it detail is shed; 0: never */

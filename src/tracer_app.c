@@ -98,6 +98,10 @@ static int load(struct tracer_app *app, struct err *err)
 	if (r == 0)
 		r = bpf_map__reuse_fd(skel->maps.threads, app->config.threads_fd);
 	if (r == 0)
+		r = bpf_map__reuse_fd(skel->maps.ring, app->config.ring_fd);
+	if (r == 0)
+		r = bpf_map__reuse_fd(skel->maps.per_cpu, app->config.per_cpu_fd);
+	if (r == 0)
 		r = app_bpf__load(skel);
 	if (r < 0)
 		return err_sys(err, r, "cannot load the BPF programs of the areas asked for");
@@ -234,8 +238,8 @@ static bool row_wanted(const struct tracer_app *app, size_t i, const char *base)
 {
 	const struct profile_row *row = &profile_rows[i];
 
-	return wanted(app, row->area) && row->severity <= areas_least(&app->config.areas, row->area) &&
-	       fnmatch(row->object, base, 0) == 0;
+	return wanted(app, row->area) && (!app->resting || row->area == AREA_MARK) &&
+	       row->severity <= areas_least(&app->config.areas, row->area) && fnmatch(row->object, base, 0) == 0;
 }
 
 static void attach_file(struct tracer_app *app, pid_t pid, const struct proc_map *map, const char *name)
@@ -269,7 +273,7 @@ void tracer_app_attach(struct tracer_app *app, pid_t pid)
 	struct proc_maps maps;
 	CLEAN(fd) int dir_fd = -1;
 
-	if (!wants_probes(app) || app->resting)
+	if (!wants_probes(app) || (app->resting && !app->skel->bss->fires))
 		return;
 	dir_fd = proc_dir_open(pid);
 	if (dir_fd < 0 || proc_maps_read(dir_fd, false, &maps, NULL) < 0)
@@ -318,6 +322,16 @@ static bool each(const struct probe *probe UNUSED, pid_t pid UNUSED)
 	return true;
 }
 
+static bool each_but_marks(const struct probe *probe, pid_t pid UNUSED)
+{
+	return profile_rows[probe->row].area != AREA_MARK;
+}
+
+void tracer_app_fires(struct tracer_app *app, enum severity severity)
+{
+	__atomic_store_n(&app->skel->bss->fires, severity, __ATOMIC_RELAXED);
+}
+
 void tracer_app_detach(struct tracer_app *app, pid_t pid)
 {
 	let_go(app, of_process, pid);
@@ -333,7 +347,7 @@ void tracer_app_rest(struct tracer_app *app, bool rest)
 			app->config.tell(app->config.arg, err.text);
 		return;
 	}
-	let_go(app, each, 0);
+	let_go(app, app->skel->bss->fires ? each_but_marks : each, 0);
 	for (size_t i = 0; i < AREA_COUNT; i++) {
 		bpf_link__destroy(app->tracepoint[i]);
 		app->tracepoint[i] = NULL;

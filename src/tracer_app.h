@@ -14,7 +14,7 @@ struct tracer_app;
 
 struct tracer_app_config {
 	struct areas areas;
-	int slots_fd, threads_fd; /* maps of requests.bpf.c, the caller's */
+	int slots_fd, threads_fd, ring_fd, per_cpu_fd; /* maps of requests.bpf.c, the caller's */
 	uint32_t slot_count;
 	void (*tell)(void *arg, const char *text); /* a probe that was refused; the watch goes on */
 	void *arg;
@@ -30,6 +30,9 @@ void tracer_app_attach(struct tracer_app *app, pid_t pid);
 void tracer_app_detach(struct tracer_app *app, pid_t pid);
 
 bool tracer_app_notes(const struct tracer_app *app, uint32_t index, uint64_t gen, struct notes *ret_notes);
+
+/* RECORD_MARK for marks so grave; 0: for none. Those are seen while the rest rests. */
+void tracer_app_fires(struct tracer_app *app, enum severity severity);
 
 /* Takes all probes away until it is called again with false (then the tracepoints come back
  * at once, the probes with tracer_app_attach). */

@@ -50,6 +50,7 @@ static void trigger_words(struct trap *trap, enum rule_verdict why, const struct
 	in->limit_ns = trap->rule->time_taken_ns;
 	in->limit_server = trap->rule->server_time;
 	in->server_ns = outer->server_ns;
+	in->severity = outer->severity;
 	in->status = record->kind == RECORD_STATUS ? (int)record->value : outer->status;
 	in->elapsed_ns = record->at_ns > outer->begin_ns ? record->at_ns - outer->begin_ns : 0;
 	in->fired_after_ns = now > outer->begin_ns ? now - outer->begin_ns : 0;

@@ -18,9 +18,10 @@
 
 const struct verb verbs[] = {
 	{ "watch", "TARGET...", "Trap slow or failing requests while they run, until Ctrl-C.", VERB_WATCH, cmd_watch,
-	  PROCESS_DETAILS "A rule needs --time-taken, --status, --aborted or --response-size (or --config\n"
-			  "FILE, whose watch sets are the targets if none is named). Each trapped request\n"
-			  "is one line; its page, trace and core lie in a folder of their own.\n"
+	  PROCESS_DETAILS "A rule needs --time-taken, --status, --aborted, --response-size or --severity\n"
+			  "(or --config FILE, whose watch sets are the targets if none is named). Each\n"
+			  "trapped request is one line; its page, trace and core lie in a folder of their\n"
+			  "own.\n"
 			  "With several --time-taken it is looked at again at each further limit; the\n"
 			  "incident stays one. Time counts from the first byte that the server reads: what\n"
 			  "waits unread in its socket has not begun. Of a pipeline the first 8 are\n"

@@ -27,6 +27,7 @@
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 u32 least[AREA_COUNT]; /* severity that is still noted, 0: nothing (the area is off) */
+u32 fires;	       /* so grave a mark is told of at once; 0 none */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -50,6 +51,18 @@ struct {
 	__type(key, u32);
 	__type(value, struct notes);
 } pages SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 4096);
+} ring SEC(".maps"); /* requests.bpf.c's */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__type(value, struct per_cpu);
+} per_cpu SEC(".maps"); /* requests.bpf.c's */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -285,6 +298,54 @@ int python(struct pt_regs *ctx)
 	return usdt_hit(ctx);
 }
 
+static __noinline int trigger_lost(void)
+{
+	u32 zero = 0;
+	struct per_cpu *here = bpf_map_lookup_elem(&per_cpu, &zero);
+
+	if (here) {
+		here->counters.lost_ring++;
+		here->counters.lost_trigger++;
+	}
+	return 0;
+}
+
+/* The gravest mark of a request stays in its slot. One that some rule asks for holds the request
+ * and is told of while it runs; each that follows only if it is graver. */
+static __noinline int mark_fires(u64 severity)
+{
+	struct ref *mine = bpf_task_storage_get(&threads, bpf_get_current_task_btf(), NULL, 0);
+	struct record *r;
+	union slot_value *v;
+	u32 index;
+
+	if (!mine || !mine->gen)
+		return 0;
+	index = mine->slot;
+	v = bpf_map_lookup_elem(&slots, &index);
+	if (!v || v->slot.gen != mine->gen || (v->slot.severity && v->slot.severity <= severity))
+		return 0;
+	v->slot.severity = severity;
+	if (severity > fires)
+		return 0;
+	index = __sync_val_compare_and_swap(&v->slot.state, SLOT_OPEN, SLOT_HELD);
+	if (index != SLOT_OPEN && index != SLOT_HELD)
+		return 0;
+	r = bpf_ringbuf_reserve(&ring, sizeof(*r), 0);
+	if (!r)
+		return trigger_lost();
+	r->kind = RECORD_MARK;
+	r->slot = mine->slot;
+	r->gen = mine->gen;
+	r->at_ns = bpf_ktime_get_ns();
+	r->value = severity;
+	r->inner_slot = SLOT_NONE;
+	r->inner_gen = 0;
+	r->pid = bpf_get_current_pid_tgid() >> 32;
+	bpf_ringbuf_submit(r, BPF_RB_FORCE_WAKEUP);
+	return 0;
+}
+
 /* A mark says its severity itself: its first argument. */
 SEC("usdt")
 int mark(struct pt_regs *ctx)
@@ -295,7 +356,10 @@ int mark(struct pt_regs *ctx)
 		severity = SEVERITY_INFO;
 	cookie = (cookie & ~(0xffull << COOKIE_SEVERITY)) | severity << COOKIE_SEVERITY;
 	text = usdt_argument(ctx, COOKIE_FIELD(cookie, COOKIE_TEXT));
-	return noted(cookie, text, usdt_argument(ctx, COOKIE_FIELD(cookie, COOKIE_NUMBER)), ~0ull >> 1);
+	noted(cookie, text, usdt_argument(ctx, COOKIE_FIELD(cookie, COOKIE_NUMBER)), ~0ull >> 1);
+	if (COOKIE_FIELD(cookie, COOKIE_HOW) == HOW_MOMENT && fires)
+		mark_fires(severity);
+	return 0;
 }
 
 /* ---- tracepoints ---- */

@@ -531,6 +531,15 @@ int slot_look(struct ref *order)
 	return s ? usage_look(s) : 1;
 }
 
+/* Who asks is looked for at the reply or at a limit; a mark comes before both. */
+SEC("syscall")
+int slot_link(struct ref *order)
+{
+	struct ref ref = { .slot = order->slot, .gen = order->gen };
+
+	return slot_of(&ref) ? find_late_parent(ref.slot) : 0;
+}
+
 static __always_inline void endpoint_of(u64 sock, struct endpoint *at)
 {
 	struct sock *sk = (struct sock *)sock;
@@ -612,7 +621,7 @@ static __always_inline void slot_begin(struct conn *conn, struct slot *s, u32 in
 	s->up_pid = 0;
 	s->status = 0;
 	s->passed_whole = s->passed_server = s->server_ns = 0;
-	s->up_waiting = s->turn_over = 0;
+	s->up_waiting = s->turn_over = s->severity = 0;
 	s->reply_len = 0;
 	s->out_left = 0;
 	s->out_phase = OUT_NONE;

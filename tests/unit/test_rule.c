@@ -470,6 +470,47 @@ static void networks(void **state UNUSED)
 	}
 }
 
+/* A mark comes before the end: it is the reason, and of 'all' with a time the time is. */
+static void marks(void **state UNUSED)
+{
+	struct rules rules = { 0 };
+	struct rule *rule = make(&rules, PAIRS("severity", "error"));
+	struct rule_input in = { .url = "/", .elapsed_ns = NSEC_PER_SEC, .status = 200 };
+	enum rule_verdict verdict;
+	struct areas areas;
+	char why[200];
+
+	assert_int_equal(rules_want_mark(&rules), SEVERITY_ERROR);
+	rules_areas(&rules, &areas);
+	assert_int_equal(areas_least(&areas, AREA_MARK), SEVERITY_ERROR);
+	assert_int_equal(rule_check(rule, NULL), 0);
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "no mark was made in it");
+	in.severity = SEVERITY_WARNING;
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_NO);
+	assert_string_equal(why, "its gravest mark, warning, is below error");
+	in.severity = SEVERITY_ERROR;
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_MARK);
+	assert_string_equal(why, "its gravest mark, error, is what the rule asks for");
+	in.severity = SEVERITY_CRITICAL;
+	assert_int_equal(rule_match(rule, &in, why, sizeof(why)), RULE_MARK);
+	assert_string_equal(why, "its gravest mark, critical, is graver than error");
+	assert_ptr_equal(rules_match_passing(&rules, &in, &verdict), rule);
+	assert_int_equal(rule_reason(RULE_MARK), REASON_APP_MARK);
+	assert_int_equal(rule_set(rule, "time-taken", "2s", NULL), 0);
+	assert_int_equal(rule_set(rule, "all", NULL, NULL), 0);
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_NO);
+	in.elapsed_ns = 2 * NSEC_PER_SEC;
+	assert_int_equal(rule_match(rule, &in, NULL, 0), RULE_TIME);
+	for (size_t n = 0; n < 3; n++)
+		assert_int_equal(rule_set(rule, "severity", (const char *[]){ "", "off", "Error" }[n], NULL), -EINVAL);
+	assert_int_equal(rule_set(rule, "areas", "mark=verbose", NULL), 0);
+	rules_areas(&rules, &areas);
+	assert_int_equal(areas_least(&areas, AREA_MARK), SEVERITY_VERBOSE);
+	rules_free(&rules);
+	assert_int_equal(rules_want_mark(&rules), SEVERITY_NONE);
+}
+
 static void ends(void **state UNUSED)
 {
 	struct rules rules = { 0 };
@@ -624,6 +665,7 @@ int main(void)
 		cmocka_unit_test(filters),
 		cmocka_unit_test(lists_of_filters),
 		cmocka_unit_test(networks),
+		cmocka_unit_test(marks),
 		cmocka_unit_test(ends),
 		cmocka_unit_test(hostile_words_are_escaped),
 		cmocka_unit_test(conditions),

@@ -2,7 +2,7 @@
 /* A small server with marks of its own: marks PORT. What a request does is its path:
  * /spans/MS  nested spans, the inner one of which sleeps; /marks  one mark of each
  * severity, a long one, one with bytes that want escaping; /many/N  N marks;
- * /deep  more spans than are kept; /dns  a look-up; /query  libpq, when it is linked;
+ * /deep  more spans than are kept; /severity/N/MS  a mark of that severity, then a nap; /dns  a look-up; /query  libpq, when it is linked;
  * /listened  whether somebody looks. A thread a connection, so that marks of one request
  * are told from another's. */
 #include "../../../include/reqtrap.h"
@@ -92,7 +92,10 @@ static void work(const char *path)
 		spans(atoi(path + 7));
 	else if (!strncmp(path, "/marks", 6))
 		marks();
-	else if (!strncmp(path, "/deep", 5))
+	else if (!strncmp(path, "/severity/", 10)) {
+		REQTRAP_MARK(atoi(path + 10), "cart is empty", 7);
+		nap(atoi(path + 12));
+	} else if (!strncmp(path, "/deep", 5))
 		deep(12);
 	else if (!strncmp(path, "/dns", 4))
 		look_up();
