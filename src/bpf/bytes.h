@@ -328,14 +328,22 @@ static __always_inline bool in_method(u8 c)
 	return (c >= 'A' && c <= 'Z') || c == '-' || c == '_';
 }
 
+/* Of a token, which is what a method may be made of. */
+static __always_inline bool in_token(u8 c)
+{
+	/* 0-9 ! # $ % & ' * + - .   A-Z a-z ^ _ ` | ~ */
+	return c < 128 && ((c < 64 ? 0x03ff6cfa00000000ull : 0x57ffffffc7fffffeull) >> (c & 63) & 1);
+}
+
 /* Behind the blank: '/x', '*', 'http://...' */
 static __always_inline bool begins_target(u8 c)
 {
 	return c == '/' || c == '*' || (c | 0x20) == 'h';
 }
 
-/* A method that is not in the table below, by the same bytes: anybody may make one. In small
- * letters only where what it is for is seen, too: many a protocol begins with a word. */
+/* A method that is not in the table below, by the same bytes: anybody may make one. Of other
+ * bytes than large letters only where what it is for is seen, too: many a protocol begins with
+ * a word. */
 __noinline u32 other_method(u64 w, u32 n)
 {
 	u32 small = 0;
@@ -351,7 +359,7 @@ __noinline u32 other_method(u64 w, u32 n)
 		if (c == ' ')
 			return i && (i + 1 < n ? begins_target(w & 0xff) : !small) ? METHOD_OTHER : 0;
 		if (!in_method(c)) {
-			if ((c < 'a' || c > 'z') && (c < '0' || c > '9'))
+			if (!in_token(c))
 				return 0;
 			small = 1;
 		}
@@ -359,18 +367,36 @@ __noinline u32 other_method(u64 w, u32 n)
 	return n && !small ? METHOD_OTHER : 0;
 }
 
+/* Eight bytes that are none of the methods so far: may a longer word begin so? */
+__noinline u32 may_be_method(u64 w)
+{
+	for (u32 i = 0; i < 8; i++) {
+		if (!in_token(w & 0xff))
+			return 0;
+		w >>= 8;
+	}
+	return 1;
+}
+
 /* The same of a word longer than that, by what is kept of the head. */
 __noinline u32 other_method_kept(const struct slot *s)
 {
-	if (!s)
+	u32 small = 0;
+
+	if (!s || *(const u32 *)s->head == (u32)WORD('P', 'R', 'I', ' ', 0, 0, 0, 0))
 		return 0;
 	for (u32 i = 0; i < 40; i++) {
+		u8 c = s->head[i];
+
 		if (i >= s->head_len)
-			return METHOD_OTHER; /* so far */
-		if (s->head[i] == ' ')
-			return i + 1 >= s->head_len || begins_target(s->head[i + 1]) ? METHOD_OTHER : 0;
-		if (i >= 8 && !in_method(s->head[i]))
-			return 0;
+			return small ? 0 : METHOD_OTHER; /* so far */
+		if (c == ' ')
+			return i && (i + 1 < s->head_len ? begins_target(s->head[i + 1]) : !small) ? METHOD_OTHER : 0;
+		if (!in_method(c)) {
+			if (!in_token(c))
+				return 0;
+			small = 1;
+		}
 	}
 	return 0;
 }

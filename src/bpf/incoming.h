@@ -270,7 +270,7 @@ static __always_inline u64 head_goes_on(struct conn *conn, const struct source *
 	if (s->method == 0) {
 		n = s->head_len < 8 ? s->head_len : 8;
 		fits = method_of(*(u64 *)s->head, n);
-		if (fits == METHOD_OTHER)
+		if (fits == METHOD_OTHER || (!fits && n == 8))
 			fits = other_method_kept(s);
 		if (n == 8) {
 			if (fits)
@@ -315,7 +315,7 @@ __noinline u64 feed_request(struct conn *conn, const struct source *src, u64 ski
 	}
 	method = method_of(w, n);
 	fastcgi = is_fastcgi_begin(w, n);
-	if (unlikely(method == METHOD_OTHER && s))
+	if (unlikely(s && (method == METHOD_OTHER || (!method && !fastcgi && n == 8))))
 		method = other_method_kept(s);
 	if (unlikely(n == 0 || (!fastcgi && !method)))
 		return request_none(src, avail, w, n, index);

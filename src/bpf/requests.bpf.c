@@ -77,7 +77,8 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 			conn->last_ns = src->now;
 		return false;
 	}
-	if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n') {
+	if (!is_fastcgi_begin(w, n) && !method_of(w, n) && (w & 0xff) != '\r' && (w & 0xff) != '\n' &&
+	    !(kind && n == 8 && may_be_method(w))) {
 		p = slot_of(parent);
 		if (!kind && p)
 			p->up_pid = src->id >> 32;

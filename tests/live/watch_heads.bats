@@ -68,7 +68,7 @@ asked_with() { # METHOD [BYTES THAT ARE SENT FIRST]
 }
 
 @test "methods of any name" {
-	local methods=(FOO get Get M-SEARCH SUBSCRIBE VERSION-CONTROL UPDATEREDIRECTREF X_Y A AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA) method
+	local methods=(FOO get Get M.X "!#\$%&'*+.^_\`|~" VND.EXAMPLE.SYNC mkworkspace1 M-SEARCH SUBSCRIBE VERSION-CONTROL UPDATEREDIRECTREF X_Y A AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA) method
 	watch_start auto --status 200 --limit 100 --capture trace "$PIECES"
 	for method in "${methods[@]}"; do
 		asked_with "$method"
