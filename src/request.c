@@ -4,6 +4,7 @@
  * index is checked although a kernel program of ours wrote it. */
 #include "request.h"
 
+#include "buf.h"
 #include "fastcgi.h"
 #include "http.h"
 #include "ktime.h"
@@ -15,12 +16,32 @@
 #include <string.h>
 #include <sys/socket.h>
 
+#define NUL_SIGN "\xe2\x90\x80" /* U+2400: a NUL itself would end the text, and hide what is behind it */
+
 static void set_span(char **at, struct span span)
 {
-	char *copy = span.data ? strndup(span.data, span.len) : NULL;
+	const char *end = span.data + span.len, *nul;
+	struct buf copy;
 
 	free(*at);
-	*at = copy;
+	*at = NULL;
+	if (!span.data)
+		return;
+	buf_init(&copy, sizeof(NUL_SIGN) * (span.len + 1));
+	for (const char *p = span.data; p < end; p = nul + 1) {
+		nul = memchr(p, '\0', (size_t)(end - p));
+		if (nul) {
+			buf_add(&copy, p, (size_t)(nul - p));
+			buf_adds(&copy, NUL_SIGN);
+		} else {
+			buf_add(&copy, p, (size_t)(end - p));
+			nul = end;
+		}
+	}
+	if (copy.full)
+		buf_done(&copy);
+	else
+		*at = buf_take(&copy);
 }
 
 static void set_url(char **at, struct span span)

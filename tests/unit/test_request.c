@@ -541,6 +541,31 @@ static void heads_become_requests(void **state UNUSED)
 	free(s);
 }
 
+static void a_nul_in_a_head_hides_nothing(void **state UNUSED)
+{
+	static const char head[] = "GET /a\0/b HTTP/1.1\r\nHost: shop\0\r\nUser-Agent: \0\0x\r\n\r\n";
+	static const char params[] = "\1\1\0\1\0\10\0\0\0\1\0\0\0\0\0\0\1\4\0\1\0\17\0\0\13\2REQUEST_URI/\0";
+	struct request_info info = { 0 };
+	struct slot *s = new_slot();
+
+	memcpy(s->head, head, sizeof(head) - 1);
+	s->head_len = sizeof(head) - 1;
+	request_describe(s, &info);
+	assert_string_equal(info.url, "/a\u2400/b");
+	assert_string_equal(info.host, "shop\u2400");
+	assert_string_equal(info.user_agent, "\u2400\u2400x");
+	memcpy(s->head, params, sizeof(params) - 1);
+	s->head_len = sizeof(params) - 1;
+	s->flags = SLOT_FASTCGI;
+	request_describe(s, &info);
+	assert_string_equal(info.url, "/\u2400");
+	free(info.method);
+	free(info.url);
+	free(info.host);
+	free(info.user_agent);
+	free(s);
+}
+
 static void endpoints_have_names(void **state UNUSED)
 {
 	struct endpoint v4 = { .family = AF_INET, .port = 3306, .addr = { 0x0500000a } };
@@ -582,6 +607,7 @@ int main(void)
 		cmocka_unit_test(the_trace_is_in_order_and_counts_its_losses),
 		cmocka_unit_test(what_led_to_the_trap_stays_in_the_trace),
 		cmocka_unit_test(heads_become_requests),
+		cmocka_unit_test(a_nul_in_a_head_hides_nothing),
 		cmocka_unit_test(endpoints_have_names),
 	};
 
