@@ -94,7 +94,7 @@ const struct option_row option_rows[] = {
 	{ "slots", 0, TYPE_COUNT, "N", NULL, VERB_WATCH | VERB_TOP | VERB_SERVE, false,
 	  "requests in flight that are traced at most (default 2048); each takes 8 KiB" },
 	{ "map-share", 0, TYPE_COUNT, "PERCENT", NULL, VERB_WATCH, false,
-	  "shrink all tables in the kernel, for tests: what is lost is counted" },
+	  "all tables in the kernel at so much of their size (1 to 100), for tests: what is lost is counted" },
 	{ "count", 'n', TYPE_COUNT, "N", NULL, VERB_TOP, false, "stop after N rounds" },
 	{ "every", 0, TYPE_DURATION, "D", NULL, VERB_TOP, false, "time between two rounds (default 1s)" },
 
