@@ -86,7 +86,7 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 	}
 	/* A letter by which a process tells itself, or its workers, of a signal (php-fpm: 'C' for a
 	 * child that has ended) begins many a method, too. */
-	if (n < 8 && src->unix_ino && !BPF_CORE_READ((struct unix_sock *)sk, addr) && is_pair(sk))
+	if (n < 8 && !src->port && !BPF_CORE_READ((struct unix_sock *)sk, addr) && is_pair(sk))
 		return false;
 	if (kind && may_have_parent(src->port))
 		find_parent(&src->sk, parent);
