@@ -274,7 +274,9 @@ static void totals_text(const struct engine_totals *t)
 		printf("  thrown away: %" PRIu64 " requests came on connections that the server had closed already\n",
 		       t->discarded);
 	if (t->blind)
-		printf("  blind: the bytes of %" PRIu64 " socket calls could not be read (io_uring)\n", t->blind);
+		printf("  blind: the bytes of %" PRIu64
+		       " socket calls could not be read (io_uring, splice, recvmmsg)\n",
+		       t->blind);
 	if (t->head_cut)
 		printf("  cut: %" PRIu64 " heads were longer than what is kept; their end is inferred\n", t->head_cut);
 	for (enum detail d = 0; d < DETAIL_COUNT; d++) {

@@ -201,9 +201,9 @@ struct conn {
 	u64 skipped_head;	     /* bit per skipped request, lowest the oldest: it is a HEAD */
 	u32 skipped;		     /* requests behind the queue's that have no slot and no reply yet */
 	u8 skipping;		     /* the oldest one's reply has begun */
-	u8 fastcgi;
-	u8 closed;  /* as seen from this side: a write under way may still be told of */
-	u32 in_seq; /* TCP: where the reading stood when 'in_left' was right */
+	u8 fastcgi, blind;	     /* blind: what its requests are read with is not seen */
+	u8 closed;		     /* as seen from this side: a write under way may still be told of */
+	u32 in_seq;		     /* TCP: where the reading stood when 'in_left' was right */
 	struct walk in_walk, out_walk;
 	struct ref owner; /* ROLE_CLIENT: the request this call is made for */
 	struct endpoint peer;

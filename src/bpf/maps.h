@@ -26,6 +26,8 @@ bool lean;			       /* no line in the trace for each read and write */
 /* Was a call to somebody else ever seen, and one on a unix socket? Not: spares strangers the lookup. */
 u32 client_conns, unix_calls;
 
+u32 conns_full; /* a request found no room in the table of connections: it is counted, its reply is not */
+
 u64 tick_ns;		/* of the kernel's clock for packets; 0: not known */
 u32 older_step;		/* enum older_step: what the look at open sockets is for */
 u64 served[65536 / 64]; /* bit per TCP port that a watched process listens on */

@@ -300,6 +300,8 @@ __noinline u64 feed_unseen(struct conn *conn, const struct source *src, u64 skip
 	if (n != 8 || !is_reply(first))
 		return 0;
 	COUNT(unseen);
+	if (conn->blind)
+		COUNT(blind);
 	walk_begin(&conn->out_walk, WALK_FIRST, WALK_REPLY);
 	return walk(&conn->out_walk, src, skip, 0);
 }

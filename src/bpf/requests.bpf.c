@@ -51,6 +51,11 @@ __noinline int on_discard(const struct source *src)
 	return 0;
 }
 
+static __always_inline bool is_stream(struct sock *sk)
+{
+	return BPF_CORE_READ(sk, sk_type) == SOCK_STREAM_;
+}
+
 /* The first bytes on a connection of which nothing is known: does a request start here? */
 static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct ref *parent)
 {
@@ -61,8 +66,15 @@ static __noinline bool on_first_bytes(const struct source *src, u32 kind, struct
 	u64 w = peek(src, 0, &n);
 
 	if (n == 0) {
-		if (!src->readable)
+		if (!src->readable) {
 			COUNT(blind);
+			/* If a request was in it, its reply tells (feed_unseen). */
+			if (kind && kind != TARGET_ADOPTED && src->port && is_stream(sk)) {
+				conn = conn_make(src->sk);
+				if (conn)
+					conn->role = ROLE_SERVER;
+			}
+		}
 		return false;
 	}
 	if (BPF_CORE_READ(sk, sk_shutdown) & SEND_SHUTDOWN_) {
@@ -146,6 +158,7 @@ static __always_inline int on_recv(struct source *src, u32 kind)
 			conn = conn_make(src->sk);
 		if (!conn) {
 			COUNT(refused_conn);
+			conns_full = 1;
 			return 0;
 		}
 	} else if (conn->in_phase == IN_IDLE && kind && follow) {
@@ -213,6 +226,32 @@ static __noinline struct conn *on_first_words(const struct source *src)
 	return conn_make_client(src->sk);
 }
 
+/* The first words on a TCP connection are a reply: was the request read in a way that nobody
+ * sees (splice)? Something was read. What was seen and taken for no request is answered by a
+ * 400; who did not fit into the table is counted there. */
+static __noinline struct conn *on_unasked(const struct source *src)
+{
+	struct tcp_sock *tp = (struct tcp_sock *)src->sk;
+	struct conn *conn;
+	u32 n, unread;
+	u64 w;
+
+	w = peek(src, 0, &n);
+	if (n != 8 || !is_reply(w) || conns_full || !is_stream((struct sock *)src->sk))
+		return NULL;
+	w = peek(src, 8, &n);
+	unread = BPF_CORE_READ(tp, rcv_nxt) - BPF_CORE_READ(tp, copied_seq);
+	if ((w & 0xffffffff) == (u32)WORD(' ', '4', '0', '0', 0, 0, 0, 0) ||
+	    BPF_CORE_READ(tp, bytes_received) <= unread + 1ull /* a FIN */)
+		return NULL;
+	conn = conn_make(src->sk);
+	if (!conn)
+		return NULL;
+	conn->role = ROLE_SERVER;
+	conn->blind = 1;
+	return conn;
+}
+
 /* A reply is whole, and the thread that sent it has read the next request, too. */
 static __noinline int on_next(struct conn *conn, const struct source *src)
 {
@@ -243,7 +282,7 @@ static __always_inline int reply_sent(struct conn *conn, struct source *src)
 	return 0;
 }
 
-static __always_inline int on_send(struct source *src)
+static __always_inline int on_send(struct source *src, u32 kind)
 {
 	struct conn *conn = conn_of(src);
 
@@ -258,6 +297,8 @@ static __always_inline int on_send(struct source *src)
 	if (conn && conn->role == ROLE_OPAQUE)
 		return 0;
 	src->now = bpf_ktime_get_ns();
+	if (unlikely(!conn) && src->port && kind != TARGET_ADOPTED)
+		conn = on_unasked(src);
 	/* From an older one on it is a server's like any other. */
 	if (conn && (conn->role == ROLE_SERVER || (conn->role == ROLE_OLDER && older_sent(conn, src))))
 		return reply_sent(conn, src);
@@ -316,16 +357,17 @@ SEC("tp_btf/sock_send_length")
 int BPF_PROG(sock_send, struct sock *sk, int ret, int flags)
 {
 	struct task_struct *task = bpf_get_current_task_btf();
+	u32 kind = target_kind(task->tgid);
 	struct pt_regs *regs;
 	struct source src;
 
-	if (!target_kind(task->tgid))
+	if (!kind)
 		return 0;
 	source_of_sock(&src, sk, task);
 	regs = (struct pt_regs *)bpf_task_pt_regs(task);
 	src.len = ret;
 	source_of_call(&src, regs->orig_ax, regs->di, regs->si, regs->dx);
-	return on_send(&src);
+	return on_send(&src, kind);
 }
 
 /* Kernels before about 6.3 have no socket tracepoints: every system call's exit, and
@@ -379,7 +421,7 @@ int BPF_PROG(sys_exit, struct pt_regs *regs, long ret)
 	src.id = id_of(task);
 	src.len = ret;
 	source_of_exit(&src, nr, regs->di, regs->si, regs->dx);
-	return in ? on_recv(&src, kind) : on_send(&src);
+	return in ? on_recv(&src, kind) : on_send(&src, kind);
 }
 
 enum { TCP_ESTABLISHED_ = 1, TCP_SYN_SENT_ = 2, TCP_FIN_WAIT1_ = 4, TCP_CLOSE_ = 7, TCP_LAST_ACK_ = 9 };

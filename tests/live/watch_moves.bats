@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Bytes that are moved, not written: sendfile, also by threads of a pool, splice in both
 # directions: counted to the last byte, so that the next request is not mistaken. What goes
-# by io_uring is a blind spot: told at the begin, and counted where the kernel lets us.
+# by io_uring is a blind spot: told at the begin, and counted where the kernel lets us; so is a
+# head that is read by splice or recvmmsg.
 
 load helpers
 
@@ -96,6 +97,39 @@ pool() { # HOOKS
 
 @test "nginx with 'aio threads': files that threads of a pool send (syscalls)" {
 	pool syscalls
+}
+
+# Each is counted by its reply, and what was not seen has a name.
+unseen_heads() { # HOOKS HOW
+	local port
+	port=$(free_port)
+	start_on_port "$2" "$port" python3 "$LIVE_TESTS/servers/moves.py" "$port" "$LIVE/www/small.txt" "$2"
+	watch_start "$1" --time-taken 30s "$STARTED"
+	client "$port" get /sendfile /sendfile?2 /splice >/dev/null
+	client "$port" get /splice >/dev/null
+	watch_stop
+	end_process "$STARTED"
+	is "$WATCH_STATUS" 1 "exit code"
+	total requests 0
+	total unseen 4
+	total blind 4
+	total in_flight 0
+}
+
+@test "heads that are read by splice are counted as blind (sock)" {
+	unseen_heads sock splice
+}
+
+@test "heads that are read by splice are counted as blind (syscalls)" {
+	unseen_heads syscalls splice
+}
+
+@test "heads that are read by recvmmsg are counted as blind (sock)" {
+	unseen_heads sock recvmmsg
+}
+
+@test "heads that are read by recvmmsg are counted as blind (syscalls)" {
+	unseen_heads syscalls recvmmsg
 }
 
 blind() { # HOOKS BLIND
