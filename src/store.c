@@ -157,6 +157,25 @@ const char *store_path(const struct store *store)
 	return store->path;
 }
 
+/* Somebody may have removed the folder, or moved it away, since it was opened: what has its path
+ * now is taken, or made, by the same rules. */
+static int store_follow(struct store *store, struct err *err)
+{
+	CLEAN(free) char *path = NULL;
+	struct stat ours, named;
+	int fd, r;
+
+	if (fstat(store->dir_fd, &ours) == 0 && lstat(store->path, &named) == 0 && ours.st_dev == named.st_dev &&
+	    ours.st_ino == named.st_ino)
+		return 0;
+	r = store_dir_open(store->path, true, &fd, &path, err);
+	if (r < 0)
+		return r;
+	close(store->dir_fd);
+	store->dir_fd = fd;
+	return 0;
+}
+
 /* --- filling one --- */
 
 /* Letters and digits; every run of anything else is one '-'. */
@@ -235,6 +254,9 @@ int store_begin(struct store *store, const struct incident *incident, struct sto
 
 	if (!store->writable)
 		return err_say(err, -EROFS, "store '%s' is open for reading", store->path);
+	r = store_follow(store, err);
+	if (r < 0)
+		return r;
 	entry = calloc(1, sizeof(*entry));
 	if (!entry)
 		return err_sys(err, -ENOMEM, "cannot begin an incident in '%s'", store->path);
@@ -264,8 +286,12 @@ void store_entry_ticket(const struct store_entry *entry, struct store_ticket *re
 int store_entry_adopt(struct store *store, const struct store_ticket *ticket, int dir_fd,
 		      struct store_entry **ret_entry, struct err *err)
 {
-	struct store_entry *entry = calloc(1, sizeof(*entry));
+	int r = ticket->published ? 0 : store_follow(store, err);
+	struct store_entry *entry;
 
+	if (r < 0)
+		return r;
+	entry = calloc(1, sizeof(*entry));
 	if (!entry)
 		return err_sys(err, -ENOMEM, "cannot write an incident in '%s'", store->path);
 	entry->store = store;

@@ -16,8 +16,8 @@ struct store;
  * filling it needs, it is made (0700) if absent, leftovers of the dead are removed,
  * and it must be safe: ours, not writable by others, and no folder above it may be
  * somebody's who could swap it (a sticky one like /tmp is fine): else -EPERM, the
- * text says which rule. Without, it is for reading and removing only. Blocks on the
- * disk. */
+ * text says which rule. Without, it is for reading and removing only. A folder that is removed
+ * or moved away later is made anew by the next incident. Blocks on the disk. */
 int store_open(const char *dir, bool create, struct store **ret_store, struct err *err);
 char *store_default_dir(void); /* what NULL means; the caller frees; NULL: none is known */
 void store_free(struct store *store);

@@ -37,6 +37,10 @@ setup() {
 	need jq curl
 }
 
+teardown() {
+	watch_kill
+}
+
 ids() {
 	"$REQTRAP" list -o "$STORE" --json | jq -r .id
 }
@@ -160,6 +164,38 @@ refuses() { # DIR TEXT
 	ln -s /var/lib "$BATS_TEST_TMPDIR/link"
 	refuses "$BATS_TEST_TMPDIR/link" "symbolic link"
 	is "$(find "$BATS_TEST_TMPDIR/open" "$BATS_TEST_TMPDIR/theirs" -mindepth 1)" "" "what was made there"
+}
+
+stored() { # COUNT: incidents lie in the store, whole
+	(($(find "$STORE" -name incident.json -path '*/2*' 2>/dev/null | wc -l) == $1)) && ! find "$STORE" -name '.new-*' | grep -q .
+}
+
+trapped_again() { # COUNT of incidents then in the store
+	curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT/slow?ms=200"
+	wait_for 10 stored "$1" || fail "not $1 incidents in the store: $(find "$STORE")"
+}
+
+@test "a store that is removed, moved away or made anew while a watch runs is found again" {
+	watch_start auto --time-taken 100ms --limit 100 --capture trace "$PYTHON"
+	trapped_again 1
+	rm -r "$STORE"
+	trapped_again 1
+	rm -r "$STORE"
+	mkdir -m 700 "$STORE"
+	trapped_again 1
+	mv "$STORE" "$STORE.old"
+	trapped_again 1
+	trapped_again 2
+	# One that would not be opened at the start is not now: told, and taken again when it is mended.
+	rm -r "$STORE"
+	mkdir "$STORE"
+	chmod 777 "$STORE"
+	curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT/slow?ms=200"
+	wait_for 10 grep -q 'others may write' "$WATCH_ERR" "$WATCH_OUT" || fail "nothing is told"
+	is "$(find "$STORE" -mindepth 1)" "" "what was made there"
+	chmod 700 "$STORE"
+	trapped_again 1
+	watch_stop
 }
 
 @test "a full disk: told in words, no half incident, the server serves on" {
