@@ -14,7 +14,6 @@
 #define CROWDED_TELL_NS (5 * NSEC_PER_SEC)
 #define TRAPS_MAX 256 /* trapped requests that are not written, or whose end is awaited */
 #define BOOKS "limits.json"
-#define BOOKS_MAX (4u << 20)
 
 static void read_boot(char *buf, size_t size)
 {
@@ -130,6 +129,24 @@ void engine_books_open(struct engine *engine)
 	engine_keep(engine);
 }
 
+/* Written again at each tick until it is; told once. */
+static void on_books(void *arg, int code, const char *text)
+{
+	struct engine *engine = arg;
+	char said[700];
+
+	if (code < 0) {
+		quota_unwritten(engine->quota);
+		snprintf(said, sizeof(said), "%s: limits do not outlive a restart until it can be", text);
+		if (!engine->books_unwritten)
+			engine->config.failed(engine->config.arg, said);
+	} else if (engine->books_unwritten) {
+		snprintf(said, sizeof(said), "'%s' of the store is written again", BOOKS);
+		engine->config.failed(engine->config.arg, said);
+	}
+	engine->books_unwritten = code < 0;
+}
+
 void engine_books_write(struct engine *engine)
 {
 	struct buf text;
@@ -138,9 +155,11 @@ void engine_books_write(struct engine *engine)
 	if (!engine->config.books || !engine->scribe || !quota_changed(engine->quota))
 		return;
 	read_boot(boot, sizeof(boot));
-	buf_init(&text, BOOKS_MAX);
+	buf_init(&text, STORE_STATE_MAX);
 	quota_write(engine->quota, boot, now_ns(), wall_ns(), &text);
-	if (text.full || scribe_state(engine->scribe, BOOKS, &text, NULL) < 0)
+	if (text.full)
+		on_books(engine, -E2BIG, "'" BOOKS "' would be too long");
+	else if (scribe_state(engine->scribe, BOOKS, &text, on_books, engine, NULL) < 0)
 		quota_unwritten(engine->quota);
 	buf_done(&text);
 }

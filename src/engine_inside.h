@@ -46,7 +46,7 @@ struct engine {
 	struct engine_totals totals;
 	void (*done)(void *arg);
 	void *done_arg;
-	bool finishing, given_up, ring_told;
+	bool finishing, given_up, ring_told, books_unwritten;
 	struct targets *set; /* processes of each watch set, as of set_ns */
 	size_t set_count;
 	const struct rules *set_rules;

@@ -8,6 +8,7 @@
 #include "child.h"
 #include "facts.h"
 #include "ktime.h"
+#include "log.h"
 #include "parcel.h"
 
 #include <fcntl.h>
@@ -19,6 +20,7 @@
 #define SOCKET_FD 3
 #define JSON_MAX (64u << 20)
 #define LOG_NAME "action.log"
+#define END_NS (20 * NSEC_PER_SEC) /* for a hung disk: a service has 90 s to stop */
 
 enum order_kind { ORDER_PAGES, ORDER_KEEP, ORDER_STATE };
 
@@ -207,9 +209,24 @@ int scribe_keep(struct scribe *scribe, const struct store_keep *keep,
 	return r < 0 ? err_sys(err, r, "cannot look through the store") : 0;
 }
 
-int scribe_state(struct scribe *scribe, const char *name, const struct buf *text, struct err *err)
+static struct waiting *wait_for(struct scribe *scribe, uint64_t number,
+				void (*done)(void *arg, int code, const char *text), void *arg)
 {
-	struct order order = { .kind = ORDER_STATE };
+	struct waiting **at = &scribe->waiting, *w = calloc(1, sizeof(*w));
+
+	if (!w)
+		return NULL;
+	*w = (struct waiting){ .number = number, .done = done, .arg = arg };
+	while (*at)
+		at = &(*at)->next;
+	*at = w;
+	return w;
+}
+
+int scribe_state(struct scribe *scribe, const char *name, const struct buf *text,
+		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err)
+{
+	struct order order = { .kind = ORDER_STATE, .number = ++scribe->number };
 	CLEAN(fd) int fd = -1;
 	int r = scribe->fd < 0 ? open_process(scribe, err) : 0;
 
@@ -219,6 +236,8 @@ int scribe_state(struct scribe *scribe, const char *name, const struct buf *text
 		return r;
 	snprintf(order.name, sizeof(order.name), "%s", name);
 	r = parcel_send(scribe->fd, &order, sizeof(order), &fd, 1, MSG_DONTWAIT);
+	if (r == 0 && !wait_for(scribe, order.number, done, arg))
+		r = -ENOMEM;
 	return r < 0 ? err_sys(err, r, "cannot hand over the state") : 0;
 }
 
@@ -226,12 +245,11 @@ int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct 
 		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err)
 {
 	struct order order = { .number = ++scribe->number };
-	struct waiting **at = &scribe->waiting, *w;
 	CLEAN(fd) int json_fd = -1;
 	unsigned int under_way = 0;
 	int r = scribe->fd < 0 ? open_process(scribe, err) : 0;
 
-	for (w = scribe->waiting; w; w = w->next)
+	for (const struct waiting *w = scribe->waiting; w; w = w->next)
 		under_way++;
 	if (r == 0 && under_way >= ORDERS_MAX && done)
 		return err_sys(err, -EAGAIN, "the pages of other incidents are still being written");
@@ -239,20 +257,11 @@ int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct 
 		r = json_memfd(incident, &json_fd, err);
 	if (r < 0)
 		return r;
-	w = calloc(1, sizeof(*w));
-	if (!w)
-		return err_sys(err, -ENOMEM, "cannot hand over the incident");
-	*w = (struct waiting){ .number = order.number, .done = done, .arg = arg };
 	store_entry_ticket(entry, &order.ticket);
 	r = parcel_send(scribe->fd, &order, sizeof(order), (int[2]){ store_entry_fd(entry), json_fd }, 2, MSG_DONTWAIT);
-	if (r < 0) {
-		free(w);
-		return err_sys(err, r, "cannot hand over the incident");
-	}
-	while (*at)
-		at = &(*at)->next;
-	*at = w;
-	return 0;
+	if (r == 0 && !wait_for(scribe, order.number, done, arg))
+		r = -ENOMEM;
+	return r < 0 ? err_sys(err, r, "cannot hand over the incident") : 0;
 }
 
 void scribe_forget(struct scribe *scribe, void *arg)
@@ -271,8 +280,10 @@ void scribe_end(struct scribe *scribe)
 	/* It goes on with what is queued and ends at the end of file. */
 	if (scribe->fd >= 0)
 		close(scribe->fd);
-	if (scribe->child.pid > 0)
-		child_reap(&scribe->child, true);
+	if (scribe->child.pid > 0 && child_reap_until(&scribe->child, now_ns() + END_NS) == -ETIMEDOUT) {
+		log_warn("the disk takes what is left to write so slowly that it is not waited for");
+		child_leave(&scribe->child); /* it goes on by itself */
+	}
 	for (struct waiting *w = scribe->waiting, *next; w; w = next) {
 		next = w->next;
 		free(w);

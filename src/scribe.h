@@ -29,8 +29,9 @@ int scribe_write(struct scribe *scribe, struct store_entry *entry, const struct 
 int scribe_keep(struct scribe *scribe, const struct store_keep *keep,
 		void (*pruned)(void *arg, const struct store_pruned *pruned), void *arg, struct err *err);
 
-/* A small file beside the incidents, replaced as one. */
-int scribe_state(struct scribe *scribe, const char *name, const struct buf *text, struct err *err);
+/* A small file beside the incidents, replaced as one; 'done' as above. */
+int scribe_state(struct scribe *scribe, const char *name, const struct buf *text,
+		 void (*done)(void *arg, int code, const char *text), void *arg, struct err *err);
 
 /* The answer to what this 'arg' asked for is not wanted any more; it is written all the same. */
 void scribe_forget(struct scribe *scribe, void *arg);

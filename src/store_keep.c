@@ -15,8 +15,6 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
-#define STATE_MAX (4u << 20)
-
 struct kept {
 	const struct store_row *row; /* newest first */
 	const char *kind;	     /* METHOD-path, in its name */
@@ -212,7 +210,7 @@ int store_state_read(struct store *store, const char *name, char **ret_text, siz
 
 	if (fd < 0 || fstat(fd, &st) < 0)
 		return err_sys(err, -errno, "cannot read '%s/%s'", store_path(store), name);
-	if (!S_ISREG(st.st_mode) || st.st_size > STATE_MAX)
+	if (!S_ISREG(st.st_mode) || st.st_size > (off_t)STORE_STATE_MAX)
 		return err_say(err, -EINVAL, "'%s/%s' is no file of ours", store_path(store), name);
 	text = malloc((size_t)st.st_size + 1);
 	if (!text)

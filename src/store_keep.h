@@ -27,6 +27,8 @@ struct store_pruned {
 int store_prune(struct store *store, const struct store_keep *keep, uint64_t wall_ns, struct store_pruned *ret_pruned,
 		struct err *err);
 
+#define STORE_STATE_MAX (64u << 20)
+
 /* A file of that name, whole, 0600, replaced as one. -ENOENT: there is none. The text is
  * the caller's. */
 int store_state_write(struct store *store, const char *name, const void *data, size_t len, struct err *err);

@@ -58,6 +58,22 @@ rules() { # LINE...: the file, as it stands
 	has "$(cat "$WATCH_ERR")" "limits are counted anew" "the message"
 }
 
+@test "books that cannot be written are told once and written as soon as they can be" {
+	rules 'rule slow { time-taken = 100ms limit = 50 capture = trace }'
+	watch_start auto --config "$RULES" "$PYTHON"
+	mkdir -p "$STORE/.limits.json.new/taken"
+	ask '/slow?ms=200&n=1'
+	ask '/slow?ms=200&n=2'
+	wait_events 2 '.event == "ended"'
+	wait_for 10 grep -q 'limits do not outlive a restart until it can be' "$WATCH_ERR"
+	[[ ! -e $STORE/limits.json ]] || fail "there are books"
+	rm -r "$STORE/.limits.json.new"
+	wait_for 10 grep -q 'is written again' "$WATCH_ERR"
+	is "$(jq '.rules[0].captured' "$STORE/limits.json")" 2 "captures in the books"
+	is "$(grep -c 'limits do not outlive' "$WATCH_ERR")" 1 "times that it was told"
+	watch_stop
+}
+
 @test "of the greediest path the oldest goes" {
 	rules 'keep { files = 3 }' 'rule slow { time-taken = 100ms limit = 50 capture = trace }'
 	watch_start auto --config "$RULES" "$PYTHON"
