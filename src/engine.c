@@ -92,7 +92,7 @@ static void capture_next(struct engine *engine)
 			return; /* one at a time on a host */
 		if (t->stage == TRAP_CAPTURED && !t->writing)
 			engine_dumped(engine, t);
-		if (t->stage == TRAP_QUEUED && !next)
+		if (t->stage == TRAP_QUEUED && !next && !trap_waits_to_act(t))
 			next = t;
 		if (t->stage == TRAP_STORED && sample_due(t) && !again)
 			again = t;
@@ -736,6 +736,7 @@ void engine_totals(struct engine *engine, struct engine_totals *ret_totals)
 	ret_totals->older_in_flight = t.older_in_flight;
 	ret_totals->complete = t.counters.complete;
 	ret_totals->inferred = t.counters.inferred;
+	ret_totals->actions = engine->actions;
 	ret_totals->aborted = t.counters.aborted;
 	ret_totals->gap = t.counters.gap;
 	ret_totals->unseen = t.counters.unseen;

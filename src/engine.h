@@ -18,6 +18,7 @@ struct engine_totals {
 	uint64_t sched_ns, sched_runs;				/* of those at the scheduler, for the whole host */
 	uint64_t watched_ns;					/* in all that time */
 	uint64_t suppressed, capture_failed, in_flight;
+	unsigned int actions;				   /* that run */
 	uint64_t older, older_in_flight;		   /* requests that had begun before the watch */
 	struct area_total area[AREA_COUNT];		   /* detail that was asked for, and its cost */
 	uint64_t complete, inferred, aborted, gap, unseen; /* verdicts; unseen: replies to what was not seen */

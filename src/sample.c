@@ -379,7 +379,7 @@ void sample_settle(struct trap *trap)
 {
 	struct later *later = later_in(trap, LATER_ACTS);
 
-	if (!later || trap->action || !trap->action_over)
+	if (!later || trap->action || !trap->action_over || trap_actions_full(trap))
 		return;
 	trap->action_over = false;
 	trap->later_acts = later - trap->later + 1;

@@ -93,6 +93,8 @@ static void requests(const struct engine_totals *t, struct buf *out)
 				     { "unreadable", t->blind },
 				     { "reply_without_request", t->unseen } };
 
+	one(out, "reqtrap_actions_running", "gauge", "Actions that run now; the others wait for their turn.",
+	    t->actions);
 	one(out, "http_server_active_requests", "gauge", "Requests in flight in the watched processes.", t->in_flight);
 	one(out, "reqtrap_requests_total", "counter", "Requests seen.", t->requests);
 	one(out, "reqtrap_inner_requests_total", "counter", "Requests between watched processes.", t->inner);

@@ -357,9 +357,14 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 	}
 }
 
+bool trap_actions_full(const struct trap *trap)
+{
+	return *trap->world->actions >= ACTIONS_MOST;
+}
+
 void trap_act_due(struct trap *trap)
 {
-	if (trap->stage == TRAP_STORED && !trap->action && !trap->action_over && *trap->world->actions < ACTIONS_MOST)
+	if (trap->stage == TRAP_STORED && !trap->action && !trap->action_over && !trap_actions_full(trap))
 		trap_act(trap, trap->rule, &trap->incident->action);
 	else
 		return;
@@ -367,9 +372,19 @@ void trap_act_due(struct trap *trap)
 		trap->world->changed(trap->world->arg);
 }
 
+static bool to_act_first(const struct trap *trap)
+{
+	return trap->wants_action && trap->rule->action_first && !trap->acted;
+}
+
+bool trap_waits_to_act(const struct trap *trap)
+{
+	return to_act_first(trap) && trap_actions_full(trap);
+}
+
 bool trap_acts_first(struct trap *trap)
 {
-	if (!trap->wants_action || !trap->rule->action_first || trap->acted)
+	if (!to_act_first(trap))
 		return false;
 	trap->acted = true;
 	trap->stage = TRAP_ACTING;

@@ -108,8 +108,9 @@ struct trap *trap_new(const struct trap_world *world, const struct rule *rule, e
 		      const struct record *record);
 void trap_free(struct trap *trap); /* releases its slots, drops what is under way */
 
-bool trap_acts_first(struct trap *trap); /* true: its action runs first, it is queued again then */
-
+bool trap_actions_full(const struct trap *trap); /* as many run as may: it is not its turn */
+bool trap_waits_to_act(const struct trap *trap); /* before its capture: as many actions run as may */
+bool trap_acts_first(struct trap *trap);	 /* true: its action runs first, it is queued again then */
 /* Starts worker and analyst. What fails is told in the facts, and the stage goes on. */
 void trap_capture(struct trap *trap);
 void trap_capture_skip(struct trap *trap, const char *why); /* NULL: nothing was asked for */
@@ -135,7 +136,6 @@ void trap_act(struct trap *trap, const struct rule *rule, struct action_facts *f
 void trap_scene_prepare(struct trap *trap);
 void trap_scene_look(struct trap *trap, void (*done)(void *arg));
 void trap_scene_free(struct trap_scene *ts);
-
 void trap_check(struct trap *trap); /* gives up an analyst that takes too long; now and then */
 
 /* A RECORD_ENDED for one of its slots: true if it was. */

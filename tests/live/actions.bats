@@ -176,16 +176,19 @@ first() { # MS OPTIONS...: an action before the capture of a request of that len
 	local running=$LIVE/running
 	mkdir -p "$running"
 	program 'touch "'"$running"'/$$"; ls "'"$running"'" | wc -l; sleep 1; rm "'"$running"'/$$"'
-	watch_start auto --time-taken 300ms --limit 100 --action "$PROGRAM" "$PYTHON"
-	client "$PYTHON_PORT" concurrent '/slow?ms=1500' 10 >/dev/null
-	wait_events 10 '.event == "ended"'
-	for n in 0 1 2 3 4 5 6 7 8 9; do
-		incident_of "$n"
-		wait_for 30 over || fail "the action's end is not in the incident"
-		is "$(fact .action.state)" ran "state"
-		between "$(fact .action.output)" 1 4 "actions at once"
+	for when in after-capture before-capture; do
+		watch_start auto --time-taken 300ms --limit 100 --action "$PROGRAM" --when $when "$PYTHON"
+		client "$PYTHON_PORT" concurrent "/slow?ms=$([[ $when == after-capture ]] && echo 1500 || echo 7000)" 10 >/dev/null
+		wait_events 10 '.event == "ended"'
+		for n in 0 1 2 3 4 5 6 7 8 9; do
+			incident_of "$n"
+			wait_for 30 over || fail "the action's end is not in the incident"
+			is "$(fact .action.state)" ran "state, $when"
+			between "$(fact .action.output)" 1 4 "actions at once, $when"
+			is "$(fact .capture.failed)" null "the capture, $when"
+		done
+		watch_stop
 	done
-	watch_stop
 }
 
 @test "what an action before the capture cannot have is refused" {
