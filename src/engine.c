@@ -787,7 +787,9 @@ void engine_free(struct engine *engine)
 	loop_remove(engine->loop, engine->tick_source);
 	tracer_close(engine->tracer);
 	engine_books_write(engine);
-	scribe_end(engine->scribe);
+	if (scribe_end(engine->scribe) < 0)
+		engine->config.failed(engine->config.arg,
+				      "the disk is so slow that what is left to write is not waited for");
 	store_free(engine->store);
 	host_log_free(engine->host_log);
 	quota_free(engine->quota);

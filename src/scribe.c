@@ -8,7 +8,6 @@
 #include "child.h"
 #include "facts.h"
 #include "ktime.h"
-#include "log.h"
 #include "parcel.h"
 
 #include <fcntl.h>
@@ -272,24 +271,27 @@ void scribe_forget(struct scribe *scribe, void *arg)
 	}
 }
 
-void scribe_end(struct scribe *scribe)
+int scribe_end(struct scribe *scribe)
 {
+	int r = 0;
+
 	if (!scribe)
-		return;
+		return 0;
 	loop_remove(scribe->loop, scribe->source);
 	/* It goes on with what is queued and ends at the end of file. */
 	if (scribe->fd >= 0)
 		close(scribe->fd);
-	if (scribe->child.pid > 0 && child_reap_until(&scribe->child, now_ns() + END_NS) == -ETIMEDOUT) {
-		log_warn("the disk takes what is left to write so slowly that it is not waited for");
+	if (scribe->child.pid > 0)
+		r = child_reap_until(&scribe->child, now_ns() + END_NS) == -ETIMEDOUT ? -ETIMEDOUT : 0;
+	if (r < 0)
 		child_leave(&scribe->child); /* it goes on by itself */
-	}
 	for (struct waiting *w = scribe->waiting, *next; w; w = next) {
 		next = w->next;
 		free(w);
 	}
 	free(scribe->store_dir);
 	free(scribe);
+	return r;
 }
 
 /* ---- the writing side ---- */

@@ -37,8 +37,8 @@ int scribe_state(struct scribe *scribe, const char *name, const struct buf *text
 void scribe_forget(struct scribe *scribe, void *arg);
 
 /* Waits until everything asked for is written (blocks on the disk), then ends it. No
- * 'done' is called any more. */
-void scribe_end(struct scribe *scribe);
+ * 'done' is called any more. -ETIMEDOUT: after 20 s it was left to finish by itself. */
+int scribe_end(struct scribe *scribe);
 
 /* Entry of the hidden verb: fd 3 is the socket. */
 int scribe_main(int argc, char **argv);
