@@ -15,16 +15,24 @@
 #include <sys/statvfs.h>
 #include <time.h>
 
+/* All incidents of one METHOD-path. */
+struct kind {
+	uint64_t count, bytes;
+};
+
 struct kept {
-	const struct store_row *row; /* newest first */
-	const char *kind;	     /* METHOD-path, in its name */
+	const struct store_row *row;
+	const char *name; /* of its kind, the end of the folder's name */
+	struct kind *kind;
 	uint64_t bytes, wall_ns;
-	bool gone, busy;
+	bool gone, busy, measured;
 };
 
 struct shelf {
 	struct store *store;
-	struct kept *kept;
+	int fd;
+	struct kept *kept; /* newest first */
+	struct kind *kind;
 	size_t count, left;
 	uint64_t bytes;
 	struct store_pruned *pruned;
@@ -51,13 +59,19 @@ static uint64_t name_time(const char *name)
 	return seconds > 0 ? (uint64_t)seconds * NSEC_PER_SEC + ms * NSEC_PER_MSEC : 0;
 }
 
-static void measure(int store_fd, struct kept *kept)
+/* Opens and looks at each file in it: for those only of which it matters. */
+static void measure(struct shelf *shelf, struct kept *kept)
 {
-	CLEAN(fd) int fd = openat(store_fd, kept->row->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	CLEAN(fd)
+	int fd = kept->measured ? -1
+				: openat(shelf->fd, kept->row->name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	CLEAN(dir) DIR *dir = NULL;
 	const struct dirent *e;
 	struct stat st;
 
+	if (kept->measured)
+		return;
+	kept->measured = true;
 	kept->busy = fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0; /* somebody writes at it */
 	dir = fd >= 0 ? fdopendir(fd) : NULL;
 	if (!dir)
@@ -67,15 +81,22 @@ static void measure(int store_fd, struct kept *kept)
 		if (fstatat(dirfd(dir), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
 			kept->bytes += (uint64_t)st.st_blocks * 512;
 	}
+	kept->kind->bytes += kept->bytes;
+	shelf->bytes += kept->bytes;
 }
 
 static void take_off(struct shelf *shelf, struct kept *kept)
 {
+	measure(shelf, kept);
+	if (kept->busy)
+		return;
 	if (store_remove(shelf->store, kept->row->id, NULL) < 0) {
 		kept->busy = true; /* a folder of somebody else's in it, say */
 		return;
 	}
 	kept->gone = true;
+	kept->kind->count--;
+	kept->kind->bytes -= kept->bytes;
 	shelf->left--;
 	shelf->bytes -= kept->bytes;
 	shelf->pruned->removed++;
@@ -87,33 +108,19 @@ static bool may_go(const struct shelf *shelf, size_t i)
 	return i > 0 && !shelf->kept[i].gone && !shelf->kept[i].busy;
 }
 
-/* How much of the store is of this one's kind. */
-static uint64_t weight(const struct shelf *shelf, const struct kept *one, bool by_count)
-{
-	uint64_t sum = 0;
-
-	for (size_t i = 0; i < shelf->count; i++) {
-		if (!shelf->kept[i].gone && strcmp(shelf->kept[i].kind, one->kind) == 0)
-			sum += by_count ? 1 : shelf->kept[i].bytes;
-	}
-	return sum;
-}
-
 /* The oldest of the greediest kind; NULL: nothing may go. */
 static struct kept *greediest(const struct shelf *shelf, bool by_count)
 {
 	struct kept *found = NULL;
 	uint64_t most = 0;
 
-	for (size_t i = shelf->count; i-- > 0;) { /* oldest first: of equal kinds the older stays found */
-		uint64_t w;
+	for (size_t i = shelf->count; i-- > 0;) { /* oldest first: of equals the older stays found */
+		const struct kind *kind = shelf->kept[i].kind;
+		uint64_t weight = by_count ? kind->count : kind->bytes;
 
-		if (!may_go(shelf, i) || (found && strcmp(found->kind, shelf->kept[i].kind) == 0))
-			continue;
-		w = weight(shelf, &shelf->kept[i], by_count);
-		if (!found || w > most) {
+		if (may_go(shelf, i) && (!found || weight > most)) {
 			found = &shelf->kept[i];
-			most = w;
+			most = weight;
 		}
 	}
 	return found;
@@ -132,15 +139,19 @@ static bool disk_short(const struct shelf *shelf, const struct store_keep *keep)
 
 static void prune(struct shelf *shelf, const struct store_keep *keep, uint64_t wall_ns)
 {
+	struct kept *next;
+
 	for (size_t i = 0; keep->max_age_ns && i < shelf->count; i++) {
 		if (may_go(shelf, i) && shelf->kept[i].wall_ns && shelf->kept[i].wall_ns + keep->max_age_ns < wall_ns)
 			take_off(shelf, &shelf->kept[i]);
 	}
 	for (;;) {
-		bool many = keep->files && shelf->left > keep->files,
-		     large = keep->max_bytes && shelf->bytes > keep->max_bytes, full = disk_short(shelf, keep);
-		struct kept *next = many || large || full ? greediest(shelf, many) : NULL;
+		bool many = keep->files && shelf->left > keep->files, full = disk_short(shelf, keep), large;
 
+		for (size_t i = 0; (keep->max_bytes || full) && i < shelf->count; i++)
+			measure(shelf, &shelf->kept[i]);
+		large = keep->max_bytes && shelf->bytes > keep->max_bytes;
+		next = many || large || full ? greediest(shelf, many) : NULL;
 		if (!next) {
 			shelf->pruned->short_of_space = full;
 			return;
@@ -149,11 +160,41 @@ static void prune(struct shelf *shelf, const struct store_keep *keep, uint64_t w
 	}
 }
 
+static int by_kind(const void *a, const void *b)
+{
+	return strcmp((*(struct kept *const *)a)->name, (*(struct kept *const *)b)->name);
+}
+
+/* Each gets its place, its age and its kind. */
+static int shelve(struct shelf *shelf, const struct store_row *rows)
+{
+	CLEAN(free) struct kept **sorted = calloc(shelf->count + 1, sizeof(*sorted));
+	struct kind *kind = shelf->kind;
+
+	if (!sorted || !shelf->kept || !shelf->kind)
+		return -ENOMEM;
+	for (size_t i = 0; i < shelf->count; i++) {
+		const char *id = strchr(rows[i].name, '-'), *name = id ? strchr(id + 1, '-') : NULL;
+
+		shelf->kept[i] =
+			(struct kept){ .row = &rows[i], .name = name ? name : "", .wall_ns = name_time(rows[i].name) };
+		sorted[i] = &shelf->kept[i];
+	}
+	qsort(sorted, shelf->count, sizeof(*sorted), by_kind);
+	for (size_t i = 0; i < shelf->count; i++) {
+		if (i && strcmp(sorted[i]->name, sorted[i - 1]->name) != 0)
+			kind++;
+		sorted[i]->kind = kind;
+		kind->count++;
+	}
+	return 0;
+}
+
 int store_prune(struct store *store, const struct store_keep *keep, uint64_t wall_ns, struct store_pruned *ret_pruned,
 		struct err *err)
 {
 	CLEAN(fd) int fd = open_dir(store);
-	struct shelf shelf = { .store = store, .pruned = ret_pruned };
+	struct shelf shelf = { .store = store, .fd = fd, .pruned = ret_pruned };
 	struct store_row *rows = NULL;
 	int r = fd < 0 ? err_sys(err, -errno, "cannot look into '%s'", store_path(store))
 		       : store_list(store, &rows, &shelf.count, err);
@@ -163,19 +204,14 @@ int store_prune(struct store *store, const struct store_keep *keep, uint64_t wal
 		return r;
 	shelf.left = shelf.count;
 	shelf.kept = calloc(shelf.count + 1, sizeof(*shelf.kept));
-	for (size_t i = 0; shelf.kept && i < shelf.count; i++) {
-		struct kept *kept = &shelf.kept[i];
-		const char *id = strchr(rows[i].name, '-'), *kind = id ? strchr(id + 1, '-') : NULL;
-
-		*kept = (struct kept){ .row = &rows[i], .kind = kind ? kind : "", .wall_ns = name_time(rows[i].name) };
-		measure(fd, kept);
-		shelf.bytes += kept->bytes;
-	}
-	if (shelf.kept)
+	shelf.kind = calloc(shelf.count + 1, sizeof(*shelf.kind));
+	r = shelve(&shelf, rows);
+	if (r == 0)
 		prune(&shelf, keep, wall_ns);
 	else
-		r = err_sys(err, -ENOMEM, "cannot look into '%s'", store_path(store));
+		err_sys(err, r, "cannot look into '%s'", store_path(store));
 	free(shelf.kept);
+	free(shelf.kind);
 	store_rows_free(rows, shelf.count);
 	return r;
 }

@@ -153,6 +153,28 @@ static void what_somebody_writes_at_stays(void **state UNUSED)
 	close(fd);
 }
 
+/* Somebody asks for another path each time: each is a kind of its own. */
+static void two_thousand(void **state UNUSED)
+{
+	struct store_row *rows;
+	size_t count, noisy = 0;
+	char path[200];
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		snprintf(path, sizeof(path), "%s/20261122T12%02u%02u.%03uZ-%012x-GET-%s%u", dir, i / 600, i / 10 % 60,
+			 i % 10, i + 0x1000, i % 5 ? "path" : "noisy-", i % 5 ? i : 0);
+		assert_int_equal(mkdir(path, 0700), 0);
+	}
+	assert_int_equal(prune((struct store_keep){ .files = 1800, .max_bytes = 1 << 20 }, 0).removed, 200);
+	assert_int_equal(store_list(store, &rows, &count, &err), 0);
+	assert_int_equal(count, 1800);
+	for (size_t i = 0; i < count; i++)
+		noisy += strstr(rows[i].name, "-GET-noisy-") != NULL;
+	assert_int_equal(noisy, 200);
+	assert_non_null(strstr(rows[count - 1].name, "path1"));
+	store_rows_free(rows, count);
+}
+
 static void the_state(void **state UNUSED)
 {
 	char *text;
@@ -172,8 +194,13 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
 	const struct CMUnitTest tests[] = {
-		TEST(the_oldest_of_the_most_frequent), TEST(the_oldest_of_the_largest),	    TEST(too_old),
-		TEST(a_disk_that_others_fill),	       TEST(what_somebody_writes_at_stays), TEST(the_state),
+		TEST(the_oldest_of_the_most_frequent),
+		TEST(the_oldest_of_the_largest),
+		TEST(too_old),
+		TEST(a_disk_that_others_fill),
+		TEST(what_somebody_writes_at_stays),
+		TEST(two_thousand),
+		TEST(the_state),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
