@@ -2,10 +2,12 @@
 /* A shop of threads, one a connection, for a machine that has nothing but a kernel:
  *   server PORT               /fast, /slow?ms=N sleeps, /locked?ms=N sleeps with the
  *                             lock of the stock in its hand, /hog?ms=N fills so many MiB
- *                             of memory, /fail says 503
+ *                             of memory, /marked?ms=N marks itself and sleeps, /fail says 503
  *   server PORT PATH...       its client: one connection, one request after the other;
  *                             prints the statuses
  * Trap: nap() and sell() are looked for in the stacks, so they are not inlined. */
+#include "../../include/reqtrap.h"
+
 #include <arpa/inet.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -62,7 +64,10 @@ static int answer(int fd, const char *head)
 	char reply[128];
 	int len;
 
-	if (!strncmp(head, "GET /slow", 9))
+	if (!strncmp(head, "GET /marked", 11)) {
+		REQTRAP_MARK(REQTRAP_ERROR, "cart is empty", 7);
+		nap(ms);
+	} else if (!strncmp(head, "GET /slow", 9))
 		nap(ms);
 	else if (!strncmp(head, "GET /locked", 11))
 		sell(ms);
