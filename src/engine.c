@@ -7,7 +7,6 @@
 #include "action.h"
 #include "child.h"
 #include "ktime.h"
-#include "proc.h"
 #include "process.h"
 #include "request.h"
 #include "sample.h"
@@ -21,37 +20,17 @@
 
 #define SWEEP_NS (10 * NSEC_PER_SEC)
 #define STATUS_LATE_NS NSEC_PER_SEC /* later than this a status's capture says nothing */
-#define OVERLAPS "it was in flight when its process stood still for the core of another request"
 
 static void settle(void *arg);
 
 /* ---- limits ---- */
 
-/* NULL: go ahead (and it is counted). Otherwise why not. */
-static const char *limit_check(struct engine *engine, struct trap *trap, const struct rule *rule, char *buf,
-			       size_t size)
-{
-	struct life life = { .pid = trap->incident->holder_pid };
-	struct proc proc;
-	int code;
-
-	if (proc_open(&proc, life.pid, NULL) == 0) {
-		life.start_ticks = proc.start_ticks;
-		proc_close(&proc);
-	}
-	if (rule == trap->rule)
-		trap->holder_ticks = life.start_ticks;
-	if (engine_overlaps_dump(engine, trap, &life))
-		return OVERLAPS;
-	code = quota_take(engine->quota, engine->config.rules, rule, &life, now_ns(), buf, size);
-	trap->incident->limit_reached |= code == -EDQUOT && rule == trap->rule;
-	return code < 0 ? buf : NULL;
-}
-
 static void capture_forgo(struct engine *engine, struct trap *trap, const char *why)
 {
 	quota_refund(engine->quota, trap->rule,
-		     &(struct life){ .pid = trap->incident->holder_pid, .start_ticks = trap->holder_ticks });
+		     &(struct life){ .pid = trap->incident->holder_pid, .start_ticks = trap->holder_ticks },
+		     trap->taken_ns);
+	trap->taken_ns = 0;
 	trap->repeats_left = 0;
 	engine->totals.suppressed++;
 	if (trap->wants_action && !trap->acted) {
@@ -114,7 +93,7 @@ static void capture_next(struct engine *engine)
 	if (engine_overlaps_dump(engine, next,
 				 &(struct life){ .pid = next->incident->holder_pid,
 						 .start_ticks = next->holder_ticks })) {
-		capture_forgo(engine, next, OVERLAPS);
+		capture_forgo(engine, next, ENGINE_OVERLAPS);
 		return;
 	}
 	if (trap_acts_first(next)) {
@@ -135,7 +114,7 @@ static void trap_tell(struct engine *engine, struct trap *trap)
 		engine->totals.capture_failed++;
 	if (!trap->incident->suppressed)
 		quota_went(engine->quota, trap->rule->name, trap->incident->capture.failed);
-	quota_paused(engine->quota, trap->incident->capture.pause_ns);
+	quota_paused(engine->quota, trap->taken_ns, trap->incident->capture.pause_ns);
 	snprintf(path, sizeof(path), "%s", trap->entry ? store_entry_path(trap->entry) : "");
 	engine->config.trapped(engine->config.arg, trap->incident, path);
 }
@@ -148,7 +127,7 @@ static void samples_tell(struct engine *engine, struct trap *trap)
 		if (later->told || later->stage == LATER_DUE || later->stage == LATER_TAKING)
 			continue;
 		later->told = true;
-		quota_paused(engine->quota, trap->incident->sample[i].pause_ns);
+		quota_paused(engine->quota, trap->taken_ns, trap->incident->sample[i].pause_ns);
 		if (engine->config.sampled)
 			engine->config.sampled(engine->config.arg, trap->incident, i, store_entry_path(trap->entry));
 	}
@@ -299,7 +278,7 @@ static struct trap *trap_begin(struct engine *engine, const struct rule *rule, e
 	*at = trap; /* oldest first */
 	trap->number = engine->traps_made++;
 	engine->trap_count++;
-	not_now = limit_check(engine, trap, rule, text, sizeof(text));
+	not_now = engine_limit_check(engine, trap, rule, text, sizeof(text));
 	capture = !not_now && rule->capture & CAPTURE_STOPS;
 	trap->wants_action = !not_now && rule->action && engine->config.rules->actions_enabled;
 	if (rule->action && !trap->wants_action) {
@@ -398,7 +377,7 @@ static void fire_again(struct engine *engine, struct trap *trap, const struct re
 		input.status = 0;
 	rule = rule_again(engine, trap, record, &input, &why);
 	if (rule)
-		sample_add(trap, rule, why, record->at_ns, limit_check(engine, trap, rule, text, sizeof(text)));
+		sample_add(trap, rule, why, record->at_ns, engine_limit_check(engine, trap, rule, text, sizeof(text)));
 }
 
 /* A limit passed, a status was sent, it ended: is it a failed request by some rule? */

@@ -190,6 +190,29 @@ bool engine_overlaps_dump(const struct engine *engine, const struct trap *trap, 
 	return false;
 }
 
+const char *engine_limit_check(struct engine *engine, struct trap *trap, const struct rule *rule, char *buf,
+			       size_t size)
+{
+	struct life life = { .pid = trap->incident->holder_pid };
+	uint64_t now = now_ns();
+	struct proc proc;
+	int code;
+
+	if (proc_open(&proc, life.pid, NULL) == 0) {
+		life.start_ticks = proc.start_ticks;
+		proc_close(&proc);
+	}
+	if (rule == trap->rule)
+		trap->holder_ticks = life.start_ticks;
+	if (engine_overlaps_dump(engine, trap, &life))
+		return ENGINE_OVERLAPS;
+	code = quota_take(engine->quota, engine->config.rules, rule, &life, now, buf, size);
+	if (code == 0 && rule == trap->rule && !trap->taken_ns)
+		trap->taken_ns = now;
+	trap->incident->limit_reached |= code == -EDQUOT && rule == trap->rule;
+	return code < 0 ? buf : NULL;
+}
+
 void engine_rule_report(struct engine *engine, const struct rule *rule, struct quota_report *ret_report)
 {
 	quota_report(engine->quota, engine->config.rules, rule, now_ns(), ret_report);

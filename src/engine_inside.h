@@ -76,6 +76,11 @@ void engine_keep(struct engine *engine);	/* what stays in the store, by the rule
  * tells of that, not of itself. */
 void engine_dumped(struct engine *engine, const struct trap *trap);
 bool engine_overlaps_dump(const struct engine *engine, const struct trap *trap, const struct life *life);
+#define ENGINE_OVERLAPS "it was in flight when its process stood still for the core of another request"
+
+/* May this trap's process be captured? NULL: go ahead (and it is counted). Otherwise why not. */
+const char *engine_limit_check(struct engine *engine, struct trap *trap, const struct rule *rule, char *buf,
+			       size_t size);
 
 bool engine_captures(const struct rules *rules); /* any rule has a process stand still */
 void engine_warm_up(struct engine *engine);	 /* a worker and an analyst, soon */

@@ -259,7 +259,7 @@ int quota_take(struct quota *quota, const struct rules *rules, const struct rule
 
 static void give_back_moment(struct quota *quota, uint64_t at)
 {
-	for (size_t i = quota->spent_count; at && i-- > 0;) {
+	for (size_t i = quota->spent_count; i-- > 0;) {
 		if (quota->spent[i].at_ns != at)
 			continue;
 		quota->spent_count--;
@@ -268,30 +268,33 @@ static void give_back_moment(struct quota *quota, uint64_t at)
 	}
 }
 
-void quota_refund(struct quota *quota, const struct rule *rule, const struct life *life)
+void quota_refund(struct quota *quota, const struct rule *rule, const struct life *life, uint64_t taken_ns)
 {
 	struct book *book = find_book(quota, rule->name);
 
-	for (size_t i = 0; book && i < book->use_count; i++) {
+	for (size_t i = 0; taken_ns && book && i < book->use_count; i++) {
 		struct use *use = &book->use[i];
 
 		if (use->life.pid != life->pid || use->life.start_ticks != life->start_ticks || !use->count)
 			continue;
-		use->count--;
+		use->count -= taken_ns >= use->window_ns; /* a window that is over was given back already */
 		book->captured -= book->captured > 0;
-		if (book->last_ns == use->taken_ns)
+		if (book->last_ns == taken_ns && use->taken_ns == taken_ns)
 			book->last_ns = use->before_ns;
-		give_back_moment(quota, use->taken_ns);
-		use->taken_ns = 0;
+		give_back_moment(quota, taken_ns);
 		quota->changed = true;
 	}
 }
 
-void quota_paused(struct quota *quota, uint64_t pause_ns)
+void quota_paused(struct quota *quota, uint64_t taken_ns, uint64_t pause_ns)
 {
-	if (!quota->spent_count || !pause_ns)
+	size_t i = quota->spent_count;
+
+	if (!i || !pause_ns)
 		return;
-	quota->spent[quota->spent_count - 1].pause_ns += pause_ns;
+	while (i > 0 && quota->spent[i - 1].at_ns != taken_ns)
+		i--;
+	quota->spent[i ? i - 1 : quota->spent_count - 1].pause_ns += pause_ns;
 	quota->changed = true;
 }
 

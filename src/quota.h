@@ -46,11 +46,11 @@ bool quota_occur(struct quota *quota, const struct rule *rule, uint64_t now_ns);
  * cool-down or what all rules together may; ret_why in words then. */
 int quota_take(struct quota *quota, const struct rules *rules, const struct rule *rule, const struct life *life,
 	       uint64_t now_ns, char *ret_why, size_t size);
-void quota_refund(struct quota *quota, const struct rule *rule,
-		  const struct life *life); /* it was not used after all */
+/* What was taken at this moment was not used after all. */
+void quota_refund(struct quota *quota, const struct rule *rule, const struct life *life, uint64_t taken_ns);
 
-/* So long a process stood still for the latest capture, or a later look. */
-void quota_paused(struct quota *quota, uint64_t pause_ns);
+/* So long a process stood still for the capture taken then (or, is it not there, the latest). */
+void quota_paused(struct quota *quota, uint64_t taken_ns, uint64_t pause_ns);
 void quota_went(struct quota *quota, const char *rule, const char *error); /* NULL: well */
 
 /* Captures stop, but not the watching: NULL, on again. */

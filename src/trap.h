@@ -77,9 +77,9 @@ struct trap {
 	enum trap_stage stage;
 	struct hop_ref hop[TRAP_HOPS]; /* outer request first, holder last */
 	size_t hop_count;
-	uint64_t trigger_ns, holder_ticks; /* when its life began whose limit was used */
-	bool core_asked;		   /* of the capture under way */
-	bool told, wants_action;	   /* told: config.trapped was called */
+	uint64_t trigger_ns, taken_ns, holder_ticks; /* when its limit was used, and that life began */
+	bool core_asked;			     /* of the capture under way */
+	bool told, wants_action;		     /* told: config.trapped was called */
 
 	struct store_entry *entry;
 	struct pair pair; /* at work on it, or on a later look */

@@ -67,7 +67,7 @@ static void per_life(void **state UNUSED)
 	assert_int_equal(state_of(a, T0, NULL), STATE_SPENT); /* of 200 */
 	quota_gone(quota, 200);
 	assert_int_equal(state_of(a, T0, NULL), STATE_ARMED);
-	quota_refund(quota, b, &one); /* gone: nothing happens */
+	quota_refund(quota, b, &one, T0); /* gone: nothing happens */
 }
 
 static void none_at_all(void **state UNUSED)
@@ -115,7 +115,7 @@ static void refunded(void **state UNUSED)
 	rules.all_captures = 1;
 	rules.all_window_ns = 60 * S;
 	assert_int_equal(take(a, &one, T0), 0);
-	quota_refund(quota, a, &one);
+	quota_refund(quota, a, &one, T0);
 	assert_int_equal(take(a, &one, T0), 0);
 	assert_int_equal(take(a, &one, T0), -EDQUOT);
 }
@@ -127,14 +127,52 @@ static void refunded_its_own(void **state UNUSED)
 	a->cool_down_ns = 30 * S;
 	assert_int_equal(take(a, &one, T0), 0);
 	assert_int_equal(take(a, &one, T0 + 40 * S), 0);
-	quota_refund(quota, a, &one);
+	quota_refund(quota, a, &one, T0 + 40 * S);
 	assert_int_equal(take(a, &two, T0 + 41 * S), 0); /* it cools down since T0 */
 	rules.all_pause_ns = S;
 	assert_int_equal(take(b, &one, T0 + 50 * S), 0);
-	quota_paused(quota, 2 * S);
-	quota_refund(quota, a, &two);
+	quota_paused(quota, T0 + 50 * S, 2 * S);
+	quota_refund(quota, a, &two, T0 + 41 * S);
 	assert_int_equal(take(b, &one, T0 + 51 * S), -EAGAIN); /* the pause of another's stays */
 	assert_non_null(strstr(why, "stood still"));
+}
+
+/* Two of one life under way, the older fails: the younger's cool-down and pause stay. */
+static void refunded_the_older(void **state UNUSED)
+{
+	a->limit = 9;
+	assert_int_equal(take(a, &one, T0), 0);
+	assert_int_equal(take(a, &one, T0 + 10 * S), 0);
+	quota_paused(quota, T0 + 10 * S, 2 * S);
+	quota_refund(quota, a, &one, T0);
+	a->cool_down_ns = 30 * S;
+	assert_int_equal(take(a, &two, T0 + 35 * S), -EAGAIN);
+	assert_non_null(strstr(why, "cools down for another 5.0 s"));
+	rules.all_pause_ns = S;
+	assert_int_equal(take(b, &two, T0 + 35 * S), -EAGAIN);
+	assert_non_null(strstr(why, "stood still"));
+}
+
+/* A pause is told when its capture is written: others may have been taken since. */
+static void pause_of_the_older(void **state UNUSED)
+{
+	rules.all_pause_ns = S;
+	assert_int_equal(take(a, &one, T0), 0);
+	assert_int_equal(take(a, &two, T0 + 1800 * S), 0);
+	quota_paused(quota, T0, 2 * S);
+	assert_int_equal(take(b, &one, T0 + 3599 * S), -EAGAIN);
+	assert_int_equal(take(b, &one, T0 + 3601 * S), 0);
+}
+
+/* What was taken in a window that is over gives the new one nothing. */
+static void refunded_too_late(void **state UNUSED)
+{
+	a->limit = 1;
+	a->limit_window_ns = 60 * S;
+	assert_int_equal(take(a, &one, T0), 0);
+	assert_int_equal(take(a, &one, T0 + 60 * S), 0);
+	quota_refund(quota, a, &one, T0);
+	assert_int_equal(take(a, &one, T0 + 61 * S), -EDQUOT);
 }
 
 static bool is_one(const struct life *life, void *arg UNUSED)
@@ -195,9 +233,9 @@ static void pauses(void **state UNUSED)
 	a->limit = 100;
 	rules.all_pause_ns = S;
 	assert_int_equal(take(a, &one, T0), 0);
-	quota_paused(quota, 600 * NSEC_PER_MSEC);
+	quota_paused(quota, T0, 600 * NSEC_PER_MSEC);
 	assert_int_equal(take(a, &one, T0 + S), 0);
-	quota_paused(quota, 400 * NSEC_PER_MSEC);
+	quota_paused(quota, T0 + S, 400 * NSEC_PER_MSEC);
 	assert_int_equal(take(a, &one, T0 + 2 * S), -EAGAIN);
 	assert_non_null(strstr(why, "stood still for 1s within an hour"));
 	assert_int_equal(take(a, &one, T0 + 3601 * S), 0); /* the first is more than an hour ago */
@@ -330,6 +368,9 @@ int main(void)
 		TEST(cool_down),
 		TEST(refunded),
 		TEST(refunded_its_own),
+		TEST(refunded_the_older),
+		TEST(pause_of_the_older),
+		TEST(refunded_too_late),
 		TEST(lives_end),
 		TEST(hostile_words),
 		TEST(all_together),
