@@ -89,7 +89,7 @@ struct analysis {
 	char **deadlock;	   /* 'A -> B -> A' in words, NULL-terminated; NULL none */
 	struct variable *variable; /* as the process itself has them; count 0: none */
 	size_t variable_count;
-	struct task *task; /* that wait; of asyncio's loops */
+	struct task *task; /* that wait; of asyncio's loops, or goroutines */
 	size_t task_count;
 	struct module_id *module; /* no two with one pid and name */
 	size_t module_count;
@@ -104,6 +104,12 @@ bool thread_same_place(const struct thread *a, const struct thread *b);
 /* Adds a copy unless there is one of that pid and name; if that is another file, its build-id
  * goes: which of the two a frame lies in is not kept. */
 int module_add(struct analysis *a, const struct module_id *module);
+
+/* What its pieces of work without a thread are called. */
+static inline const char *task_word(const struct analysis *a)
+{
+	return a->language && a->language[0] == 'G' ? "goroutine" : "asyncio task";
+}
 
 void stack_done(struct stack *stack);
 void analysis_done(struct analysis *analysis);

@@ -549,9 +549,9 @@ static void read_tasks(struct job *job, const struct memory *mem)
 	if (job->language_state && job->language->tasks)
 		why = job->language->tasks(job->language_state, mem, &a->task, &a->task_count, &more);
 	if (why)
-		note(job, "asyncio tasks %s: %s", a->task_count ? "incomplete" : "unavailable", why);
+		note(job, "%ss %s: %s", task_word(a), a->task_count ? "incomplete" : "unavailable", why);
 	if (more)
-		note(job, "%zu more tasks of asyncio were not looked at", more);
+		note(job, "%zu more %ss were not looked at", more, task_word(a));
 }
 
 static void read_scripts(struct job *job, const struct memory *mem)

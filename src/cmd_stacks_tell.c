@@ -115,7 +115,7 @@ static void add_locks(struct buf *out, const struct analysis *a)
 	}
 }
 
-/* What asyncio has under way: equal tasks once. */
+/* Work that waits without a thread: equal tasks once. */
 static void add_tasks(struct buf *out, const struct analysis *a)
 {
 	for (size_t n = 0; n < a->task_count; n++) {
@@ -123,7 +123,7 @@ static void add_tasks(struct buf *out, const struct analysis *a)
 
 		if (!count)
 			continue;
-		buf_addf(out, "\n%zu asyncio task%s", count, word_plural(count));
+		buf_addf(out, "\n%zu %s%s", count, task_word(a), word_plural(count));
 		if (a->task[n].waits_for) {
 			buf_adds(out, ": ");
 			add_text(out, a->task[n].waits_for);

@@ -367,7 +367,7 @@ int section_tasks(const struct incident *i, struct pen *pen)
 
 	if (!a->task_count)
 		return 0;
-	snprintf(note, sizeof(note), "of asyncio, that wait: %s", word_count(a->task_count).s);
+	snprintf(note, sizeof(note), "%ss that wait: %s", task_word(a), word_count(a->task_count).s);
 	pen->section(pen, "TASKS", note);
 	for (size_t n = 0; n < a->task_count; n++) {
 		const struct task *t = &a->task[n];
