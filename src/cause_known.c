@@ -237,7 +237,8 @@ bool test_collection(const struct view *v)
 		const char *function = stack->frame[n].function;
 
 		/* further out it is the script that computes */
-		if (!function || starts(function, "execute_ex") || starts(function, "_PyEval_EvalFrame"))
+		if (!function || starts(function, "execute_ex") || starts(function, "_PyEval_EvalFrame") ||
+		    starts(function, "rb_vm_exec"))
 			return false;
 		for (size_t k = 0; k < ARRAY_LEN(sweeps); k++) {
 			if (starts(function, sweeps[k]))

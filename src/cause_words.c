@@ -49,8 +49,9 @@ void put_for(struct buf *out, const struct view *v)
 static bool is_plumbing(const struct frame *f)
 {
 	static const char *const module[] = { "libc.so", "libc-", "ld-", "libpthread", "libstdc++", "[vdso]" };
-	static const char *const function[] = { "fn_",	"[",	"_Py",	  "Py",	 "zend_",  "execute_ex",
-						"php_", "v8::", "node::", "uv_", "_start", "Builtins_" };
+	static const char *const function[] = { "fn_",	      "[",	   "_Py",  "Py",     "zend_",
+						"execute_ex", "php_",	   "v8::", "node::", "uv_",
+						"_start",     "Builtins_", "rb_",  "ruby_",  "vm_exec" };
 
 	if (!f->function || strstr(f->function, "+0x"))
 		return true;

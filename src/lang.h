@@ -69,8 +69,8 @@ const char *said_hear(int fd, const struct language *language, const struct capt
 		      struct analyst_told *ret_told, struct lang_said **ret_said);
 void said_done(struct lang_said *said);
 
-extern const struct language lang_php, lang_python, lang_java, lang_go;
+extern const struct language lang_php, lang_python, lang_java, lang_go, lang_ruby;
 
-#define LANGUAGES &lang_php, &lang_python, &lang_java, &lang_go
+#define LANGUAGES &lang_php, &lang_python, &lang_java, &lang_go, &lang_ruby
 
 #endif
