@@ -66,6 +66,9 @@ teardown_file() {
 		watch "late" { port = {$port} }
 		rule "slow" { watch = {"late"} time-taken = 200ms limit = 100 }
 	END
+	cat >>"$CONF" <<-END
+		rule "others" { watch = {"late"} time-taken = 30s severity = error aborted = true response-size = 64K }
+	END
 	serve_alone
 	start_on_port late "$port" python3 "$LIVE_TESTS/servers/server.py" "$port"
 	late=$STARTED
@@ -74,6 +77,9 @@ teardown_file() {
 	wait_for 20 incidents 1 || fail "no incident"
 	is "$(get /api/incidents | jq '.incidents[0].pid')" "$late" "the process"
 	has "$(get /rules)" '<td class="good">armed' "its state on the page"
+	has "$(get /rules)" "takes the server 30s or marked error or aborted or response of 64K" "each condition on the page"
+	has "$(curl -s --unix-socket "$SOCKET" -H 'Origin: http://localhost' --data-urlencode "text@$CONF" -d do=test -d url=/ -d watch=late \
+		-d severity=critical http://localhost/rules/edit)" "its gravest mark, critical, is graver than error" "the editor's test"
 	end_process "$late"
 }
 
