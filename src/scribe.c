@@ -360,7 +360,10 @@ static int write_state(struct store *store, const struct order *order, int fd, s
 /* What has come may be more than stays. */
 static void look_through(struct store *store, const struct store_keep *keep, struct answer *answer)
 {
-	answer->looked = keeps(keep) && store_prune(store, keep, wall_ns(), &answer->pruned, NULL) == 0;
+	static struct store_clock clock;
+	uint64_t now = store_clock_now(&clock, wall_ns(), time_of(CLOCK_BOOTTIME));
+
+	answer->looked = keeps(keep) && store_prune(store, keep, now, &answer->pruned, NULL) == 0;
 }
 
 int scribe_main(int argc, char **argv)

@@ -190,6 +190,13 @@ static int shelve(struct shelf *shelf, const struct store_row *rows)
 	return 0;
 }
 
+uint64_t store_clock_now(struct store_clock *clock, uint64_t wall_ns, uint64_t boot_ns)
+{
+	if (!clock->wall)
+		*clock = (struct store_clock){ wall_ns, boot_ns };
+	return MIN(wall_ns, clock->wall + (boot_ns - clock->boot));
+}
+
 int store_prune(struct store *store, const struct store_keep *keep, uint64_t wall_ns, struct store_pruned *ret_pruned,
 		struct err *err)
 {

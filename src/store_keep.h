@@ -21,6 +21,13 @@ struct store_pruned {
 	bool short_of_space; /* the disk has less free than is wished, and nothing more may go */
 };
 
+/* By which clock incidents are too old: a step of the wall clock, in either direction, must not make
+ * them so. Zeroed at first; asked again and again by one process. Both in ns, 'boot' never steps. */
+struct store_clock {
+	uint64_t wall, boot;
+};
+uint64_t store_clock_now(struct store_clock *clock, uint64_t wall_ns, uint64_t boot_ns);
+
 /* Removes what is too old, then the oldest of the greediest kind until the rest fits: a
  * kind is a method and path, the greediest has most incidents when there are too many,
  * else most bytes. The newest of all stays, and what somebody writes at. */

@@ -125,6 +125,19 @@ static void too_old(void **state UNUSED)
 	left_are("59 30");
 }
 
+/* What was set wrong while it ran makes nothing older: not what is there, not what comes then. */
+static void the_clock_steps(void **state UNUSED)
+{
+	const uint64_t s = NSEC_PER_SEC, year = 365 * 86400 * s, noon = 1795348800 * s;
+	struct store_clock clock = { 0 };
+
+	assert_int_equal(store_clock_now(&clock, noon, 5 * s), noon);
+	assert_int_equal(store_clock_now(&clock, noon + 10 * s, 15 * s), noon + 10 * s);
+	assert_int_equal(store_clock_now(&clock, noon + year, 20 * s), noon + 15 * s);
+	assert_int_equal(store_clock_now(&clock, noon - year, 25 * s), noon - year);
+	assert_int_equal(store_clock_now(&clock, noon + 30 * s, 35 * s), noon + 30 * s);
+}
+
 static void a_disk_that_others_fill(void **state UNUSED)
 {
 	struct store_pruned pruned;
@@ -200,6 +213,7 @@ int main(void)
 		TEST(a_disk_that_others_fill),
 		TEST(what_somebody_writes_at_stays),
 		TEST(two_thousand),
+		TEST(the_clock_steps),
 		TEST(the_state),
 	};
 
