@@ -563,6 +563,8 @@ static void read_scripts(struct job *job, const struct memory *mem)
 	if (job->language_state && job->language->walk && scripts)
 		job->lock_count = job->language->walk(job->language_state, mem, job->cap.head.pid, job->cap.thread,
 						      job->cap.count, job->arguments, scripts, job->lock);
+	if (job->lock_count == LANG_LOCKS_MAX)
+		note(job, "more than %d waits for the script's locks: the others are not told", LANG_LOCKS_MAX - 1);
 	if (job->language_state && job->language->request)
 		why = job->language->request(job->language_state, mem, &a->variable, &a->variable_count);
 	if (why)

@@ -108,6 +108,9 @@ void tell_mark(const struct view *v, struct buf *out);
 bool test_join(const struct view *v);
 bool test_convoy(const struct view *v);
 void tell_convoy(const struct view *v, struct buf *out);
+bool test_ruby_sleep(const struct view *v); /* told by tell_sleep() */
+bool test_ruby_signals(const struct view *v);
+void tell_ruby_signals(const struct view *v, struct buf *out);
 bool test_sqlite(const struct view *v);
 void tell_sqlite(const struct view *v, struct buf *out);
 bool test_regex(const struct view *v);

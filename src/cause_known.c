@@ -174,6 +174,47 @@ void tell_convoy(const struct view *v, struct buf *out)
 	put_doing(out, holder);
 }
 
+/* ---- Ruby's own waits ---- */
+
+static bool waits_in_ruby(const struct view *v)
+{
+	return v->agrees && v->t && v->t->script.count && starts(v->i->analysis.language, "Ruby ") &&
+	       (v->kind == WAIT_FUTEX || (v->kind == WAIT_POLL && v->object && strstr(v->object, "eventfd")));
+}
+
+/* The innermost method is written in C and called one of these, of a list that ends in NULL. */
+static bool in_method(const struct view *v, const char *const *names)
+{
+	const struct frame *f = waits_in_ruby(v) ? &v->t->script.frame[0] : NULL;
+
+	while (f && !f->file && f->function && *names && strcmp(f->function, *names) != 0)
+		names++;
+	return f && !f->file && f->function && *names;
+}
+
+/* On a condition of its own, which has a time limit: Kernel#sleep. */
+bool test_ruby_sleep(const struct view *v)
+{
+	return in_method(v, (const char *const[]){ "sleep", NULL });
+}
+
+/* One thread at a time waits where signals are told of, and not at its condition. */
+bool test_ruby_signals(const struct view *v)
+{
+	static const char *const names[] = { "pop",   "push",	"lock",	   "synchronize", "wait", "join",
+					     "value", "system", "waitpid", "wait2",	  "`",	  NULL };
+
+	return v->kind == WAIT_POLL && in_method(v, names);
+}
+
+void tell_ruby_signals(const struct view *v, struct buf *out)
+{
+	put_subject(out, v);
+	buf_adds(out, " waited for another thread or a child process to wake it");
+	put_in_place(out, v, ", in ");
+	put_for(out, v);
+}
+
 /* ---- a database in a file ---- */
 
 #define SQLITE_FRAMES 6 /* from the sleep to the busy handler and its caller */

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /* Ruby (MRI) 3.1: ruby_current_vm_ptr is exported, and from it the ractors, their threads and
  * the threads' control frames lead to method, file and line. The offsets differ by minor
- * version: one row each, printed by offsetof() from
- * the header that ruby3.1-dev has for its JIT. Rejected: ruby_current_ec, which is
+ * version: one row each, printed by offsetof() from the header that ruby3.1-dev has for its
+ * JIT. Rejected: ruby_current_ec, which is
  * one thread's alone and not exported by later versions.
  * Traps: a method written in C has no name of its own but a number, and the table of those is
  * not exported: it is found in the writable data by its shape. Who waits for the GVL or a Mutex

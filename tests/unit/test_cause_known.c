@@ -139,9 +139,47 @@ static void test_shared_cpu(void **state UNUSED)
 	check(i, "cpu-throttled", "throttled for 0.19 s of the last 1.50 s", "medium");
 }
 
+static struct incident *in_ruby(const char *call, const char *object, const char *method)
+{
+	struct incident *i = incident_of(SPEND_WAIT, call, !strcmp(call, "ppoll") ? object : NULL, 490 * MS);
+	struct thread *t = thread_add(i, 812, 'S', call, object);
+
+	text_set(&i->analysis.language, "Ruby 3.1.2");
+	frame_add(&t->script, method, NULL);
+	frame_add(&t->script, "find", "/srv/shop.rb");
+	return i;
+}
+
+/* Its threads sleep on conditions, one of them where signals are told of. */
+static void test_ruby(void **state UNUSED)
+{
+	check(in_ruby("futex", "condition variable 0x7f10", "sleep"), "sleep",
+	      "slept in sleep() called by find() at /srv/shop.rb:7 for", "high");
+	check(in_ruby("ppoll", "eventfd", "sleep"), "sleep", "slept in sleep() called by find()", "high");
+	check(in_ruby("ppoll", "eventfd", "pop"), "thread-wakeup",
+	      "waited for another thread or a child process to wake it, in pop() called by find()", "medium");
+	check(in_ruby("ppoll", "eventfd", "select"), "other-end", "waited for eventfd", "high");
+	check(in_ruby("futex", "condition variable 0x7f10", "pop"), "thread-wakeup", "condition variable 0x7f10",
+	      "high");
+}
+
+/* Asleep between its tries to get the lock of a file. */
+static void test_sqlite_busy(void **state UNUSED)
+{
+	struct incident *i = incident_of(SPEND_WAIT, "clock_nanosleep", NULL, 490 * MS);
+	struct thread *t = thread_add(i, 812, 'S', "clock_nanosleep", NULL);
+
+	frame_add(&t->stack, "clock_nanosleep", NULL);
+	frame_add(&t->stack, "usleep", NULL);
+	text_set(&frame_add(&t->stack, "fn_4c0", NULL)->module, "libsqlite3.so.0");
+	frame_add(&t->stack, "save_order", "shop.c");
+	check(i, "sqlite-busy", "somebody else's lock on an SQLite database, asleep between its tries", "high");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_ruby),	  cmocka_unit_test(test_sqlite_busy),
 		cmocka_unit_test(test_pipe),	  cmocka_unit_test(test_passed_on_client),
 		cmocka_unit_test(test_line),	  cmocka_unit_test(test_thread_end),
 		cmocka_unit_test(test_computing), cmocka_unit_test(test_shared_cpu),
