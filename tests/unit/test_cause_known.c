@@ -160,7 +160,7 @@ static void test_ruby(void **state UNUSED)
 	      "waited for another thread or a child process to wake it, in pop() called by find()", "medium");
 	check(in_ruby("ppoll", "eventfd", "select"), "other-end", "waited for eventfd", "high");
 	check(in_ruby("futex", "condition variable 0x7f10", "pop"), "thread-wakeup", "condition variable 0x7f10",
-	      "high");
+	      "medium");
 }
 
 /* Asleep between its tries to get the lock of a file. */
