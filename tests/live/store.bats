@@ -166,8 +166,14 @@ refuses() { # DIR TEXT
 	is "$(find "$BATS_TEST_TMPDIR/open" "$BATS_TEST_TMPDIR/theirs" -mindepth 1)" "" "what was made there"
 }
 
-stored() { # COUNT: incidents lie in the store, whole
-	(($(find "$STORE" -name incident.json -path '*/2*' 2>/dev/null | wc -l) == $1)) && ! find "$STORE" -name '.new-*' | grep -q .
+stored() { # COUNT: incidents lie in the store, whole, and their requests' ends are written, too
+	(($(find "$STORE" -name incident.json -path '*/2*' -exec grep -l '"ended": true' {} + 2>/dev/null | wc -l) == $1)) &&
+		! find "$STORE" -name '.new-*' -o -name '.tmp-*' | grep -q .
+}
+
+store_gone() { # what is written last may still be on its way
+	rm -rf "$STORE"
+	[[ ! -e $STORE ]]
 }
 
 trapped_again() { # COUNT of incidents then in the store
@@ -178,16 +184,16 @@ trapped_again() { # COUNT of incidents then in the store
 @test "a store that is removed, moved away or made anew while a watch runs is found again" {
 	watch_start auto --time-taken 100ms --limit 100 --capture trace "$PYTHON"
 	trapped_again 1
-	rm -r "$STORE"
+	wait_for 5 store_gone || fail "it does not go"
 	trapped_again 1
-	rm -r "$STORE"
+	wait_for 5 store_gone || fail "it does not go"
 	mkdir -m 700 "$STORE"
 	trapped_again 1
 	mv "$STORE" "$STORE.old"
 	trapped_again 1
 	trapped_again 2
 	# One that would not be opened at the start is not now: told, and taken again when it is mended.
-	rm -r "$STORE"
+	wait_for 5 store_gone || fail "it does not go"
 	mkdir "$STORE"
 	chmod 777 "$STORE"
 	curl -s -o /dev/null "http://127.0.0.1:$PYTHON_PORT/slow?ms=200"
