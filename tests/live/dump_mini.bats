@@ -261,3 +261,31 @@ both() {
 	has "$(gdb_says mini 'info threads' | grep '^\*')" "LWP $(fact .holder_tid))" "first thread"
 	has "$(gdb_says mini bt)" "clock_nanosleep" "its stack"
 }
+
+# The analyst is started ahead of the request: killed there, it costs the analysis only.
+killed_ahead()
+{
+	local kinds=$1 analyst=
+
+	start_python
+	watch_start auto --time-taken 400ms -n 1 --capture "$kinds" --compress none "$PYTHON"
+	analyst_there() { analyst=$(pgrep -P "$WATCH" -f -- --analyst); }
+	wait_for 5 analyst_there
+	kill -KILL "$analyst"
+	client "$PYTHON_PORT" get '/slow?ms=2000' >/dev/null
+	watch_wait
+	incident_of 0
+	is "$(fact .capture.error)" null "error of the capture"
+	has "$("$REQTRAP" show last -o "$STORE")" "No stacks: the analyst was killed by signal 9" "page"
+	cp "$INCIDENT/core" "$OUT/kept"
+	EXE=/proc/$PYTHON/exe
+	has "$(gdb_says kept 'thread apply all bt')" clock_nanosleep "stacks in the core"
+}
+
+@test "an analyst that was killed while it waited costs the analysis: a mini core is there" {
+	killed_ahead trace,stacks,mini
+}
+
+@test "an analyst that was killed while it waited costs the analysis: a full core is there" {
+	killed_ahead trace,stacks,full
+}
