@@ -254,8 +254,6 @@ static void on_analysis(void *arg, uint32_t events UNUSED)
 
 	if (!trap_analysis_take(trap, in->holder_pid, &in->analysis))
 		return;
-	if (in->analysis.failed && in->capture.failed && !strcmp(in->capture.failed, strerror(EPIPE)))
-		text_set(&in->capture.failed, in->analysis.failed);
 	if (in->analysis.language)
 		text_set(&in->process.language, in->analysis.language);
 	walk_begin(trap);

@@ -477,7 +477,7 @@ static int held_out(struct worker *w)
 /* Without: it stands still until the memory is read. */
 static int in_stop(struct worker *w, struct err *err)
 {
-	bool mini = w->order.kinds & DUMP_MINI, wanted = w->sink;
+	bool mini = w->order.kinds & DUMP_MINI;
 	int r = 0, analyst_r = 0, core_r = 0;
 	uint64_t go_ns = now_ns();
 
@@ -501,8 +501,7 @@ static int in_stop(struct worker *w, struct err *err)
 	if (r == 0 && w->sink && mini)
 		worker_beside(w, write_mini, NULL);
 	finish(w);
-	/* An analyst that is gone costs the analysis: the core goes on. */
-	return r < 0 || wanted ? r : analyst_r;
+	return r; /* as after a clone: what the analyst could not be told costs the analysis only */
 }
 
 static bool has_flags(void *arg UNUSED, const struct proc_map *map)
