@@ -222,6 +222,16 @@ static void put_pid(pid_t pid, char *buf, size_t size)
 	snprintf(buf, size, "%s %d", name, pid);
 }
 
+/* The child that is waited for; 'id' is its number in the parent's pid name space. */
+static void put_child(pid_t parent, pid_t id, char *buf, size_t size)
+{
+	CLEAN(fd) int dir = proc_dir_open(parent);
+	pid_t child = 0;
+
+	if (dir >= 0 && children_of(dir, id, &child) > 0)
+		put_pid(child, buf, size);
+}
+
 /* NULL unless the waker is one for certain. */
 static const struct slot_waker *true_waker(const struct slot *s, const struct waited *w, enum wait_kind call)
 {
@@ -255,7 +265,7 @@ static void put_peer(const struct slot *s, const struct waited *w, enum wait_kin
 		if (holder)
 			put_pid(holder, buf, size);
 	} else if (call == WAIT_CHILD && !by && (int32_t)w->a > 0) {
-		put_pid((pid_t)w->a, buf, size);
+		put_child((pid_t)s->pid, (pid_t)w->a, buf, size);
 	}
 }
 

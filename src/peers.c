@@ -456,11 +456,14 @@ bool memory_shared(int proc_dir_fd, uint64_t addr, pid_t other)
 size_t children_of(int proc_dir_fd, pid_t ns_pid, pid_t *ret_first)
 {
 	CLEAN(free) pid_t *tids = NULL;
-	size_t threads = 0, count = 0;
+	size_t threads = 0, count = 0, level = 0;
+	struct proc_status st;
 
 	*ret_first = 0;
-	if (proc_threads(proc_dir_fd, &tids, &threads) < 0)
+	if (proc_threads(proc_dir_fd, &tids, &threads) < 0 || proc_status_read(proc_dir_fd, "status", &st) < 0)
 		return 0;
+	while (st.ns_tids[level + 1])
+		level++;
 	for (size_t i = 0; i < threads; i++) {
 		CLEAN(free) char *text = NULL;
 		char path[48];
@@ -472,9 +475,9 @@ size_t children_of(int proc_dir_fd, pid_t ns_pid, pid_t *ret_first)
 			continue;
 		for (const char *p = text; sscanf(p, " %d%n", &pid, &used) == 1; p += used) {
 			CLEAN(fd) int fd = ns_pid ? proc_dir_open(pid) : -1;
-			struct proc_status st;
 
-			if (ns_pid && (fd < 0 || proc_status_read(fd, "status", &st) < 0 || st.ns_tid != ns_pid))
+			if (ns_pid &&
+			    (fd < 0 || proc_status_read(fd, "status", &st) < 0 || st.ns_tids[level] != ns_pid))
 				continue;
 			if (!count++)
 				*ret_first = pid;

@@ -64,8 +64,8 @@ pid_t thread_in_namespace(pid_t pid, pid_t ns_tid, pid_t *ret_pid);
 /* Has the other process the same shared memory mapped that the first has at this address? */
 bool memory_shared(int proc_dir_fd, uint64_t addr, pid_t other);
 
-/* The children of all its threads; with 'ns_pid' not 0 only the one with that id in its
- * own name space. How many there are. */
+/* The children of all its threads; with 'ns_pid' not 0 only the one that they call so, in
+ * their own name space. How many there are. */
 size_t children_of(int proc_dir_fd, pid_t ns_pid, pid_t *ret_first);
 
 #endif

@@ -237,8 +237,10 @@ int proc_status_read(int dir_fd, const char *path, struct proc_status *ret_statu
 	st.sig_ignored = strtoull(status_field(text, "SigIgn"), NULL, 16);
 	st.sig_caught = strtoull(status_field(text, "SigCgt"), NULL, 16);
 	p = status_field(text, "NSpid");
-	for (size_t n = strcspn(p, "\n"), i = 0; i < n; i += strspn(p + i, "\t ")) {
+	for (size_t n = strcspn(p, "\n"), i = 0, level = 0; i < n; i += strspn(p + i, "\t ")) {
 		st.ns_tid = atoi(p + i);
+		if (level < ARRAY_LEN(st.ns_tids) - 1)
+			st.ns_tids[level++] = st.ns_tid;
 		i += strcspn(p + i, "\t \n");
 	}
 	*ret_status = st;

@@ -102,7 +102,7 @@ struct proc_status {
 	unsigned int threads;
 	uint64_t rss_anon_bytes, rss_file_bytes, rss_shmem_bytes, swap_bytes, pte_bytes;
 	uint64_t sig_blocked, sig_pending, shd_pending, sig_ignored, sig_caught;
-	pid_t ns_tid; /* in the innermost pid namespace */
+	pid_t ns_tid, ns_tids[33]; /* in the innermost pid namespace; in each from ours inwards, 0 ends them */
 };
 
 /* path: 'status' or 'task/TID/status', under dir_fd. */

@@ -176,6 +176,19 @@ $a holds flock $LIVE/A true" "the chain"
 	kill "$child"
 }
 
+@test "beyond: a child in a pid name space of its own, whose parent is not in it" {
+	unshare -p -f true 2>/dev/null || skip "cannot make a pid name space"
+	local child box
+	start box unshare -p -f --kill-child sleep 60
+	box=$STARTED
+	has_child() { child=$(children "$box") && [[ $child ]]; }
+	wait_for 10 has_child
+	wait_for 10 in_call "$box" 61
+	look_from "$box" "$child"
+	is "$(beyond '[]|[.pid, .how] | join(" ")')" "$child is the child that is waited for" "the chain"
+	end_process "$box"
+}
+
 @test "beyond: a call to a server whose thread waits for a mutex, and on to who holds that" {
 	ends serve serve
 	local server=$STARTED port taker answering

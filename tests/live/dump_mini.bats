@@ -294,3 +294,23 @@ killed_ahead() { # KINDS
 @test "an analyst that was killed while it waited, with stacks alone: the page says so" {
 	killed_ahead trace,stacks
 }
+
+@test "an analyst that is stopped while it waits: the target is not, the core is there, the page says so" {
+	local analyst=
+
+	start_python
+	watch_start auto --time-taken 400ms -n 1 --capture trace,stacks,mini --compress none "$PYTHON"
+	analyst_there() { analyst=$(pgrep -P "$WATCH" -f -- --analyst); }
+	wait_for 5 analyst_there
+	kill -STOP "$analyst"
+	client "$PYTHON_PORT" get '/slow?ms=2000' >/dev/null
+	wait_for 60 gone "$WATCH"
+	gone "$analyst" || fail "the analyst is still there"
+	incident_of 0
+	is "$(fact .capture.failed)" null "error of the capture"
+	is "$(fact '.capture.pause_ms < 1000')" true "pause ($(fact .capture.pause_ms))"
+	has "$("$REQTRAP" show last -o "$STORE")" "No stacks: " "page"
+	cp "$INCIDENT/core" "$OUT/kept"
+	EXE=/proc/$PYTHON/exe
+	has "$(gdb_says kept 'thread apply all bt')" clock_nanosleep "stacks in the core"
+}

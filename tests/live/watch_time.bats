@@ -112,6 +112,26 @@ ask() { # URL: its answer
 	cpu_row
 }
 
+# The id that wait4 was given is the one in the container; the page has the one outside.
+@test "a child of a server in a container: named, with its id outside" {
+	unshare -p -f true 2>/dev/null || skip "cannot make a pid name space"
+	local port box server
+	port=$(free_port)
+	start_on_port box "$port" unshare -p -f --kill-child python3 "$LIVE_TESTS/servers/stopwatch.py" "$port" \
+		"$PYTHON_PORT" "$LIVE/locked"
+	box=$STARTED
+	server=$(children "$box")
+	watch_start auto --time-taken 200ms --capture trace,stacks "$server"
+	client "$port" get "/child?ms=600" >/dev/null
+	wait_events 1 '.event == "ended"'
+	watch_stop
+	watch_clean
+	incident_where '.url == "/child?ms=600"'
+	is "$(fact '[.spending[] | select(.what == "child" and .peer) | .peer | test("^sleep [0-9]+$")] | tostring')" "[true]" \
+		"whom it waited for"
+	end_process "$box"
+}
+
 @test "php behind nginx: sleep, CPU, lock of a file, upstream call, pipe" {
 	need nginx php-fpm8.2
 	local scene url
